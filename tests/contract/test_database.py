@@ -110,16 +110,14 @@ def test_a_link_lets_one_of_many_in_once(state: HubState) -> None:
     ]
 
 
-def test_an_expired_link_is_good_for_nothing(state: HubState) -> None:
-    state.add_link("hash", "alice", Role.STUDENT, NOW)
-    assert state.use_link("hash", NOW) is None
-    assert state.use_link("hash", NOW - timedelta(hours=1)) is None
-
-
-def test_a_code_stands_for_one_link_only(state: HubState) -> None:
+def test_a_code_stands_for_one_link_which_is_good_for_nothing_once_it_expired(
+    state: HubState,
+) -> None:
     state.add_link("hash", "alice", Role.STUDENT, NOW)
     with pytest.raises(Conflict):
         state.add_link("hash", "mallory", Role.INSTRUCTOR, NOW)
+    assert state.use_link("hash", NOW) is None
+    assert state.use_link("hash", NOW - timedelta(hours=1)) is None
 
 
 # Sessions and capabilities ---------------------------------------------------------------

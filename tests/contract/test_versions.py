@@ -22,12 +22,8 @@ from mograder.store.versions.version_thinning import Thinning, VersionMark, stay
 from mograder.store.versions.versions import Origin, Versions, milliseconds
 
 NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
-SECOND, MINUTE, HOUR, DAY = (
-    timedelta(seconds=1),
-    timedelta(minutes=1),
-    timedelta(hours=1),
-    timedelta(days=1),
-)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture
@@ -235,13 +231,20 @@ def test_what_stays_can_be_read_back(engine: Engine, seed: int) -> None:
     assert head.bytes == sum(map(len, data))
 
 
-def test_a_text_that_was_handed_in_later_stays(engine: Engine) -> None:
-    """The file is found again right after it, so it is not the last of its ten minutes."""
-    kept, thinning = Versions(engine), Thinning(engine)
-    for number, origin in enumerate([Origin.RELEASE, Origin.UNSAVED, *[Origin.EDITOR] * 8]):
+def saved_long_ago(engine: Engine, *origins: Origin) -> tuple[Versions, Thinning]:
+    """Versions of these origins, a second apart, and their thinning."""
+    kept = Versions(engine)
+    for number, origin in enumerate(origins):
         at = NOW - 10 * DAY + number * SECOND
         kept.record("anna", "A1", b"x = %d\n" % number, origin, at)
-    assert thinning.thin(1, NOW).removed == 7
+    return kept, Thinning(engine)
+
+
+def test_a_text_that_was_handed_in_later_stays(engine: Engine) -> None:
+    """The file is found again right after it, so it is not the last of its ten minutes."""
+    origins = [Origin.RELEASE, Origin.UNSAVED, *[Origin.EDITOR] * 8]
+    kept, thinning = saved_long_ago(engine, *origins)
+    assert thinning.thin(1, NOW) == 7
     assert [each.number for each in kept.all("anna", "A1")] == [10, 2, 1]
     assert kept.text("anna", "A1", 2) == b"x = 1\n"
 
@@ -250,11 +253,8 @@ def test_a_replaced_text_stays_also_if_one_was_handed_in_just_before_it_was_repl
     engine: Engine,
 ) -> None:
     """A reset ends the session, whose page then hands in what it could not save."""
-    kept, thinning = Versions(engine), Thinning(engine)
     origins = [Origin.RELEASE, Origin.FOUND, Origin.UNSAVED, Origin.RESET, *[Origin.EDITOR] * 5]
-    for number, origin in enumerate(origins):
-        at = NOW - 10 * DAY + number * SECOND
-        kept.record("anna", "A1", b"x = %d\n" % number, origin, at)
+    kept, thinning = saved_long_ago(engine, *origins)
     thinning.thin(1, NOW)
     assert [each.number for each in kept.all("anna", "A1")] == [9, 3, 2, 1]
 
@@ -262,10 +262,7 @@ def test_a_replaced_text_stays_also_if_one_was_handed_in_just_before_it_was_repl
 def test_a_copy_that_changes_meanwhile_is_left_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, thinning = Versions(engine), Thinning(engine)
-    for number in range(10):
-        at = NOW - 10 * DAY + number * SECOND
-        kept.record("anna", "A1", b"x = %d\n" % number, Origin.EDITOR, at)
+    kept, thinning = saved_long_ago(engine, *[Origin.EDITOR] * 10)
     look = version_thinning.staying
 
     def late(*given: object) -> object:
@@ -273,10 +270,10 @@ def test_a_copy_that_changes_meanwhile_is_left_alone(
         return look(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(version_thinning, "staying", late)
-    assert thinning.thin(1, NOW).removed == 0
+    assert thinning.thin(1, NOW) == 0
     monkeypatch.undo()
     assert len(kept.all("anna", "A1")) == 11
-    assert thinning.thin(1, NOW).removed == 8
+    assert thinning.thin(1, NOW) == 8
     assert kept.text("anna", "A1", 11) == b"new\n"
 
 
@@ -303,7 +300,7 @@ def test_a_flood_costs_bounded_room_and_only_middle_versions(
     assert len(found) == 40
     assert kept.text("anna", "A1", found[0].number) == b"flood 99\n"
     assert thinning.due(begin + MINUTE, 10) == (1,)
-    assert thinning.thin(1, begin + MINUTE).removed > 20
+    assert thinning.thin(1, begin + MINUTE) > 20
     left = kept.all("anna", "A1")
     assert [kept.text("anna", "A1", each.number) for each in left[-5:]] == honest[::-1]
     assert kept.text("anna", "A1", left[0].number) == b"flood 99\n"
@@ -323,7 +320,7 @@ def test_a_version_of_a_flood_that_is_thinned_meanwhile_can_be_read(
     def late(*given: object) -> object:
         found = link(*given)  # type: ignore[arg-type]
         if not removed:
-            removed.append(thinning.thin(1, NOW + HOUR).removed)
+            removed.append(thinning.thin(1, NOW + HOUR))
         return found
 
     monkeypatch.setattr(versions, "stored", late)
@@ -389,7 +386,7 @@ def test_a_version_can_be_read_while_others_are_thinned(engine: Engine) -> None:
     with ThreadPoolExecutor(2) as readers:
         reads = [readers.submit(read_all) for _ in range(2)]
         try:
-            removed = [Thinning(engine).thin(copy, NOW).removed for copy in range(1, 7)]
+            removed = [Thinning(engine).thin(copy, NOW) for copy in range(1, 7)]
         finally:
             ended.set()
         assert all(read.result() for read in reads)

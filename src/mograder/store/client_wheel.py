@@ -15,7 +15,7 @@ import re
 import shutil
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path, PurePosixPath
@@ -46,7 +46,6 @@ class ClientWheel:
 
     @property
     def address(self) -> str:
-        """The wheel's path below the directory of all wheels."""
         return f"{self.path.parent.name}/{self.path.name}"
 
 
@@ -87,14 +86,11 @@ def _keep(directory: Path) -> ClientWheel:
     if not zipfile.is_zipfile(path):  # not there, or truncated
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, pack_wheel(files, info, deflate=True))
-        for old in _newest_first(directory)[_KEPT:]:
+        found = [path for path in directory.glob("*/*.whl") if _DIGEST.fullmatch(path.parent.name)]
+        found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for old in found[_KEPT:]:
             shutil.rmtree(old.parent, ignore_errors=True)
     return ClientWheel(path, hashlib.sha256(path.read_bytes()).hexdigest())
-
-
-def _newest_first(directory: Path) -> list[Path]:
-    found = [path for path in directory.glob("*/*.whl") if _DIGEST.fullmatch(path.parent.name)]
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def _contents() -> tuple[Mapping[str, bytes], str, str]:
@@ -108,7 +104,13 @@ def _contents() -> tuple[Mapping[str, bytes], str, str]:
         raise NotFound("This mograder is not installed, so there is no wheel of it.") from error
     version = str(Version(installed.version))
     info = f"{_FILE}-{version}.dist-info"
-    files = dict(_package_files())
+    top, files = Path(str(resources.files("mograder"))), dict[str, bytes]()
+    found = {path.relative_to(top.parent).as_posix(): path for path in top.rglob("*")}
+    for name, path in sorted(found.items()):
+        parts = PurePosixPath(name).parts
+        made = "__pycache__" in parts or any(part.startswith(".") for part in parts)
+        if not made and path.is_file() and not path.is_symlink():
+            files[name] = path.read_bytes()
     files[f"{info}/METADATA"] = (installed.read_text("METADATA") or "").encode()
     files[f"{info}/WHEEL"] = WHEEL
     files[f"{info}/entry_points.txt"] = (installed.read_text("entry_points.txt") or "").encode()
@@ -118,15 +120,3 @@ def _contents() -> tuple[Mapping[str, bytes], str, str]:
             data = Path(str(entry.locate())).read_bytes()
             files[f"{info}/{'/'.join(inside)}"] = data
     return files, info, f"{_FILE}-{version}-py3-none-any.whl"
-
-
-def _package_files() -> Iterator[tuple[str, bytes]]:
-    """Yield path and content of the package's files, in the order of their paths."""
-    top = Path(str(resources.files("mograder")))
-    found = {path.relative_to(top.parent).as_posix(): path for path in top.rglob("*")}
-    for name in sorted(found):
-        parts = PurePosixPath(name).parts
-        if "__pycache__" in parts or any(part.startswith(".") for part in parts):
-            continue
-        if found[name].is_file() and not found[name].is_symlink():
-            yield name, found[name].read_bytes()

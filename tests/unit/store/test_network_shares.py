@@ -58,12 +58,8 @@ def nfs_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let locks work as on NFS."""
 
     class Fcntl:
-        LOCK_SH, LOCK_EX, LOCK_NB, LOCK_UN = (
-            fcntl.LOCK_SH,
-            fcntl.LOCK_EX,
-            fcntl.LOCK_NB,
-            fcntl.LOCK_UN,
-        )
+        LOCK_SH, LOCK_EX = fcntl.LOCK_SH, fcntl.LOCK_EX
+        LOCK_NB, LOCK_UN = fcntl.LOCK_NB, fcntl.LOCK_UN
         flock = staticmethod(flock_on_nfs)
 
     monkeypatch.setattr(file_lock, "fcntl", Fcntl)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -161,7 +160,14 @@ class Catalogue:
         listed = self._manifest(log=log)
         if listed is not None:
             return tuple(self._with_files(each) for each in listed.values())
-        return tuple(self._discovered())
+        try:
+            # Names only, which costs no Path each.
+            names = sorted(set(chain.from_iterable(map(os.listdir, self._bases))))
+        except OSError as error:
+            _log.error("the assignments cannot be listed: %s", error)
+            return ()
+        found = ((name, self._one(name)) for name in names)
+        return tuple(self._with_files(each) for name, each in found if each and each.name == name)
 
     def find(self, name: str) -> Assignment:
         """Return an assignment without its list of files. Raises: NotFound, and as :meth:`all`."""
@@ -251,18 +257,6 @@ class Catalogue:
             )
         return listed
 
-    def _discovered(self) -> Iterator[Assignment]:
-        try:
-            listed = map(os.listdir, self._bases)  # names only, which costs no Path each
-            names = sorted(set(chain.from_iterable(listed)))
-        except OSError as error:
-            _log.error("the assignments cannot be listed: %s", error)
-            return
-        for name in names:
-            found = self._one(name)
-            if found is not None and found.name == name:
-                yield self._with_files(found)
-
     def _one(self, name: str) -> Assignment | None:
         parsed = ItemName.valid(name)
         if parsed is None:
@@ -309,14 +303,10 @@ def may_be_served(name: str) -> bool:
 
 def _served(directory: Path) -> tuple[FileName, ...]:
     """Return the names of the regular files in a directory for students, sorted."""
-    found = []
     try:
         with os.scandir(directory) as entries:
-            listed = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+            names = [each.name for each in entries if each.is_file(follow_symlinks=False)]
     except OSError:
         return ()
-    for name, status in listed:
-        parsed = FileName.valid(name)
-        if parsed and parsed == name and stat.S_ISREG(status.st_mode) and may_be_served(name):
-            found.append(parsed)
-    return tuple(sorted(found))
+    parsed = ((name, FileName.valid(name)) for name in names if may_be_served(name))
+    return tuple(sorted(valid for name, valid in parsed if valid and valid == name))

@@ -71,12 +71,10 @@ class BrowserPages:
             return None
 
     def items(self) -> tuple[ItemName, ...]:
-        """Return the names of the items with a page, sorted."""
         names = (ItemName.valid(path.stem) for path in (self._place / "items").glob("*.json"))
         return tuple(sorted(name for name in names if name is not None))
 
     def save(self, item: ItemName, page: BrowserPage) -> None:
-        """Write an item's page; its files are there already."""
         make_directories(self._item(item).parent)
         atomic_write(self._item(item), page.model_dump_json(indent=2).encode() + b"\n")
 
@@ -141,12 +139,7 @@ class BrowserPages:
         return tuple(removed)
 
     def directory_of(self, pieces: tuple[str, ...]) -> tuple[Path, FileName]:
-        """Return the directory and the name of a served file.
-
-        ``pieces`` are the decoded steps of its path below ``files/``.
-
-        Raises: :class:`NotFound` for anything that no export wrote.
-        """
+        """Return directory and name of a served file by its decoded steps. Raises: NotFound."""
         name = FileName.valid(pieces[-1]) if pieces else None
         known = len(pieces) in range(2, _DEEPEST) and _DIRECTORY.fullmatch(pieces[0]) is not None
         if not known or name is None or not all(_PIECE.fullmatch(each) for each in pieces[1:]):

@@ -75,10 +75,7 @@ class _Reading:
 
 
 def parse_entries(body: bytes, *, named: bool = True) -> tuple[Entry, ...]:
-    """Parse an upload: ``{"grades": [...]}``, or the list alone; ``named``: each has a person.
-
-    Raises: :class:`InvalidInput` if any part of it is invalid.
-    """
+    """Parse ``{"grades": [...]}`` or a list; ``named``: each has a person. Raises: InvalidInput."""
     try:
         data = from_json(body, allow_inf_nan=False)
     except ValueError as error:
@@ -105,11 +102,7 @@ class Grades:
         self._disk = disk
 
     def merge(self, entries: Sequence[Entry]) -> int:
-        """Add entries, or update those of the same person; return the number of all entries.
-
-        Raises: :class:`Conflict` when the existing file cannot be parsed,
-        :class:`~mograder.core.errors.Busy` when the disk is full.
-        """
+        """Add entries, or update those of a person; return how many. Raises: Conflict, Busy."""
         make_directories(self._directory, mode=0o755, disk=self._disk)
         with self._file.alone() as write:
             merged = _merged(self._read(now=True).entries, entries)
@@ -209,10 +202,7 @@ def _text(value: JsonValue) -> str:
 
 
 class FeedbackUpload:
-    """An upload of documents to temporary files, which :meth:`finish` renames when all are there.
-
-    Mutable state: ``_grown``, the temporary file of each name; not thread-safe.
-    """
+    """Grows documents in temporary files, which :meth:`finish` renames; not thread-safe."""
 
     def __init__(self, directory: Path, *, disk: Disk = DISK) -> None:
         self._directory = directory
@@ -249,7 +239,6 @@ class FeedbackUpload:
 
 @contextlib.contextmanager
 def receiving(directory: Path, *, disk: Disk = DISK) -> Iterator[FeedbackUpload]:
-    """Yield an upload into ``directory``; remove its temporary files at the end."""
     upload = FeedbackUpload(directory, disk=disk)
     try:
         yield upload

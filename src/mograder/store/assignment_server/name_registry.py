@@ -49,10 +49,7 @@ _ENDED = frozenset({How.REVOKED, How.RESET})
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A name and its state; ``retry`` is the random mark of the client that registered it.
-
-    ``epoch`` counts how often the name's tokens were revoked.
-    """
+    """``retry`` is the mark of the client that registered it, ``epoch`` counts the revocations."""
 
     user: str
     how: How
@@ -62,7 +59,6 @@ class Known:
 
     @property
     def taken(self) -> bool:
-        """Whether the name cannot be registered by another client."""
         return self.how is not How.RESET
 
 
@@ -76,10 +72,7 @@ class _Event(BaseModel):
 
 
 class NameRegistry:
-    """The names of one server; thread-safe.
-
-    Mutable state: ``_known``, replaced as a whole, so that readers need no lock.
-    """
+    """The names of one server; thread-safe: ``_known`` is replaced as a whole."""
 
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._records = Records(path, disk=disk)
@@ -89,8 +82,8 @@ class NameRegistry:
 
     def epoch(self, username: str) -> int:
         """Return how often the tokens of this name were revoked; from memory."""
-        known = self._known.get(_key(username))
         # Spellings that differ in case are one name: their tokens are revoked together.
+        known = self.find(username)
         return known.epoch if known else 0
 
     def find(self, username: str) -> Known | None:
@@ -98,12 +91,10 @@ class NameRegistry:
         return self._known.get(_key(username))
 
     def taken(self) -> tuple[Known, ...]:
-        """Return the names that are taken, sorted; from memory."""
         known = (each for each in self._known.values() if each.taken)
         return tuple(sorted(known, key=lambda each: each.user))
 
     def refresh(self) -> None:
-        """Read the lines that other processes have added."""
         with self._lock:
             self._read()
 
@@ -148,10 +139,7 @@ class NameRegistry:
             self._read()
 
     def end(self, user: str, how: How, now: datetime) -> None:
-        """Revoke all tokens of a name: ``REVOKED`` keeps the name taken, ``RESET`` releases it.
-
-        Raises: ``OSError``, :class:`~mograder.core.errors.Busy` when the disk is full.
-        """
+        """Revoke a name's tokens; ``RESET`` releases it. Raises: ``OSError``, Busy (disk full)."""
         with self._lock, self._records.alone() as add:
             event = _Event(user=user, how=how, at=now)
             add([event.model_dump_json().encode()], True)
@@ -210,10 +198,7 @@ def check_code(expected: str, given: str) -> None:
 
 
 def retry_mark(key: str) -> str:
-    """Return the hash that is stored of a client's ``retry_key``, to recognise the key again.
-
-    Raises: :class:`InvalidInput` for a key that is too short or too long.
-    """
+    """Return the hash by which a ``retry_key`` is known. Raises: InvalidInput (its length)."""
     if len(key) not in _RETRY_KEY_LENGTHS:
         raise InvalidInput("A 'retry_key' has 16 to 200 characters")
     return hashlib.sha256(b"mograder-retry\0" + _bytes(key)).hexdigest()

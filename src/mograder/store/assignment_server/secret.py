@@ -23,19 +23,13 @@ _log = get_logger(__name__)
 
 
 def read_secret(path: Path, *, hint: str = _MADE) -> str:
-    """Return the secret in a file, without surrounding white space; ``hint`` is for a missing one.
-
-    Raises: :class:`InvalidInput` when the file is missing, unreadable, empty or too long.
-    """
+    """Return a file's secret, stripped; ``hint`` is for a missing one. Raises: InvalidInput."""
     try:
         with path.open("rb") as file:
             content = file.read(_LIMIT + 1)
         secret = content.decode("utf-8").strip()
     except FileNotFoundError as error:
-        raise InvalidInput(
-            f"There is no secret in {path}.",
-            hint=hint,
-        ) from error
+        raise InvalidInput(f"There is no secret in {path}.", hint=hint) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"The secret in {path} cannot be read: {error}.") from error
     if not secret or len(content) > _LIMIT:

@@ -42,10 +42,7 @@ class CopyFacts:
 
 
 def facts_of(item: ItemName, look: Callable[[str], FileInfo | None]) -> CopyFacts | None:
-    """Return the facts of a copy; None without a notebook that is a regular file.
-
-    ``look`` returns what is known of a file in the copy's directory by its name.
-    """
+    """Return the facts of a copy, None without its notebook; ``look`` finds its files by name."""
     notebook = look(f"{item}.py")
     if notebook is None:
         return None

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, NotFound
-from mograder.store.filesystem.untrusted_dir import NewFile, UntrustedDir
+from mograder.store.filesystem.untrusted_dir import UntrustedDir
 from mograder.store.releases.published_release import Release, file_digest, is_support, open_file
 
 _CHUNK = 1 << 18
@@ -24,7 +24,6 @@ _MOST_READ = 1 << 30
 takes no room, and there may be ten for each of the release's."""
 
 _MOST_BESIDE = 9
-_NEW = NewFile()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,7 @@ class Placing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """What became of one data file; ``beside`` is the name of the author's beside it.
-
-    ``reason`` is why it could not be put in place.
-    """
+    """One data file: the name of the author's ``beside`` it, or the ``reason`` why it failed."""
 
     name: str
     how: Placing
@@ -153,7 +149,12 @@ class _Placing:
     def _beside(self, name: str, released: str) -> str:
         """Put the author's file beside the student's; return its name."""
         author = self.known.released.get(name, frozenset()) | {released}
-        for beside in _names_beside(name):
+        folder, slash, last = name.rpartition("/")
+        stem, dot, ending = last.rpartition(".")
+        if not stem:
+            stem, dot, ending = last, "", ""
+        for number in range(1, _MOST_BESIDE + 1):
+            beside = f"{folder}{slash}{stem}.new{number if number > 1 else ''}{dot}{ending}"
             try:
                 digest = self._digest(beside)
             except NotFound:
@@ -161,10 +162,9 @@ class _Placing:
                 return beside
             except InvalidInput:
                 continue
-            if digest == released:
-                return beside
             if digest in author:
-                self._copy(name, beside)
+                if digest != released:
+                    self._copy(name, beside)
                 return beside
         raise InvalidInput(f"There is no free name beside {name!r}.")
 
@@ -184,16 +184,7 @@ class _Placing:
         if parent:
             self.below.make_directory(self._path(parent))
         with open_file(self.directory, name) as source:
-            self.below.copy(self._path(target), source, _NEW)
+            self.below.copy(self._path(target), source)
 
     def _path(self, name: str) -> str:
         return f"{self.folder}/{name}"
-
-
-def _names_beside(name: str) -> Iterator[str]:
-    folder, slash, last = name.rpartition("/")
-    stem, dot, ending = last.rpartition(".")
-    if not stem:
-        stem, dot, ending = last, "", ""
-    for number in range(1, _MOST_BESIDE + 1):
-        yield f"{folder}{slash}{stem}.new{number if number > 1 else ''}{dot}{ending}"

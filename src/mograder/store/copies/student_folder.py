@@ -101,14 +101,11 @@ class _Named(BaseModel):
 
 
 class StudentFolder:
-    """The files of one student's course; thread-safe."""
-
     def __init__(self, root: Path) -> None:
         self.root = root
         self.state = root / STATE
 
     def directory(self, folder: str) -> Path:
-        """Return an assignment's directory. Raises: InvalidInput for an invalid name."""
         return self.root / ItemName.parse(folder)
 
     def notebook(self, folder: str) -> Notebook | None:
@@ -119,7 +116,9 @@ class StudentFolder:
         """
         directory = self.directory(folder)
         handed_out = {path.name for path in self._releases(folder)}
-        found = _notebooks(directory)
+        files = sorted(directory.glob("*.py"))[:_MOST_LOOKED_AT]
+        plain = (path for path in files if path.is_file() and not path.name.startswith("."))
+        found = [path for path in plain if not _EARLIER.search(path.stem)]
         found.sort(key=lambda path: (path.stem != folder, path.name not in handed_out, path.name))
         for path in found[:1]:
             with suppress(FileNotFoundError):
@@ -134,7 +133,6 @@ class StudentFolder:
         return data
 
     def released(self, notebook: Notebook) -> Path | None:
-        """Return the path of the notebook as released, None without (compatibility-0.3.16.md 4)."""
         found = self._releases(notebook.folder)
         return next((path for path in found if path.name == notebook.path.name), None)
 
@@ -159,7 +157,6 @@ class StudentFolder:
         return CopyState.EDITED
 
     def record(self, kind: str, notebook: Notebook, shape: type[M]) -> M | None:
-        """Return the record of a notebook in ``.mograder/<kind>``; None if missing or invalid."""
         # Folders of before 1.0 have the names without the ending.
         for name in (notebook.path.name, notebook.path.stem):
             found = _read(self._record_path(kind, notebook, name), shape)
@@ -176,7 +173,6 @@ class StudentFolder:
         return self.record("submissions", notebook, SentNotebook)
 
     def name_of(self, notebook: Notebook) -> str:
-        """Return the notebook's path relative to the course's folder, as used in records."""
         return notebook.path.relative_to(self.root).as_posix()
 
     def keep(self, notebook: Notebook, *, late: bool, now: datetime) -> Waiting:
@@ -254,18 +250,23 @@ class StudentFolder:
         self.forget_waiting(notebook.folder)
 
     def put_feedback(self, folder: str, documents: tuple[tuple[str, bytes], ...]) -> None:
-        """Replace the local copy of an assignment's feedback: pairs of file name and content.
-
-        A copy that is the same already is left alone, since a page of it may be open.
-        """
+        """Replace the feedback: names and contents. An equal copy stays: a page may be open."""
         place = self._feedback(folder)
-        self._end_replacement(place)
-        if self._holds(folder, documents):
-            return
+        # End what an interrupted replacement left where the system cannot exchange directories:
+        # the copy beside ``place`` would be in the way of each later one.
+        parked, there = (reachable(each) for each in (place.with_name(PARKED + place.name), place))
+        if there.is_dir():
+            remove_tree(parked)
+        elif parked.is_dir():
+            DISK.rename(Place.of(parked), Place.of(there))
+        wanted = [(_plain(name), content) for name, content in documents]
+        with suppress(InvalidInput, NotFound, TooLarge):
+            if [(each.name, self.document(each)) for each in self.feedback(folder)] == wanted:
+                return
         staged = place.with_name(f".{secrets.token_hex(6)}")
         self._make(staged)
-        for number, (name, content) in enumerate(documents):
-            self._write(staged / f"{number:02}" / _plain(name), content)
+        for number, (name, content) in enumerate(wanted):
+            self._write(staged / f"{number:02}" / name, content)
         old: Path | None = staged
         try:
             with explained_when_full():
@@ -274,25 +275,7 @@ class StudentFolder:
             if old is not None:
                 remove_tree(old)
 
-    def _end_replacement(self, place: Path) -> None:
-        """End what an interrupted replacement left where the system cannot exchange directories.
-
-        The copy beside ``place`` would be in the way of each later replacement.
-        """
-        parked, there = (reachable(each) for each in (place.with_name(PARKED + place.name), place))
-        if there.is_dir():
-            remove_tree(parked)
-        elif parked.is_dir():
-            DISK.rename(Place.of(parked), Place.of(there))
-
-    def _holds(self, folder: str, documents: tuple[tuple[str, bytes], ...]) -> bool:
-        wanted = [(_plain(name), content) for name, content in documents]
-        with suppress(InvalidInput, NotFound, TooLarge):
-            return [(each.name, self.document(each)) for each in self.feedback(folder)] == wanted
-        return False
-
     def feedback(self, folder: str) -> tuple[Path, ...]:
-        """Return the paths of the fetched feedback documents, in the server's order."""
         place = self._feedback(folder)
         return tuple(sorted(path for path in place.glob("*/*") if path.is_file()))
 
@@ -304,11 +287,9 @@ class StudentFolder:
         return data
 
     def known(self, shape: type[M]) -> M | None:
-        """Return the server's last answer about this course; None if missing or invalid."""
         return _read(self.state / "student.json", shape)
 
     def put_known(self, known: BaseModel) -> None:
-        """Store the server's answer, for use while it cannot be reached."""
         self._write(self.state / "student.json", known.model_dump_json(indent=2).encode())
 
     def _releases(self, folder: str) -> list[Path]:
@@ -340,7 +321,6 @@ class StudentFolder:
         shutil.rmtree(reachable(place, whole_tree=True), ignore_errors=True)
 
     def _free(self, place: Path, folder: str, now: datetime) -> Path:
-        """Return an unused path in ``place``, named by the assignment and the time."""
         self._make(place)
         paths = (place / name for name in names_for(folder, now))
         return next(path for path in paths if not path.exists())
@@ -368,12 +348,6 @@ class StudentFolder:
                 f"{directory} cannot be made: {error.strerror}.",
                 hint="Start the dashboard in a folder of your own.",
             ) from error
-
-
-def _notebooks(directory: Path) -> list[Path]:
-    files = sorted(directory.glob("*.py"))[:_MOST_LOOKED_AT]
-    plain = (path for path in files if path.is_file() and not path.name.startswith("."))
-    return [path for path in plain if not _EARLIER.search(path.stem)]
 
 
 def _checked(name: str) -> str:

@@ -1,8 +1,7 @@
 """Updates in the hub's database: what is offered, and what became of each copy.
 
 An update is a new release that is merged into copies. ``migrations/versions`` creates the two
-tables; a contract test compares them with the classes of their rows. Synchronous and thread-safe;
-every method may raise :class:`~mograder.core.errors.Busy`.
+tables; a contract test compares them with the classes of their rows.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Connection, Engine, Index, delete, false, select, update
+from sqlalchemy import Connection, Index, delete, false, select, update
 
 from mograder.notebook.merge.cell_merge import Conflict as CellConflict
 from mograder.store.database.database import upsert, writing
@@ -21,8 +20,7 @@ from mograder.store.database.row_tables import (
     Hash,
     Line,
     Name,
-    row_of,
-    rows_of,
+    Tables,
     table_of,
     values_of,
 )
@@ -112,18 +110,13 @@ class MergedCells:
 _CELLS = TypeAdapter(MergedCells)
 
 
-class UpdateRows:
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
+class UpdateRows(Tables):
     def offer(self, item: str) -> OfferRow | None:
         """Return the last offer of an item, also one that was withdrawn."""
-        wanted = select(update_offers).where(update_offers.c.item == item)
-        return row_of(self._engine, OfferRow, wanted)
+        return self._row(OfferRow, select(update_offers).filter_by(item=item))
 
     def offers(self) -> dict[str, OfferRow]:
-        rows = rows_of(self._engine, OfferRow, select(update_offers))
-        return {row.item: row for row in rows}
+        return {row.item: row for row in self._rows(OfferRow, select(update_offers))}
 
     def make_offer(
         self, item: str, release: str, who: str, at: datetime, *, again: bool = False
@@ -145,35 +138,25 @@ class UpdateRows:
 
     def withdraw(self, item: str) -> OfferRow | None:
         """Withdraw the last offer of an item and return it; None if there was never one."""
-        c = update_offers.c
-        changed = update(update_offers).where(c.item == item).values(withdrawn=True)
+        changed = update(update_offers).filter_by(item=item).values(withdrawn=True)
         with writing(self._engine) as connection:
-            row = connection.execute(changed.returning(*c)).one_or_none()
+            row = connection.execute(changed.returning(*update_offers.c)).one_or_none()
             return None if row is None else OfferRow(*row)
 
     def copy(self, user: str, item: str) -> CopyUpdateRow | None:
-        """Return what the last update did to a copy."""
-        c = copy_updates.c
-        wanted = select(copy_updates).where(c.item == item, c.username == user)
-        return row_of(self._engine, CopyUpdateRow, wanted)
+        return self._row(CopyUpdateRow, select(copy_updates).filter_by(item=item, username=user))
 
     def copies(self, item: str, offer: int) -> tuple[CopyUpdateRow, ...]:
         """Return what the offer of that number did to each copy, by user."""
-        c = copy_updates.c
-        wanted = select(copy_updates).where(c.item == item, c.offer == offer)
-        return rows_of(self._engine, CopyUpdateRow, wanted.order_by(c.username))
+        wanted = select(copy_updates).filter_by(item=item, offer=offer)
+        return self._rows(CopyUpdateRow, wanted.order_by(copy_updates.c.username))
 
     def save(self, row: CopyUpdateRow) -> None:
-        """Store a copy's row in place of its last one."""
-        values = values_of(row) | {"reason": bounded(row.reason, _TEXT)}
-        with writing(self._engine) as connection:
-            connection.execute(upsert(connection, copy_updates, values), values)
+        self._put(copy_updates, values_of(row) | {"reason": bounded(row.reason, _TEXT)})
 
     def forget(self, user: str, item: str) -> None:
         """Remove a copy's row: its text was replaced by something else."""
-        c = copy_updates.c
-        with writing(self._engine, fleeting=True) as connection:
-            connection.execute(delete(copy_updates).where(c.item == item, c.username == user))
+        self._change(delete(copy_updates).filter_by(item=item, username=user), fleeting=True)
 
 
 def _take_over(connection: Connection, offer: OfferRow) -> None:
@@ -189,7 +172,6 @@ def _take_over(connection: Connection, offer: OfferRow) -> None:
 
 
 def stored_cells(cells: MergedCells) -> str:
-    """Return the JSON of a merge's cells for a row: of each kind, at most 200."""
     kept = {kind: each[:_MOST_CELLS] for kind, each in asdict(cells).items()}
     return json.dumps(kept, ensure_ascii=True)
 

@@ -92,10 +92,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Archive:
-    """One earlier version: ``kept`` is when it was replaced, ``modified`` its last edit.
-
-    ``number`` orders versions that were replaced in one second; ``size`` is in bytes.
-    """
+    """Replaced when ``kept``, with ``number`` in that second; ``size`` is in bytes."""
 
     kept: datetime
     number: int
@@ -105,8 +102,6 @@ class Archive:
 
 
 class Workspaces:
-    """All workspaces of one course; thread-safe."""
-
     def __init__(self, root: Path, *, disk: Disk = DISK) -> None:
         # The root itself is trusted and may be a link to a mounted volume (B21).
         self._root = root.resolve()
@@ -115,7 +110,6 @@ class Workspaces:
         self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
 
     def directory(self, user: Username, item: ItemName) -> Path:
-        """Return the directory of a student's copy of an item, which may not exist."""
         return self._root / user / item
 
     def remove_rehearsals(self) -> None:
@@ -126,21 +120,21 @@ class Workspaces:
                     remove_tree(path)
 
     def people(self) -> tuple[Username, ...]:
-        """Return the names of all users who have a folder, sorted; other names are skipped."""
         try:
             names = [path.name for path in self._root.iterdir() if path.is_dir()]
         except (FileNotFoundError, NotADirectoryError):
             return ()
-        found = (_person(name) for name in names[:_MOST_NAMES])
-        return tuple(sorted(name for name in found if name is not None))
+        found: list[Username] = []
+        for name in names[:_MOST_NAMES]:
+            with suppress(InvalidInput):
+                found.append(Username.of_account(name))
+        return tuple(sorted(found))
 
     def facts_of(self, user: Username) -> tuple[CopyFacts, ...]:
-        """Return the facts of all copies of a user, sorted by item."""
         found = (self.facts(user, item) for item in sorted(self.items_of(user)))
         return tuple(each for each in found if each)
 
     def items_of(self, user: Username) -> frozenset[ItemName]:
-        """Return the items of which a user has a folder, with a notebook or without."""
         try:
             names = self._below.names(user, _MOST_ITEMS)
         except InvalidInput:
@@ -184,16 +178,11 @@ class Workspaces:
         return tuple(map(_printable, islice(further, _MOST_TOLD)))
 
     def notebook_size(self, user: Username, item: ItemName) -> int | None:
-        """Return the size in bytes of the notebook with the item's name; None without one."""
         found = self._look(user, item, f"{item}.py")
         return None if found is None else found.size
 
     def text(self, user: Username, item: ItemName, limit: int) -> str:
-        """Return the text of the student's notebook as it is now.
-
-        Raises: :class:`NotFound` where there is none, :class:`InvalidInput` if it is not a regular
-        file or not UTF-8 text, :class:`TooLarge` beyond ``limit`` bytes.
-        """
+        """Return the notebook's text. Raises: NotFound, InvalidInput (no UTF-8 file), TooLarge."""
         data = self._below.read(_path(user, item, f"{item}.py"), limit)
         try:
             return data.decode()
@@ -203,11 +192,7 @@ class Workspaces:
             ) from error
 
     def put_report(self, user: Username, item: ItemName, page: str) -> bool:
-        """Write the last validation's page beside the notebook (compatibility-0.3.16.md 2.6).
-
-        Return False, without an error, if something else has its name or the disk is full: the
-        page is not essential.
-        """
+        """Write the last validation's page (2.6), which is not essential; return whether it was."""
         try:
             return self._below.write(_path(user, item, f"{item}.html"), page.encode(), _MARKER)
         except (InvalidInput, NotFound, Busy):
@@ -227,14 +212,12 @@ class Workspaces:
             if not self._has_notebook(user, item):
                 self._below.make_base()
                 self._below.make_directory(_path(user, item))
-                self._copy_release(user, release)
+                with pinned(release) as (fd, current):
+                    self._copy_release(user, current, fd)
         return self.directory(user, item)
 
     def ensure_files(self, user: Username, release: Release) -> None:
-        """Copy the release's missing support files, where a notebook comes from elsewhere.
-
-        Raises: as :meth:`ensure`, :class:`Conflict` when there are too many items.
-        """
+        """Copy missing support files to another's notebook. Raises: as :meth:`upload`."""
         with self._lock(user, release.name):
             self._make(user, release.name)
             with pinned(release) as (fd, current):
@@ -256,16 +239,10 @@ class Workspaces:
         return FileStatus.MODIFIED
 
     def updated(self, user: Username, release: Release) -> bool:
-        """Return whether the release is newer than the copy, which has to exist.
-
-        See compatibility-0.3.16.md 2.4.
-        """
-        marker = self._look(user, release.name, _FETCHED) or self._look(
-            user, release.name, _UPLOADED
-        )
-        if marker is None:
-            return False
-        return release.updated > marker.modified
+        """Return whether the release is newer than the copy, which has to exist (2.4)."""
+        look = partial(self._look, user, release.name)
+        marker = look(_FETCHED) or look(_UPLOADED)
+        return marker is not None and release.updated > marker.modified
 
     def read(self, user: Username, item: ItemName, name: str, limit: int) -> Saved:
         """Return a file of the workspace, at most ``limit`` bytes, as it was at one moment.
@@ -298,19 +275,13 @@ class Workspaces:
         return kept
 
     def restore(self, user: Username, item: ItemName, data: bytes, now: datetime) -> str | None:
-        """Restore a version as an edit; return the name of the replaced one, which is kept.
-
-        Raises: as :meth:`upload`.
-        """
+        """Restore a version as an edit; return the kept one's name. Raises: as :meth:`upload`."""
         with self._lock(user, item):
             self._make(user, item)
             return self._put_text(user, item, data, now)
 
     def unmerge(self, user: Username, item: ItemName, data: bytes, now: datetime) -> None:
-        """Put the text from before a merge back; a copy that was not edited still counts as such.
-
-        Raises: as :meth:`upload`.
-        """
+        """Put the text from before a merge back, unedited if it was. Raises: as :meth:`upload`."""
         with self._lock(user, item):
             self._put_text(user, item, data, now, unedited=self._is_unedited(user, item))
 
@@ -333,8 +304,10 @@ class Workspaces:
         Raises: as :meth:`upload`, and :class:`NotFound` when the release is gone.
         """
         with self._lock(user, release.name):
-            if only_replace and not self._anything(user, release.name):
-                return None
+            if only_replace:
+                with suppress(InvalidInput):  # a link or a directory is there
+                    if not self._has_notebook(user, release.name):
+                        return None
             self._make(user, release.name)
             with pinned(release) as (fd, current):
                 self._demand_few(user, release.name)  # else its data files would change alone
@@ -362,16 +335,12 @@ class Workspaces:
                 if current.version != release.version:
                     raise Conflict(f"{item} has just been published again.", hint="Try again.")
                 changes = place_files(self._below, _path(user, item), current, fd, known)
-            self._put_merged(user, release, text, now)
+            # A copy that was not edited still counts as such.
+            if not self._has_text(user, item, text):
+                self._put_text(user, item, text, now, unedited=self._is_unedited(user, item))
+            marked = max(_nanoseconds(now), _nanoseconds(release.updated) + 1)
+            self._mark(user, item, _FETCHED, modified_ns=marked)
         return changes
-
-    def _put_merged(self, user: Username, release: Release, text: bytes, now: datetime) -> None:
-        """Replace the text by a merged one; a copy that was not edited still counts as such."""
-        item = release.name
-        if not self._has_text(user, item, text):
-            self._put_text(user, item, text, now, unedited=self._is_unedited(user, item))
-        marked = max(_nanoseconds(now), _nanoseconds(release.updated) + 1)
-        self._mark(user, item, _FETCHED, modified_ns=marked)
 
     def _put_text(
         self, user: Username, item: ItemName, text: bytes, now: datetime, *, unedited: bool = False
@@ -389,10 +358,7 @@ class Workspaces:
         return self.file_status(user, item) is FileStatus.UPLOADED
 
     def mark_exported(self, user: Username, item: ItemName, modified_ns: int | None = None) -> None:
-        """Record an export of the notebook: as of now, or of its version ``modified_ns`` (B122).
-
-        Raises: :class:`InvalidInput`, :class:`Conflict`.
-        """
+        """Record an export, now or of ``modified_ns`` (B122). Raises: InvalidInput, Conflict."""
         with self._lock(user, item):
             self._make(user, item)
             self._mark(user, item, _EXPORTED, modified_ns=modified_ns, needed=True)
@@ -403,7 +369,6 @@ class Workspaces:
             self._mark(user, item, _SUBMITTED, modified_ns=modified_ns)
 
     def archives(self, user: Username, item: ItemName) -> tuple[Archive, ...]:
-        """Return the earlier versions in the workspace, the newest first."""
         try:
             names = self._below.names(_path(user, item), _MOST_NAMES)
         except InvalidInput:
@@ -476,13 +441,6 @@ class Workspaces:
     def _lock(self, user: Username, item: ItemName) -> threading.Lock:
         return self._locks[hash((user, item)) % _STRIPES]
 
-    def _anything(self, user: Username, item: ItemName) -> bool:
-        """Return whether the notebook's name exists, even as a link or a directory."""
-        try:
-            return self._has_notebook(user, item)
-        except InvalidInput:
-            return True
-
     def _has_notebook(self, user: Username, item: ItemName) -> bool:
         return self._below.find(_path(user, item, f"{item}.py")) is not None
 
@@ -494,32 +452,28 @@ class Workspaces:
     def _look(self, user: Username, item: ItemName, name: str) -> FileInfo | None:
         return self._below.look(_path(user, item, name))
 
-    def _copy_release(self, user: Username, release: Release) -> None:
-        with pinned(release) as (fd, current):
-            self._below.remove(_path(user, current.name, _EXPORTED))
-            for marker in (_UPLOADED, _FETCHED):
-                self._below.write(_path(user, current.name, marker), b"", _MARKER)
-            # The earlier of the two: the clock may tick between them.
-            marked = self._below.stat(_path(user, current.name, _UPLOADED)).modified_ns
-            self._copy_files(user, current, fd)
-            with open_file(fd, current.notebook.name) as source:
-                # The release's time, but not later than the markers', which would mean "edited".
-                modified = min(os.fstat(source.fileno()).st_mtime_ns, marked)
-                how = NewFile(modified_ns=modified, replace=False)
-                self._below.copy(_path(user, current.name, current.notebook.name), source, how)
+    def _copy_release(self, user: Username, release: Release, fd: int) -> None:
+        item = release.name
+        self._below.remove(_path(user, item, _EXPORTED))
+        for marker in (_UPLOADED, _FETCHED):
+            self._below.write(_path(user, item, marker), b"", _MARKER)
+        # The earlier of the two: the clock may tick between them.
+        marked = self._below.stat(_path(user, item, _UPLOADED)).modified_ns
+        self._copy_files(user, release, fd)
+        with open_file(fd, release.notebook.name) as source:
+            # The release's time, but not later than the markers', which would mean "edited".
+            modified = min(os.fstat(source.fileno()).st_mtime_ns, marked)
+            how = NewFile(modified_ns=modified, replace=False)
+            self._below.copy(_path(user, item, release.notebook.name), source, how)
 
     def _copy_files(self, user: Username, release: Release, fd: int) -> None:
-        """Copy the support files of a pinned release that are missing."""
-        for path in release.files:
-            if is_support(release, path):
-                self._copy_support(user, release.name, path, fd)
-
-    def _copy_support(self, user: Username, item: ItemName, path: str, release: int) -> None:
-        parent = path.rpartition("/")[0]
-        if parent:
-            self._below.make_directory(_path(user, item, parent))
-        with open_file(release, path) as source:
-            self._below.copy(_path(user, item, path), source, NewFile(replace=False))
+        for path in (each for each in release.files if is_support(release, each)):
+            parent = path.rpartition("/")[0]
+            if parent:
+                self._below.make_directory(_path(user, release.name, parent))
+            with open_file(fd, path) as source:
+                how = NewFile(replace=False)
+                self._below.copy(_path(user, release.name, path), source, how)
 
 
 def archive_names(item: ItemName, now: datetime) -> Iterator[str]:
@@ -559,13 +513,6 @@ def _archive_of(
 def _match(name: str, item: ItemName) -> re.Match[str] | None:
     prefix = f"{item}.bak."
     return _ENDING.fullmatch(name.removeprefix(prefix)) if name.startswith(prefix) else None
-
-
-def _person(name: str) -> Username | None:
-    try:
-        return Username.of_account(name)
-    except InvalidInput:
-        return None
 
 
 def _printable(name: str) -> str:

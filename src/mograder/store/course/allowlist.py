@@ -24,19 +24,16 @@ _log = get_logger(__name__)
 
 
 class MoreUsers(Protocol):
-    """Users who may enter besides those in the file; asked for every request, so from memory."""
+    """Users who may enter besides those in the file; asked for every request, so from memory.
 
-    def decides(self) -> bool:
-        """Return whether it counts at all."""
-        ...
+    ``decides``: whether it counts at all. ``version`` differs after a user was removed.
+    """
 
-    def has(self, username: str) -> bool:
-        """Return whether a user may enter."""
-        ...
+    def decides(self) -> bool: ...
 
-    def version(self) -> Hashable:
-        """Return a value that differs after a user was removed."""
-        ...
+    def has(self, username: str) -> bool: ...
+
+    def version(self) -> Hashable: ...
 
 
 class Allowlist:
@@ -102,7 +99,6 @@ class Allowlist:
         return self.stamp(), None if self.more is None else self.more.version()
 
     def listed(self) -> tuple[str, ...] | None:
-        """Return the names on the list, sorted; None without a file."""
         users = self._users()
         return None if users is None else tuple(sorted(users))
 
@@ -133,7 +129,6 @@ def useless_names(users: Iterable[str]) -> list[str]:
 
 
 def parse_users(text: str) -> frozenset[str]:
-    """Return the names in a list, one per line, without blank lines and comments (B36)."""
     return frozenset(name for _, name in numbered_names(text))
 
 

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.files.disk import DISK, Place, explained_when_full
@@ -125,12 +124,7 @@ def find_release(notebook: Path | None, assignment: str, bases: Sequence[Path]) 
 
 
 def read_notebook(path: Path) -> str:
-    """Return a notebook's text with its line endings unchanged.
-
-    Raises:
-        InvalidInput: It is not UTF-8 text, or cannot be read.
-        TooLarge: It is larger than 16 MB.
-    """
+    """Return a text with its line ends. Raises: InvalidInput (unreadable, no UTF-8), TooLarge."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_NOTEBOOK + 1)
@@ -164,7 +158,10 @@ def support_files(item: SourceItem, texts: Sequence[str]) -> Belongings:
         for path in sorted(item.directory.glob("*.py"))
         if not (path.name in own or is_private(path.name) or _against_support(path.name, item))
     )
-    read = [*texts, *map(_text_or_nothing, modules)]
+    read = [*texts]
+    for module in filter(Path.is_file, modules):
+        with suppress(InvalidInput):
+            read.append(read_notebook(module))
     found = belongings(item.directory, lambda name: any(names_folder(t, name) for t in read))
     against = {name: _against_support(name, item) for name in found.files if name not in own}
     kept = found.without({name: reason for name, reason in against.items() if reason})
@@ -175,10 +172,7 @@ def support_files(item: SourceItem, texts: Sequence[str]) -> Belongings:
 
 
 class ReleaseBuild:
-    """A release under construction beside the old one, which :meth:`commit` replaces by it.
-
-    It starts as a copy of the old release, so that files added there by hand are kept.
-    """
+    """A copy of the old release with what was added by hand, which :meth:`commit` replaces."""
 
     def __init__(self, path: Path, target: Path) -> None:
         self.path = path
@@ -190,9 +184,7 @@ class ReleaseBuild:
         place = self.path / name
         if place.is_file() and place.read_bytes() == data:
             return False
-        place.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(place, data)
-        self._changed = True
+        self._put(place, data)
         return True
 
     def write_text(self, name: str, text: str) -> bool:
@@ -200,23 +192,21 @@ class ReleaseBuild:
         return self.write(name, text.encode("utf-8", "surrogatepass"))
 
     def take(self, source: Path, name: str) -> bool:
-        """Copy a file with its time if the release's is missing or older; return whether it was.
-
-        See compatibility-0.3.16.md 7.
-        """
+        """Copy a file with its time if the release's is missing or older; return whether it was."""
         place = self.path / name
         if place.is_file() and place.stat().st_mtime >= source.stat().st_mtime:
             return False
-        data = source.read_bytes()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(place, data)
+        self._put(place, source.read_bytes())
         info = source.stat()
         os.utime(place, ns=(info.st_atime_ns, info.st_mtime_ns))
-        self._changed = True
         return True
 
+    def _put(self, place: Path, data: bytes) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(place, data)
+        self._changed = True
+
     def aside(self, name: str, data: bytes) -> Path:
-        """Write a temporary file that is not part of the release; return its path."""
         place = Path(tempfile.mkdtemp(dir=self.path.parent)) / name
         place.write_bytes(data)
         return place
@@ -230,17 +220,13 @@ class ReleaseBuild:
         return self.write(f"{self._target.name}.zip", zip_bytes(files))
 
     def drop(self, name: str) -> None:
-        """Remove a file, if it exists, that was copied from the old release."""
         place = self.path / name
         if place.is_file():
             place.unlink()
             self._changed = True
 
     def commit(self) -> bool:
-        """Replace the old release atomically; return False if nothing has changed.
-
-        Raises: :class:`Conflict` if another program holds a file of the old one open on Windows.
-        """
+        """Replace the old release atomically; return False if nothing changed. Raises: Conflict."""
         if self._changed:
             with explained_when_full():
                 exchange_or_rename(self.path, self._target)
@@ -288,12 +274,7 @@ def zip_bytes(files: Mapping[str, bytes]) -> bytes:
 
 
 def write_new(files: Mapping[Path, str]) -> tuple[Path, ...]:
-    """Write new files, given as text by path, all of them or none; return their paths.
-
-    Raises:
-        Conflict: One of them exists already.
-        InvalidInput: One of them cannot be written.
-    """
+    """Write new files, all or none; return their paths. Raises: Conflict (exists), InvalidInput."""
     if there := [shown(path) for path in files if path.exists() or path.is_symlink()]:
         raise Conflict(
             f"{', '.join(there)} exists already; nothing was written.",
@@ -321,15 +302,11 @@ def is_path(argument: str, *, separator: str = os.sep) -> bool:
 
 
 def argument_path(argument: str) -> Path:
-    """Return an argument as a path with its ``~`` expanded; an unknown ``~name`` stays."""
     return Path(expanded(argument))
 
 
 def refuse_to_replace(output: Path, *inputs: Path) -> None:
-    """Refuse to write to a directory or file that is an input itself, by whatever path.
-
-    Raises: InvalidInput.
-    """
+    """Refuse an output that is an input itself, by whatever path. Raises: InvalidInput."""
     if output.exists() and any(each.exists() and each.samefile(output) for each in inputs):
         raise InvalidInput(
             f"Nothing is written to {shown(output)}: results are made of what is there.",
@@ -366,15 +343,11 @@ def _in(directory: Path) -> SourceItem:
         if path.is_file() and not path.name.startswith(".") and not _TIMESTAMPED.search(path.stem)
     )
     if not found:
-        _no_notebook(directory, main)
+        raise InvalidInput(
+            f"{shown(directory)} holds no notebook.",
+            hint=f"Create it with `marimo edit {shown(main)}`.",
+        )
     return SourceItem(name, directory, tuple(found))
-
-
-def _no_notebook(directory: Path, main: Path) -> NoReturn:
-    raise InvalidInput(
-        f"{shown(directory)} holds no notebook.",
-        hint=f"Create it with `marimo edit {shown(main)}`.",
-    )
 
 
 def named_directory(directory: Path) -> Path:
@@ -388,28 +361,15 @@ def _directories(base: Path) -> list[str]:
     return sorted(p.name for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _text_or_nothing(path: Path) -> str:
-    """Return a module's text; "" if it cannot be read."""
-    try:
-        return read_notebook(path) if path.is_file() else ""
-    except InvalidInput:
-        return ""
-
-
 def _against_support(name: str, item: SourceItem) -> str:
     """Return why a file beside the notebooks is not for students, or ""."""
-    if _is_copy_of_a_notebook(name, item):
-        return "it may be a copy of the notebook"
-    return "it marks a solution or hidden tests" if marks_solution(item.directory / name) else ""
-
-
-def _is_copy_of_a_notebook(name: str, item: SourceItem) -> bool:
     stems = {notebook.stem for notebook in item.notebooks} | {str(item.name)}
     path = Path(name)
-    found = _TIMESTAMPED.search(path.stem)
-    if "/" in name or path.suffix != ".py" or found is None:
-        return False
-    return path.stem[: found.start()] in stems
+    stamp = _TIMESTAMPED.search(path.stem)
+    is_beside = "/" not in name and path.suffix == ".py"
+    if is_beside and stamp is not None and path.stem[: stamp.start()] in stems:
+        return "it may be a copy of the notebook"
+    return "it marks a solution or hidden tests" if marks_solution(item.directory / name) else ""
 
 
 def _end_killed_runs(target: Path) -> None:
@@ -437,16 +397,14 @@ def _put_back(workshop: Path, target: Path) -> None:
 def _copy_tree(source: Path, target: Path) -> None:
     target.mkdir()
     for entry in source.iterdir():
-        copy = _link_or_copy if entry.is_symlink() or not entry.is_dir() else _copy_tree
-        copy(entry, target / entry.name)
+        place = target / entry.name
+        if entry.is_dir() and not entry.is_symlink():
+            _copy_tree(entry, place)
+            continue
+        try:  # a link is safe, since files are only ever replaced
+            os.link(entry, place, follow_symlinks=False)
+        except (OSError, NotImplementedError):  # the latter on Windows
+            shutil.copy2(entry, place, follow_symlinks=False)
     # Sandboxes refuse to set the set-group-id bit, which `mkdir` has taken from a shared folder.
     with suppress(PermissionError):
         shutil.copystat(source, target)
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    """Hard-link a file, or copy it where that fails. Safe, since files are only ever replaced."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except (OSError, NotImplementedError):  # the latter on Windows
-        shutil.copy2(source, target, follow_symlinks=False)

@@ -54,18 +54,17 @@ def open_sources(loaded: LoadedSettings, clock: Clock) -> Sources:
 
 
 class Sources:
-    """The sources of a course's assignments; thread-safe."""
+    """The sources of a course's assignments; thread-safe.
+
+    ``own`` is the course's directory of sources; ``sent`` is a private store.
+    """
 
     def __init__(self, own: Path, sent: Releases) -> None:
-        """``own`` is the course's directory of sources; ``sent`` is a private store."""
         self._own = own
         self._sent = sent
 
     def find(self, name: ItemName) -> Source | None:
-        """Return the source of an assignment, the course's own before one that was sent.
-
-        Raises: InvalidInput if the course's own directory cannot be read.
-        """
+        """Return an assignment's source, the course's own first. Raises: InvalidInput."""
         with explained_when_unusable(self._own / name):
             own = entry_named(entry_named(self._own, name), f"{name}.py")
             if own.is_file():
@@ -76,10 +75,7 @@ class Sources:
         return Source(sent.notebook, own=False, files=sent.files, sent=sent.updated)
 
     def digests(self, name: ItemName) -> Mapping[str, str]:
-        """Return the SHA-256 of each file that an instructor sent, by its name.
-
-        Raises: Conflict if the source was being replaced again and again.
-        """
+        """Return the SHA-256 of each sent file. Raises: Conflict if they are being replaced."""
         for _ in range(_TRIES):
             source = self.find(name)
             if source is None:
@@ -99,10 +95,7 @@ class Sources:
         return self._sent.stage(name)
 
     def commit(self, staged: ReleaseUpload) -> None:
-        """Replace an assignment's source by an upload, atomically.
-
-        Raises: Conflict if an upload that began later was committed already.
-        """
+        """Replace a source by an upload, atomically. Raises: Conflict if a later one was before."""
         staged.commit(ItemKind.ASSIGNMENT)
 
 

@@ -7,7 +7,7 @@ reason, except hidden ones and those that Python and marimo create beside a note
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,6 @@ class Belongings:
     left: tuple[LeftBehind, ...]
 
     def without(self, reasons: Mapping[str, str]) -> Belongings:
-        """Return a copy in which files are left out, each for its reason."""
         files = tuple(name for name in self.files if name not in reasons)
         left = (LeftBehind(name, reason) for name, reason in reasons.items())
         return Belongings(files, tuple(sorted((*self.left, *left))))
@@ -68,23 +67,19 @@ def belongings(directory: Path, takes_folder: Callable[[str], bool] = lambda _: 
     for path in sorted(directory.iterdir()):
         if is_private(path.name):
             continue
-        if not path.is_dir():
-            reason = _against_file(path)
-            if reason:
-                left.append(LeftBehind(path.name, reason))
-            else:
-                files.append(path.name)
-            continue
-        reason = _against_folder(path, takes_folder)
+        is_folder = path.is_dir()
+        reason = _against_folder(path, takes_folder) if is_folder else _against_file(path)
+        found: Iterable[str | LeftBehind] = [path.name]
         if reason:
-            left.append(LeftBehind(f"{path.name}/", reason))
-            continue
-        for each in _inside(path, path.name):
+            found = [LeftBehind(f"{path.name}/" if is_folder else path.name, reason)]
+        elif is_folder:
+            found = _inside(path, path.name)
+        for each in found:
             if isinstance(each, LeftBehind):
                 left.append(each)
             else:
                 files.append(each)
-            if len(files) + len(left) > _MAX_FILES:
+            if is_folder and len(files) + len(left) > _MAX_FILES:
                 raise TooLarge(f"{directory} holds more than {_MAX_FILES} files.")
     return Belongings(tuple(sorted(files)), tuple(sorted(left)))
 
@@ -97,10 +92,7 @@ def modules_beside(directory: Path) -> frozenset[str]:
 
 
 def marks_solution(path: Path) -> bool:
-    """Whether a file is a copy of a source in any form: it marks a solution or hidden tests.
-
-    Raises: InvalidInput if it cannot be read.
-    """
+    """Whether a file marks a solution or hidden tests. Raises: InvalidInput (unreadable)."""
     return _first_mark(path) is not None
 
 
@@ -159,12 +151,9 @@ def _inside(directory: Path, relative: str) -> Iterator[str | LeftBehind]:
         elif not path.is_file():
             yield LeftBehind(name, "it is not a plain file")
         else:
-            yield _checked(name)
-
-
-def _checked(name: str) -> str | LeftBehind:
-    try:
-        parse_file(name)
-    except InvalidInput as error:
-        return LeftBehind(name, error.message.rstrip("."))
-    return name
+            try:
+                parse_file(name)
+            except InvalidInput as error:
+                yield LeftBehind(name, error.message.rstrip("."))
+            else:
+                yield name

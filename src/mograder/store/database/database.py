@@ -7,6 +7,7 @@ Modules outside this package use ``store.hub.hub_state``.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import sqlite3
@@ -38,10 +39,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-)
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
@@ -94,10 +92,7 @@ _log = get_logger(__name__)
 
 
 def database_url(url: str, course_dir: Path) -> str:
-    """Return the URL to open: the configured one, or the SQLite file of the course.
-
-    Raises: :class:`InvalidInput` if the URL names neither SQLite nor PostgreSQL.
-    """
+    """Return the configured URL, or that of the course's SQLite file. Raises: InvalidInput."""
     if not url:
         return sqlite_url(course_dir / ".mograder" / "hub.db")
     parsed = _parse(url)
@@ -113,7 +108,7 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
-def sqlite_file(url: str) -> Path | None:
+def sqlite_file(url: str | URL) -> Path | None:
     """Return the file that a URL of :func:`database_url` names; None for a database server."""
     parsed = _parse(url)
     return Path(parsed.database or "") if parsed.drivername == "sqlite" else None
@@ -128,7 +123,7 @@ def open_engine(url: str, *, private: bool = True) -> Engine:
     Raises: :class:`InvalidInput` for an unusable URL or file, :class:`Busy` for a locked one.
     """
     parsed = _parse(url)
-    path = sqlite_file(url)
+    path = sqlite_file(parsed)
     if path is not None:
         _make_private(path, mend=private)
         _set_journal(path)
@@ -148,10 +143,7 @@ def open_engine(url: str, *, private: bool = True) -> Engine:
 
 
 def lone_connection(engine: Engine) -> Connection:
-    """Open a connection to PostgreSQL outside the engine's pool; each statement commits itself.
-
-    Raises: the errors of the driver.
-    """
+    """Open a connection to PostgreSQL outside the engine's pool; each statement commits itself."""
     lone = create_engine(
         engine.url,
         poolclass=NullPool,
@@ -284,17 +276,27 @@ def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
     with _translated(engine):
         if schema_version(engine) == head_version(migrations):
             return
-        with _upgrade_turn(engine):
-            _upgrade(engine, migrations)
+        path = sqlite_file(engine.url)
+        # One upgrade of a file at a time, with its copy; a server has its own lock.
+        with contextlib.nullcontext() if path is None else _file_turn(path):
+            _upgrade(engine, migrations, path)
 
 
-def _upgrade(engine: Engine, migrations: Path) -> None:
+def _upgrade(engine: Engine, migrations: Path, path: Path | None) -> None:
     current, head = schema_version(engine), head_version(migrations)
     if current == head:  # another program has upgraded it meanwhile
         return
     _refuse_unknown(current, migrations)
-    if current is not None or _has_tables(engine):
-        _back_up(engine, current or "0.3.16", head)
+    with reading(engine) as connection:
+        tables = inspect(connection).get_table_names()
+    if path is not None and tables:  # a server's administrator makes its backups
+        target = path.with_name(f"{path.name}.before-{head}")
+        temporary = target.with_name(target.name + ".tmp")
+        temporary.unlink(missing_ok=True)
+        copy_sqlite(path, temporary)
+        move_file(temporary, target)
+        message = "The database at %s was copied to %s before its upgrade."
+        _log.info(message, current or "0.3.16", target.name)
     config = _alembic_config(migrations)
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
@@ -305,19 +307,8 @@ def _upgrade(engine: Engine, migrations: Path) -> None:
         command.upgrade(config, "head")
 
 
-def _upgrade_turn(engine: Engine) -> contextlib.AbstractContextManager[None]:
-    """Serialise upgrades of one SQLite file, with their copies; a server has its own lock."""
-    if engine.dialect.name != "sqlite":
-        return contextlib.nullcontext()
-    return _file_turn(Path(engine.url.database or ""))
-
-
 def run_migrations(metadata: MetaData) -> None:
-    """Run the migrations of these tables on the connection that :func:`upgrade` has opened.
-
-    Both ``env.py`` files of Alembic call it. All is in one transaction, so that a crash or an error
-    leaves the old tables.
-    """
+    """Run the migrations on the connection of :func:`upgrade`: an error leaves the old tables."""
     connection = context.config.attributes["connection"]
     if not isinstance(connection, Connection):
         raise TypeError("migrations run from mograder.store.database.database only")
@@ -375,7 +366,6 @@ def openable(path: Path, aside: Path) -> Path:
 
 
 def files_of(path: Path) -> dict[Path, tuple[int, int]]:
-    """Return size and time of an SQLite file and of its logs, if there are some."""
     files = (path.with_name(path.name + end) for end in ("", "-wal", "-journal"))
     found = {each: each.stat() for each in files if each.is_file()}
     return {each: (status.st_size, status.st_mtime_ns) for each, status in found.items()}
@@ -394,16 +384,15 @@ def _patience() -> Callable[[int, int, int], None]:
 
 
 def check_sqlite(path: Path) -> None:
-    """Check an SQLite file for damage without changing it; no other process may write to it.
-
-    Raises: :class:`InvalidInput` if it is damaged.
-    """
-    found = _integrity(path, None)
+    """Check an SQLite file that no other process writes to. Raises: InvalidInput if damaged."""
+    found = sqlite_damage(path, math.inf, "quick_check", "&immutable=1")
     if found:
         raise InvalidInput(f"The database {path.name} is damaged: {found[0]}.")
 
 
-def sqlite_damage(path: Path, seconds: float) -> tuple[str, ...] | None:
+def sqlite_damage(
+    path: Path, seconds: float, check: str = "integrity_check", how: str = ""
+) -> tuple[str, ...] | None:
     """Check an SQLite file for damage without changing it; a hub may have it open.
 
     Return SQLite's messages about damaged pages, about five lines at most; None if the check
@@ -411,21 +400,11 @@ def sqlite_damage(path: Path, seconds: float) -> tuple[str, ...] | None:
     Raises: :class:`InvalidInput` if the file is not a database, :class:`Busy` if it is locked or
     cannot be read.
     """
-    return _integrity(path, seconds)
-
-
-def _integrity(path: Path, seconds: float | None) -> tuple[str, ...] | None:
-    """Run ``integrity_check`` for at most ``seconds``; with None ``quick_check`` without locks."""
-    uri, check = f"{path.absolute().as_uri()}?mode=ro", "integrity_check"
-    deadline = None
-    if seconds is None:
-        uri, check = f"{uri}&immutable=1", "quick_check"
-    else:
-        deadline = time.monotonic() + seconds
+    uri = f"{path.absolute().as_uri()}?mode=ro{how}"
+    deadline = time.monotonic() + seconds
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_MS / 1000)) as opened:
-            if deadline is not None:
-                opened.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS)
+            opened.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS)
             found = list(_findings(opened, f"PRAGMA {check}({_MOST_FINDINGS})"))
     except sqlite3.OperationalError as error:
         if "interrupted" in str(error):
@@ -445,10 +424,8 @@ def _findings(opened: sqlite3.Connection, check: str) -> Iterator[str]:
             raise
         # The damage stops the check itself: report at least which tables are unreadable.
         yield str(error)
-        yield from _unreadable_tables(opened)
-
-
-def _unreadable_tables(opened: sqlite3.Connection) -> Iterator[str]:
+    else:
+        return
     names = opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     for (name,) in names:
         quoted = '"' + name.replace('"', '""') + '"'
@@ -474,11 +451,7 @@ def schema_version(engine: Engine) -> str | None:
 
 
 def awaits_upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> bool:
-    """Return whether :func:`upgrade` would change the tables; change nothing.
-
-    Raises: :class:`Conflict` when a newer mograder wrote the database, and as
-    :func:`schema_version`.
-    """
+    """Return whether :func:`upgrade` would change the tables. Raises: Conflict, as that does."""
     current = schema_version(engine)
     _refuse_unknown(current, migrations)
     return current != head_version(migrations)
@@ -486,17 +459,13 @@ def awaits_upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> bool:
 
 @cache
 def known_versions(migrations: Path = MIGRATIONS) -> frozenset[str]:
-    """Return the revisions of databases that this program can read or upgrade.
-
-    They do not change while the program runs; reading them takes longer than opening a database.
-    """
+    """Return the revisions that this program can upgrade. Reading them takes long."""
     scripts = ScriptDirectory.from_config(_alembic_config(migrations)).walk_revisions()
     return frozenset(script.revision for script in scripts)
 
 
 @cache
 def head_version(migrations: Path = MIGRATIONS) -> str:
-    """Return the revision that this program needs."""
     head = ScriptDirectory.from_config(_alembic_config(migrations)).get_current_head()
     if head is None:
         raise RuntimeError("the package was built without its migrations")
@@ -510,7 +479,7 @@ def _given(url: URL) -> dict[str, int]:
 _URL_HINT = "Use postgresql://user:password@host/name, sqlite:///path, or leave it empty."
 
 
-def _parse(url: str) -> URL:
+def _parse(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -648,22 +617,3 @@ def _refuse_unknown(current: str | None, migrations: Path) -> None:
             hint="Install that version again, or put back the copy from before the upgrade "
             '(docs/how-to/operate.md, "Upgrade").',
         )
-
-
-def _has_tables(engine: Engine) -> bool:
-    """Whether a database without a revision has tables: a gradebook that 0.3.16 made."""
-    with reading(engine) as connection:
-        return bool(inspect(connection).get_table_names())
-
-
-def _back_up(engine: Engine, current: str, head: str) -> None:
-    """Copy an SQLite file beside itself; a PostgreSQL server's administrator makes its backups."""
-    if engine.dialect.name != "sqlite":
-        return
-    path = Path(engine.url.database or "")
-    target = path.with_name(f"{path.name}.before-{head}")
-    temporary = target.with_name(target.name + ".tmp")
-    temporary.unlink(missing_ok=True)
-    copy_sqlite(path, temporary)
-    move_file(temporary, target)
-    _log.info("The database at %s was copied to %s before its upgrade.", current, target.name)

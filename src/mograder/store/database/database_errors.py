@@ -49,31 +49,20 @@ def in_words(error: DBAPIError | PoolTimeout | sqlite3.Error, path: Path | None)
         text = f"The database {path.name} is locked by another program."
         return Busy(text, hint=hint, retry_after=5)
     if path is not None and ("is full" in cause or "disk I/O error" in cause):
-        return _disk_trouble(cause, path)
+        _log.error("The database %s cannot be written: %s", path, cause)
+        # SQLite reports a full disk as an I/O error when it cannot create -wal and -shm files.
+        if "is full" in cause or space_of(path.parent).free < _FULL_BYTES:
+            text = f"The disk is full: the database {path} cannot be written."
+            hint = f"Free some space on the file system of {path.parent}: df -h {path.parent}"
+        else:
+            text = f"The disk does not read or write the database {path}: {cause}."
+            hint = "The kernel's log tells why: journalctl -k. Copy the course elsewhere meanwhile."
+        return Busy(text, hint=hint, retry_after=60)
     # An internal error, as libpq names it: a server that has become a read-only standby.
     silent = OperationalError | InterfaceError | InternalError | PoolTimeout | sqlite3.Error
     if isinstance(error, silent) or "idle-in-transaction" in cause:
         return no_answer(cause)
     raise error
-
-
-def _disk_trouble(cause: str, path: Path) -> Busy:
-    """Return the error for a full or failing disk.
-
-    SQLite reports a full disk as an I/O error when it cannot create its -wal and -shm files.
-    """
-    _log.error("The database %s cannot be written: %s", path, cause)
-    if "is full" in cause or space_of(path.parent).free < _FULL_BYTES:
-        return Busy(
-            f"The disk is full: the database {path} cannot be written.",
-            hint=f"Free some space on the file system of {path.parent}: df -h {path.parent}",
-            retry_after=60,
-        )
-    return Busy(
-        f"The disk does not read or write the database {path}: {cause}.",
-        hint="The kernel's log tells why: journalctl -k. Copy the course elsewhere meanwhile.",
-        retry_after=60,
-    )
 
 
 def no_answer(cause: str) -> Busy:

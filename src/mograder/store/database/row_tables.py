@@ -2,13 +2,13 @@
 
 A field's annotation is its column: ``Name`` and the like are texts of bounded length, ``str`` any
 text, an enumeration of words is stored by its values, a tuple as JSON, and ``X | None`` may be
-empty. A ``select`` of the table finds the class's arguments (:func:`rows_of`), and
-:func:`values_of` is what is stored.
+empty. A ``select`` of the table finds the class's arguments, and :func:`values_of` is what is
+stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -32,11 +32,12 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UpdateBase,
 )
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
-from mograder.store.database.database import reading
+from mograder.store.database.database import reading, upsert, writing
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -136,23 +137,42 @@ def columns_of(table: Table, row: type[DataclassInstance], **names: str) -> list
 
 
 def values_of(row: DataclassInstance, *but: str) -> dict[str, Any]:
-    """Return a row's values by column; unlike ``asdict`` without a copy of each of them.
-
-    ``but`` are fields that are left out, such as the number that the database gives a new row.
-    """
+    """Return a row's values by column, without the fields ``but``; ``asdict`` would copy each."""
     return {each.name: getattr(row, each.name) for each in fields(row) if each.name not in but}
 
 
-def rows_of(engine: Engine, kind: Callable[..., T], wanted: Select[Any]) -> tuple[T, ...]:
-    """Return what a query finds, as rows of a class, in a transaction of its own."""
-    with reading(engine) as connection:
-        return tuple(kind(*row) for row in connection.execute(wanted))
+class Tables:
+    """Tables of a database; each private method here is one transaction.
 
+    Every public method of a subclass may raise :class:`~mograder.core.errors.Busy`.
+    """
 
-def row_of(engine: Engine, kind: Callable[..., T], wanted: Select[Any]) -> T | None:
-    """Return the only row that a query finds, as :func:`rows_of`; None if there is none."""
-    found = rows_of(engine, kind, wanted)
-    return found[0] if found else None
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def _rows(self, kind: Callable[..., T], wanted: Select[Any]) -> tuple[T, ...]:
+        with reading(self._engine) as connection:
+            return tuple(kind(*row) for row in connection.execute(wanted))
+
+    def _row(self, kind: Callable[..., T], wanted: Select[Any]) -> T | None:
+        return next(iter(self._rows(kind, wanted)), None)
+
+    def _values(self, wanted: Select[Any]) -> Sequence[Any]:
+        """Return what a query for one column finds."""
+        with reading(self._engine) as connection:
+            return connection.execute(wanted).scalars().all()
+
+    def _value(self, wanted: Select[Any]) -> Any | None:
+        return next(iter(self._values(wanted)), None)
+
+    def _change(self, statement: UpdateBase, values: Any = None, *, fleeting: bool = False) -> int:
+        """Run a statement that writes; return the number of rows. See :func:`writing`."""
+        with writing(self._engine, fleeting=fleeting) as connection:
+            return connection.execute(statement, values).rowcount
+
+    def _put(self, table: Table, values: dict[str, Any], *, fleeting: bool = False) -> None:
+        with writing(self._engine, fleeting=fleeting) as connection:
+            connection.execute(upsert(connection, table, values), values)
 
 
 def _column(name: str, hint: Any, primary: bool, default: Any) -> Column[Any]:
@@ -163,16 +183,15 @@ def _column(name: str, hint: Any, primary: bool, default: Any) -> Column[Any]:
     if optional:
         (kind,) = (each for each in get_args(kind) if each is not NoneType)
     if get_origin(kind) is tuple:
-        given = [_json(kind, *given or [Text()])]
+        adapter = TypeAdapter(kind)
+        (impl,) = given or [Text()]
+        given = [
+            Converted(impl, lambda each: adapter.dump_json(each).decode(), adapter.validate_json)
+        ]
     stored = given[0] if given else _type_of(kind)
     return Column(
         name, stored, *foreign, primary_key=primary, nullable=optional, server_default=default
     )
-
-
-def _json(kind: Any, impl: TypeEngine[str]) -> Converted:
-    adapter = TypeAdapter(kind)
-    return Converted(impl, lambda value: adapter.dump_json(value).decode(), adapter.validate_json)
 
 
 def _type_of(kind: Any) -> TypeEngine[Any]:

@@ -1,7 +1,4 @@
-"""All SQL of signing in by other systems: linked people, values for one use, their logins.
-
-Synchronous and thread-safe, as :mod:`mograder.store.hub.hub_state`.
-"""
+"""All SQL of signing in by other systems: linked people, values for one use, their logins."""
 
 from __future__ import annotations
 
@@ -24,8 +21,8 @@ from sqlalchemy import (
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.store.database.database import reading, writing
-from mograder.store.database.row_tables import HASH, Name, UtcDateTime, rows_of, table_of, values_of
+from mograder.store.database.database import writing
+from mograder.store.database.row_tables import HASH, Name, Tables, UtcDateTime, table_of, values_of
 from mograder.store.external.external_tables import ADDRESS, ID, Address, Id
 from mograder.store.hub.hub_state import bounded
 from mograder.store.hub.hub_tables import metadata
@@ -77,28 +74,19 @@ provider_logins = Table(
 
 
 def parsed_subject(text: str) -> str:
-    """Return the id that a platform or provider has for a person, without blanks around it.
-
-    Raises: :class:`InvalidInput` for a text that cannot be one.
-    """
+    """Return a person's id at a platform or provider, stripped. Raises: InvalidInput."""
     subject = text.strip()
     if not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
         raise InvalidInput("Give the person's id there: in Moodle the number of the profile.")
     return subject
 
 
-class ExternalPeople:
+class ExternalPeople(Tables):
     """The links of subjects to users; a subject has one user, a user one subject of an issuer."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
     def username_of(self, issuer: str, subject: str) -> str:
-        """Return the user of a subject, "" if it has none."""
-        c = external_people.c
-        wanted = select(c.username).where(c.issuer == issuer, c.subject == subject)
-        with reading(self._engine) as connection:
-            return connection.execute(wanted).scalar_one_or_none() or ""
+        wanted = select(external_people.c.username).filter_by(issuer=issuer, subject=subject)
+        return self._value(wanted) or ""
 
     def link(
         self,
@@ -109,15 +97,11 @@ class ExternalPeople:
         by: str,
         now: datetime,
     ) -> None:
-        """Link a subject to a user; ``by`` is the instructor who does it, "" for a sign-in.
-
-        Raises: Conflict if the subject or the user has another link of this issuer.
-        """
+        """``by``: an instructor, "" for a sign-in. Raises: Conflict if either has a link there."""
         shown = bounded(display_name, _NAME_LENGTH)
         row = ExternalPerson(issuer, subject, username, shown, now, by)
         try:
-            with writing(self._engine) as connection:
-                connection.execute(insert(external_people), values_of(row))
+            self._change(insert(external_people), values_of(row))
         except Conflict as error:
             raise Conflict(
                 f"The person there or the user {username} has a link with {issuer} already.",
@@ -125,37 +109,29 @@ class ExternalPeople:
             ) from error
 
     def unlink(self, issuer: str, username: str) -> bool:
-        c = external_people.c
-        gone = delete(external_people).where(c.issuer == issuer, c.username == username)
-        with writing(self._engine) as connection:
-            return connection.execute(gone).rowcount > 0
+        return self._change(delete(external_people).filter_by(issuer=issuer, username=username)) > 0
 
     def people(self, issuer: str = "") -> tuple[ExternalPerson, ...]:
-        """Return the links, of one issuer or of all, by issuer and user name."""
         c = external_people.c
         wanted = select(external_people).order_by(c.issuer, c.username)
         if issuer:
             wanted = wanted.where(c.issuer == issuer)
-        return rows_of(self._engine, ExternalPerson, wanted)
+        return self._rows(ExternalPerson, wanted)
 
     def issuers_of(self, username: str) -> frozenset[str]:
         wanted = select(external_people.c.issuer).where(external_people.c.username == username)
-        with reading(self._engine) as connection:
-            return frozenset(connection.execute(wanted).scalars())
+        return frozenset(self._values(wanted))
 
 
-class UsedStates:
+class UsedStates(Tables):
     """Values that count once: states, ids of tokens, handles. Of two processes one wins."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._clock = clock
 
     def use(self, value: str, until: datetime) -> bool:
-        """Use a value up; return False if it was used before. It is remembered ``until`` then.
-
-        Only the value's hash is stored.
-        """
+        """Use a value up; False if it was before. Its hash is remembered ``until`` then."""
         try:
             with writing(self._engine) as connection:
                 ended = used_states.c.until <= self._clock.now()
@@ -166,20 +142,15 @@ class UsedStates:
         return True
 
     def is_used(self, value: str) -> bool:
-        wanted = select(used_states.c.hash).where(used_states.c.hash == _digest(value))
-        with reading(self._engine) as connection:
-            return connection.execute(wanted).first() is not None
+        return self._value(select(used_states.c.hash).filter_by(hash=_digest(value))) is not None
 
 
 def _digest(value: str) -> str:
     return hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
 
 
-class ProviderLogins:
+class ProviderLogins(Tables):
     """The logins of this hub that began with a session at a provider, for its sign-out."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     def add(
         self, login_id: str, issuer: str, subject: str, sid: str, *, until: datetime, now: datetime
@@ -198,8 +169,8 @@ class ProviderLogins:
         One that began with a session at a provider itself ends with that session only.
         """
         passed = update(provider_logins).where(provider_logins.c.login_id == old)
-        with contextlib.suppress(Conflict), writing(self._engine) as connection:
-            connection.execute(passed.values(login_id=login_id))
+        with contextlib.suppress(Conflict):
+            self._change(passed.values(login_id=login_id))
 
     def logins(self, issuer: str, *, sid: str = "", subject: str = "") -> tuple[str, ...]:
         """Return the ids of the logins of a provider's session, or of all of a subject's.
@@ -216,5 +187,4 @@ class ProviderLogins:
             wanted = wanted.where(c.subject == subject)
         if sid:
             wanted = wanted.where(c.sid.in_((sid, "")) if subject else c.sid == sid)
-        with reading(self._engine) as connection:
-            return tuple(connection.execute(wanted).scalars())
+        return tuple(self._values(wanted))

@@ -79,10 +79,7 @@ lti_registrations = Table(
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An activity of a platform: its item, "" for none, and the addresses of its grades.
-
-    ``title`` is the activity's, with that of its course, as far as the launch told them.
-    """
+    """An activity: its item, "" for none, its title as told, and the addresses of its grades."""
 
     issuer: Address
     client_id: Id
@@ -116,10 +113,7 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Where a course's members are read, and how it went.
-
-    ``read_at`` is the begin of the last complete reading, ``error`` why a later one failed.
-    """
+    """``read_at`` began the last complete reading of members; ``error`` is of a later one."""
 
     issuer: Address
     client_id: Id

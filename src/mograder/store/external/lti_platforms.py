@@ -19,7 +19,6 @@ from sqlalchemy import (
     ColumnElement,
     Engine,
     Row,
-    Table,
     and_,
     delete,
     func,
@@ -33,10 +32,9 @@ from mograder.auth.jose import PrivateKey
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger
 from mograder.core.sections.settings_model import LtiPlatform, LtiSettings
-from mograder.store.database.database import reading, upsert, writing
-from mograder.store.database.row_tables import columns_of, row_of, rows_of, values_of
+from mograder.store.database.database import reading, writing
+from mograder.store.database.row_tables import Tables, columns_of, values_of
 from mograder.store.external.external_tables import (
-    COURSE,
     Course,
     Link,
     Roster,
@@ -68,13 +66,11 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A platform that was registered while the hub ran, and when."""
-
     platform: LtiPlatform
     registered_at: datetime
 
 
-class Platforms:
+class Platforms(Tables):
     """The platforms of the settings and those in the database, in this order; thread-safe.
 
     The database is read for every question, so that a registration by another process counts at
@@ -82,7 +78,7 @@ class Platforms:
     """
 
     def __init__(self, engine: Engine, settings: LtiSettings) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._configured = settings.platform
 
     def all(self) -> tuple[LtiPlatform, ...]:
@@ -91,10 +87,7 @@ class Platforms:
         return (*self._configured, *stored)
 
     def find(self, issuer: str, client_id: str = "") -> LtiPlatform | None:
-        """Return a platform by its issuer and the hub's client id there, None for an unknown one.
-
-        Without a client id: the issuer's only platform, None if there are several.
-        """
+        """Return a platform, without ``client_id`` the issuer's only one; else None."""
         found = [
             each
             for each in self.all()
@@ -107,13 +100,12 @@ class Platforms:
         return tuple(sorted({provider, *(each.issuer for each in self.all())} - {""}))
 
     def registered(self) -> tuple[Registration, ...]:
-        """Return the platforms in the database, the oldest first."""
-        found = ((row, _platform(row)) for row in self._rows())
+        found = ((row, _platform(row)) for row in self._stored())
         return tuple(Registration(each, row.registered_at) for row, each in found if each)
 
     def stored(self) -> tuple[tuple[str, str], ...]:
         """Return issuer and client id of all in the database, also of what cannot be read."""
-        return tuple((row.issuer, row.client_id) for row in self._rows())
+        return tuple((row.issuer, row.client_id) for row in self._stored())
 
     def decide(self) -> bool:
         """Return whether the members of platforms' courses decide who may enter.
@@ -123,11 +115,11 @@ class Platforms:
         """
         known = {each.key for each in self._configured}
         stored = [
-            _platform(row) for row in self._rows() if (row.issuer, row.client_id) not in known
+            _platform(row) for row in self._stored() if (row.issuer, row.client_id) not in known
         ]
         return any(each is None or each.roster == "allow" for each in (*self._configured, *stored))
 
-    def _rows(self) -> Sequence[Row[tuple[object, ...]]]:
+    def _stored(self) -> Sequence[Row[tuple[object, ...]]]:
         with reading(self._engine) as connection:
             return connection.execute(_REGISTERED).all()
 
@@ -135,15 +127,11 @@ class Platforms:
         """Store a platform, in place of an earlier registration of the same client."""
         key = {"issuer": platform.issuer, "client_id": platform.client_id}
         row = {**key, "settings": platform.model_dump_json(), "registered_at": now}
-        with writing(self._engine) as connection:
-            connection.execute(upsert(connection, lti_platforms, row), row)
+        self._put(lti_platforms, row)
 
     def remove(self, issuer: str, client_id: str) -> bool:
-        """Remove a stored platform; return False if there is none."""
-        c = lti_platforms.c
-        gone = delete(lti_platforms).where(c.issuer == issuer, c.client_id == client_id)
-        with writing(self._engine) as connection:
-            return connection.execute(gone).rowcount > 0
+        gone = delete(lti_platforms).filter_by(issuer=issuer, client_id=client_id)
+        return self._change(gone) > 0
 
 
 _REGISTERED = select(lti_platforms).order_by(
@@ -166,40 +154,30 @@ def _platform(row: Row[tuple[object, ...]]) -> LtiPlatform | None:
         return None
 
 
-class Links:
+class Links(Tables):
     """The activities that were launched; thread-safe."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     def saw(self, link: Link) -> None:
         """Store an activity that was launched; nothing is written if it is unchanged and recent."""
         link = replace(link, title=bounded(link.title, _TITLE))
-        known = row_of(self._engine, Link, select(lti_links).where(_same(link)))
+        known = self._row(Link, select(lti_links).where(_same(link)))
         if known is not None:
             if known.item == link.item:  # a launch may name no grade item where one was found
                 link = replace(link, lineitem=link.lineitem or known.lineitem)
-            if _is_recent(known, link):
+            is_same = replace(known, seen_at=link.seen_at) == link
+            if is_same and link.seen_at - known.seen_at < _SEEN_AGAIN:
                 return
-        values = values_of(link)
-        with writing(self._engine) as connection:
-            connection.execute(upsert(connection, lti_links, values), values)
+        self._put(lti_links, values_of(link))
 
     def found_grade_item(self, link: Link, lineitem: str) -> Link:
         """Store the grade item of an activity whose launches name none; return the activity."""
-        with writing(self._engine) as connection:
-            connection.execute(update(lti_links).where(_same(link)).values(lineitem=lineitem))
+        self._change(update(lti_links).where(_same(link)).values(lineitem=lineitem))
         return replace(link, lineitem=lineitem)
 
     def all(self) -> tuple[Link, ...]:
         """Return the activities, the last launched first."""
         latest = (lti_links.c.seen_at.desc(), lti_links.c.resource_link)
-        return rows_of(self._engine, Link, select(lti_links).order_by(*latest))
-
-
-def _is_recent(known: Link, link: Link) -> bool:
-    same = replace(known, seen_at=link.seen_at) == link
-    return same and link.seen_at - known.seen_at < _SEEN_AGAIN
+        return self._rows(Link, select(lti_links).order_by(*latest))
 
 
 def _same(link: Link) -> ColumnElement[bool]:
@@ -215,7 +193,7 @@ class KeyFacts:
     retired_at: datetime | None
 
 
-class Keys:
+class Keys(Tables):
     """The hub's own keys: one that signs, and retired ones, which stay published for 30 days.
 
     Several hubs may share the database; each signs with the newest key there. Mutable state:
@@ -223,7 +201,7 @@ class Keys:
     """
 
     def __init__(self, engine: Engine, secret: str) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._secret = secret
         self._opened: PrivateKey | None = None
 
@@ -233,9 +211,8 @@ class Keys:
         if row is None or now - row.created_at >= LONGEST_USE:
             return self.rotate(now)
         if self._opened is None or self._opened.kid != row.kid:
-            try:
-                self._opened = PrivateKey.unsealed(row.private_key, self._secret)
-            except InvalidInput:
+            self._opened = self._open(row.private_key)
+            if self._opened is None:
                 _log.error("The hub's key for platforms cannot be decrypted: a new one is made")
                 return self.rotate(now)
         return self._opened
@@ -249,9 +226,9 @@ class Keys:
         """Return the JWKS document: the key that signs, and those retired in the last 30 days."""
         self.current(now)
         published = or_(lti_keys.c.retired_at.is_(None), lti_keys.c.retired_at > now - KEPT)
-        with reading(self._engine) as connection:
-            rows = connection.execute(select(lti_keys).where(published).order_by(*_NEWEST)).all()
-        return {"keys": [key.public() for row in rows if (key := self._open(row.private_key))]}
+        wanted = select(lti_keys.c.private_key).where(published).order_by(*_NEWEST)
+        opened = map(self._open, self._values(wanted))
+        return {"keys": [key.public() for key in opened if key is not None]}
 
     def rotate(self, now: datetime) -> PrivateKey:
         """Make a new key, which signs from now on; retire the others, remove long retired ones."""
@@ -266,9 +243,8 @@ class Keys:
         return key
 
     def facts(self) -> tuple[KeyFacts, ...]:
-        """Return the hub's keys for display, the newest first."""
         wanted = select(lti_keys.c.kid, lti_keys.c.created_at, lti_keys.c.retired_at)
-        return rows_of(self._engine, KeyFacts, wanted.order_by(*_NEWEST))
+        return self._rows(KeyFacts, wanted.order_by(*_NEWEST))
 
     def _newest(self) -> Row[tuple[object, ...]] | None:
         newest = select(lti_keys).where(lti_keys.c.retired_at.is_(None)).order_by(*_NEWEST).limit(1)
@@ -291,17 +267,11 @@ UNREGISTERED: Final = "(not registered yet)"
 """The client id in the settings of a platform that has not registered."""
 
 
-class Registrations:
-    """The addresses that wait for a platform; methods may raise ``core.errors.Busy``."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+class Registrations(Tables):
+    """The addresses that wait for a platform."""
 
     def add(self, code_hash: str, platform: LtiPlatform, now: datetime) -> datetime:
-        """Store an address for a platform, remove those that have expired, and return its end.
-
-        Raises: Conflict if an address with this hash exists.
-        """
+        """Store an address; return its end. Remove those that have expired. Raises: Conflict."""
         table, expires = lti_registrations, now + REGISTRATION_LIFE
         row = insert(table).values(
             code_hash=code_hash, settings=platform.model_dump_json(), expires=expires
@@ -312,14 +282,10 @@ class Registrations:
         return expires
 
     def find(self, code_hash: str, now: datetime) -> LtiPlatform | None:
-        """Return an address's platform; None if the address is unknown, used or expired.
-
-        Raises: InvalidInput if a newer mograder stored it.
-        """
+        """Return a usable address's platform. Raises: InvalidInput (by a newer mograder)."""
         table = lti_registrations
         wanted = select(table.c.settings).where(table.c.code_hash == code_hash)
-        with reading(self._engine) as connection:
-            text = connection.execute(wanted.where(table.c.expires > now)).scalar_one_or_none()
+        text = self._value(wanted.where(table.c.expires > now))
         return None if text is None else _parsed(text)
 
     def use(self, code_hash: str, now: datetime) -> LtiPlatform | None:
@@ -347,34 +313,23 @@ def _parsed(text: str) -> LtiPlatform:
 
 @dataclass(frozen=True, slots=True)
 class RosterMember:
-    """A member of a course; ``username`` is what the platform says, "" if it says none."""
-
     subject: str
     username: str = ""
     display_name: str = ""
     roles: tuple[str, ...] = ()
 
 
-class LtiRosters:
-    """The tables of rosters; every method may raise :class:`~mograder.core.errors.Busy`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
+class LtiRosters(Tables):
     def remember(self, course: Course, memberships_url: str) -> None:
-        """Keep where a course's members are read, as a launch has told it."""
         if len(memberships_url) > _TEXT:
             return
-        url = select(lti_rosters.c.memberships_url).where(_of(lti_rosters, course))
-        with reading(self._engine) as connection:
-            known = connection.execute(url).scalar_one_or_none()
-        if known != memberships_url:
+        url = select(lti_rosters.c.memberships_url).filter_by(**values_of(course))
+        if self._value(url) != memberships_url:
             row = {**values_of(course), "memberships_url": memberships_url, "tried_at": None}
-            with writing(self._engine) as connection:
-                connection.execute(upsert(connection, lti_rosters, row), row)
+            self._put(lti_rosters, row)
 
     def all(self) -> tuple[Roster, ...]:
-        return rows_of(self._engine, Roster, select(lti_rosters))
+        return self._rows(Roster, select(lti_rosters))
 
     def take(self, roster: Roster, now: datetime, every: timedelta) -> bool:
         """Take the reading of a roster if the last try was ``every`` ago; false if it is not due.
@@ -385,48 +340,39 @@ class LtiRosters:
             return False
         c = lti_rosters.c
         last = c.tried_at.is_(None) if roster.tried_at is None else c.tried_at == roster.tried_at
-        taken = (
-            update(lti_rosters).where(_of(lti_rosters, roster.course), last).values(tried_at=now)
-        )
-        with writing(self._engine) as connection:
-            return connection.execute(taken).rowcount > 0
+        taken = update(lti_rosters).filter_by(**values_of(roster.course)).where(last)
+        return self._change(taken.values(tried_at=now)) > 0
 
     def replace(self, course: Course, members: Iterable[RosterMember], at: datetime) -> None:
         """Replace a course's members by those of a complete reading that began ``at`` a time."""
-        rows = [values_of(course) | _member_values(each) for each in members]
-        read = update(lti_rosters).where(_of(lti_rosters, course)).values(read_at=at, error="")
+        rows = [
+            values_of(course)
+            | values_of(each)
+            | {
+                "display_name": bounded(each.display_name, _NAME),
+                "roles": tuple(filter(_ROLE.fullmatch, each.roles[:_MOST_ROLES])),
+            }
+            for each in members
+        ]
+        read = update(lti_rosters).filter_by(**values_of(course)).values(read_at=at, error="")
         with writing(self._engine) as connection:
-            connection.execute(delete(lti_members).where(_of(lti_members, course)))
+            connection.execute(delete(lti_members).filter_by(**values_of(course)))
             if rows:
                 connection.execute(insert(lti_members), rows)
             connection.execute(read)
 
     def failed(self, course: Course, error: str) -> None:
-        """Keep why a reading failed; the members of the last complete one stay."""
-        noted = update(lti_rosters).where(_of(lti_rosters, course))
-        with writing(self._engine) as connection:
-            connection.execute(noted.values(error=bounded(error, _TEXT)))
+        noted = update(lti_rosters).filter_by(**values_of(course))
+        self._change(noted.values(error=bounded(error, _TEXT)))
 
     def launches(self, issuer: str, since: datetime) -> tuple[tuple[str, datetime], ...]:
         """Return the users that a platform has sent since then, and when last, by the audit log."""
         c = audit.c
         came = (c.action == "sign in", c.outcome == "ok", c.what == f"lti {issuer}", c.at >= since)
         wanted = select(c.who, func.max(c.at)).where(*came).group_by(c.who)
-        with reading(self._engine) as connection:
-            return tuple((who, at) for who, at in connection.execute(wanted))
+        return self._rows(lambda who, at: (who, at), wanted)
 
     def members(self, course: Course) -> tuple[RosterMember, ...]:
-        """Return the members of the last complete reading."""
         c = lti_members.c
-        wanted = select(*columns_of(lti_members, RosterMember)).where(_of(lti_members, course))
-        return rows_of(self._engine, RosterMember, wanted.order_by(c.display_name, c.subject))
-
-
-def _of(table: Table, course: Course) -> ColumnElement[bool]:
-    return and_(*(table.c[name] == getattr(course, name) for name in COURSE))
-
-
-def _member_values(member: RosterMember) -> dict[str, object]:
-    name = bounded(member.display_name, _NAME)
-    roles = tuple(filter(_ROLE.fullmatch, member.roles[:_MOST_ROLES]))
-    return values_of(member) | {"display_name": name, "roles": roles}
+        wanted = select(*columns_of(lti_members, RosterMember)).filter_by(**values_of(course))
+        return self._rows(RosterMember, wanted.order_by(c.display_name, c.subject))

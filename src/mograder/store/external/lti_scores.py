@@ -16,7 +16,6 @@ from itertools import groupby
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
     bindparam,
     case,
     delete,
@@ -28,7 +27,7 @@ from sqlalchemy import (
 
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import writing
-from mograder.store.database.row_tables import columns_of, rows_of, values_of
+from mograder.store.database.row_tables import Tables, columns_of, values_of
 from mograder.store.external.external_tables import (
     PlatformKey,
     ScoreRow,
@@ -95,12 +94,7 @@ _ROWS = select(*columns_of(lti_scores, ScoreRow))
 _LOOKED_AT = (ScoreState.TAKEN, ScoreState.SENT, ScoreState.CHANGED, ScoreState.GONE)
 
 
-class LtiScores:
-    """The queue; every method may raise :class:`~mograder.core.errors.Busy`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
+class LtiScores(Tables):
     def set_due(self, item: str, due: Iterable[DueScore], now: datetime) -> int:
         """Make the queue of an item hold these marks; return how many will be sent.
 
@@ -154,8 +148,7 @@ class LtiScores:
         taken = {"state": ScoreState.TAKEN, "detail": "", "next_at": at}
         c = lti_scores.c
         same = (c.number == row.number) & (c.digest == row.digest)  # also if it was stopped since
-        with writing(self._engine) as connection:
-            connection.execute(update(lti_scores).where(same).values(taken))
+        self._change(update(lti_scores).where(same).values(taken))
 
     def to_look_at(
         self, platforms: Collection[PlatformKey], now: datetime
@@ -167,7 +160,7 @@ class LtiScores:
         soon = (c.state != ScoreState.GONE) & _is_due(now, LOOK_EVERY)
         due = select(c.lineitem).where(mine, own, soon | _is_due(now, LOOK_FOR_GONE_EVERY))
         wanted = _ROWS.where(mine, own, c.lineitem.in_(due)).order_by(c.lineitem, c.number)
-        rows = rows_of(self._engine, ScoreRow, wanted)
+        rows = self._rows(ScoreRow, wanted)
         return tuple(tuple(each) for _, each in groupby(rows, lambda row: row.lineitem))
 
     def look_later(self, rows: Iterable[ScoreRow], next_at: datetime) -> None:
@@ -177,12 +170,11 @@ class LtiScores:
     def done(self, row: ScoreRow, at: datetime, detail: str = "") -> None:
         """Note that a mark was seen there; a mark that replaced it meanwhile goes on waiting."""
         c = lti_scores.c
-        first = {} if row.state is ScoreState.SENT else {"sent_at": at}
         seen = {"state": ScoreState.SENT, "detail": detail, "overwrite": False, "ours": (row.part,)}
         changed = update(lti_scores).where(c.number == row.number)
         with writing(self._engine) as connection:
-            if first:
-                connection.execute(changed.values(first))
+            if row.state is not ScoreState.SENT:
+                connection.execute(changed.values(sent_at=at))
             same = changed.where(c.digest == row.digest)
             connection.execute(same.values(seen | {"next_at": at + LOOK_EVERY}))
 
@@ -198,40 +190,30 @@ class LtiScores:
         if state is ScoreState.GONE:
             seen = c.state.in_((ScoreState.SENT, ScoreState.CHANGED))
             beside = update(lti_scores).where(c.lineitem == row.lineitem, seen)
-            with writing(self._engine) as connection:
-                connection.execute(beside.values(next_at=at))
+            self._change(beside.values(next_at=at))
 
     def resume(self, row: ScoreRow, next_at: datetime, detail: str = "") -> None:
         """Let a mark wait again that is not there, though it was taken or its grade item back."""
         self._set(row, state=ScoreState.WAITING, next_at=next_at, detail=detail)
 
     def later(self, row: ScoreRow, next_at: datetime, detail: str) -> None:
-        """Note why a mark could not be sent, and when to try again."""
         self._set(row, next_at=next_at, detail=bounded(detail, _TEXT))
 
     def put_behind(self, row: ScoreRow, next_at: datetime, detail: str) -> None:
-        """Let the other marks that wait for a mark's grade item wait too, and note why.
-
-        Those of other grade items go first then.
-        """
+        """Let other marks that wait for this grade item wait too: those of others go first."""
         c = lti_scores.c
         beside = (c.lineitem == row.lineitem) & (c.number != row.number)
         due = (c.state == ScoreState.WAITING) & (c.next_at < next_at)
         waits = {"next_at": next_at, "detail": bounded(detail, _TEXT)}
-        with writing(self._engine) as connection:
-            connection.execute(update(lti_scores).where(beside, due).values(waits))
+        self._change(update(lti_scores).where(beside, due).values(waits))
 
     def move(self, row: ScoreRow, lineitem: str, now: datetime) -> bool:
-        """Try a mark again now at another grade item, to which its activity changes.
-
-        Returns false if the person has another mark there already.
-        """
+        """Try a mark at its activity's new grade item; false if the person has one there."""
         link = lti_links.c
         own = (link.issuer == row.issuer) & (link.client_id == row.client_id)
         activity = update(lti_links).where(own, link.lineitem == row.lineitem)
         try:
-            with writing(self._engine) as connection:
-                connection.execute(activity.values(lineitem=lineitem))
+            self._change(activity.values(lineitem=lineitem))
             # None of this hub's marks is there yet.
             there = {"lineitem": lineitem, "ours": (), "sent_at": None}
             self._set(row, next_at=now, state=ScoreState.WAITING, **there)
@@ -283,20 +265,16 @@ class LtiScores:
         return str(lineitem)
 
     def of(self, item: str) -> tuple[ScoreRow, ...]:
-        """Return the marks of an item, ordered by username."""
         c = lti_scores.c
-        wanted = _ROWS.where(c.item == item).order_by(c.username, c.number)
-        return rows_of(self._engine, ScoreRow, wanted)
+        return self._rows(ScoreRow, _ROWS.where(c.item == item).order_by(c.username, c.number))
 
     def at(self, lineitems: Collection[str]) -> tuple[ScoreRow, ...]:
-        """Return the marks at these grade items, of any item."""
-        return rows_of(self._engine, ScoreRow, _ROWS.where(lti_scores.c.lineitem.in_(lineitems)))
+        return self._rows(ScoreRow, _ROWS.where(lti_scores.c.lineitem.in_(lineitems)))
 
     def _set(self, row: ScoreRow, **values: object) -> None:
         c = lti_scores.c
         which = (c.number == row.number) & (c.digest == row.digest) & (c.state == row.state)
-        with writing(self._engine) as connection:
-            connection.execute(update(lti_scores).where(which).values(values))
+        self._change(update(lti_scores).where(which).values(values))
 
 
 _UNTRIED: dict[str, object] = {"detail": "", "tries": 0}
@@ -346,7 +324,10 @@ def _taken(
     connection: Connection, row: ScoreRow, now: datetime, until: datetime
 ) -> ScoreRow | None:
     """Take a row; None if its time is not yet come, or another process was faster."""
-    c, stamp = lti_scores.c, _stamp(row, now)
+    c, stamp = lti_scores.c, row.stamp
+    if stamp is None or not row.tries:  # the platform takes the time of the first try once only
+        whole = now.replace(microsecond=0)
+        stamp = whole if stamp is None else max(whole, stamp + _SECOND)
     if stamp > now:
         waits: dict[str, object] = {"next_at": min(stamp, now + LONGEST_WAIT)}
         if stamp - now > _SOON:
@@ -363,11 +344,3 @@ def _taken(
     if not connection.execute(taken).rowcount:
         return None
     return replace(row, stamp=stamp, tries=row.tries + 1)
-
-
-def _stamp(row: ScoreRow, now: datetime) -> datetime:
-    """Return the time to send: that of the first try, which the platform takes once only."""
-    if row.stamp is not None and row.tries:
-        return row.stamp
-    whole = now.replace(microsecond=0)
-    return whole if row.stamp is None else max(whole, row.stamp + _SECOND)

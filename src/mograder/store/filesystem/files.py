@@ -16,7 +16,7 @@ import secrets
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mograder.core.context_managers import closing_fd
@@ -52,42 +52,30 @@ _log = get_logger(__name__)
 
 
 def atomic_write(path: Path, data: bytes, mode: int = 0o644, *, disk: Disk = DISK) -> None:
-    """Replace a file by ``data`` atomically: readers see the old or the new, also after a crash.
-
-    Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
-    """
+    """Replace a file: readers see the old or the new, also after a crash. Raises: Busy (full)."""
     with explained_when_full():
         write_file(path, data, mode, disk=disk)
 
 
-class Unnamed:
-    """A synced file without its final name; made by :func:`written`."""
-
-    def __init__(self, fd: int, temporary: Path | None, disk: Disk) -> None:
-        self._fd = fd
-        self._temporary = temporary
-        self._disk = disk
-
-    def place(self, name: str, directory: int) -> None:
-        """Give the file a name in its directory, which is open as descriptor ``directory``.
-
-        Raises: ``FileExistsError`` if the name is in use.
-        """
-        target = Place(name, directory)
-        if self._temporary is None:
-            self._disk.name(self._fd, target)
-        else:
-            self._disk.place(Place(self._temporary.name, directory), target)
+Naming = Callable[[str, int], None]
+"""Gives a file a name in its directory, which is open. Raises: ``FileExistsError``."""
 
 
 @contextlib.contextmanager
-def written(directory: Path, data: bytes, disk: Disk) -> Iterator[Unnamed]:
-    """Write ``data``, synced, to a file in ``directory``; yield it to get its name."""
+def written(directory: Path, data: bytes, disk: Disk) -> Iterator[Naming]:
+    """Write ``data``, synced, to a file in ``directory``; yield what gives it its name."""
     fd, temporary = _opened(directory, disk)
+
+    def place(name: str, at: int) -> None:
+        if temporary is None:
+            disk.name(fd, Place(name, at))
+        else:
+            disk.place(Place(temporary.name, at), Place(name, at))
+
     try:
         disk.write(fd, data)
         disk.fsync(fd)
-        yield Unnamed(fd, temporary, disk)
+        yield place
     finally:
         os.close(fd)
         if temporary is not None:
@@ -115,10 +103,24 @@ def exchange_or_rename(staged: Path, target: Path, *, disk: Disk = DISK) -> Path
     ``staged``; after a crash between the two renames the caller must rename it back. Both must be
     on one file system, and the contents of ``staged`` must be synced already.
     """
-    old = _exchange_or_rename(staged, target, disk)
-    disk.fsync_directory(target.parent)
-    disk.fsync_directory(staged.parent)
-    return old
+    for _ in range(_TRIES):
+        try:
+            disk.exchange(Place.of(staged), Place.of(target))
+            old: Path | None = staged
+        except FileNotFoundError:
+            try:
+                disk.place(Place.of(staged), Place.of(target))
+            except FileExistsError:
+                continue  # Another process has made one in between: exchange with that one.
+            old = None
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            old = _park_and_rename(staged, target, disk)
+        disk.fsync_directory(target.parent)
+        disk.fsync_directory(staged.parent)
+        return old
+    raise Conflict(f"{target.name!r} is being replaced by somebody else.", hint="Try again.")
 
 
 def remove_tree(path: Path) -> None:
@@ -137,7 +139,10 @@ def remove_tree(path: Path) -> None:
     Raises: :class:`Conflict` when another process keeps adding files to it.
     """
     if SYSTEM != "linux":
-        _remove_own_tree(path)
+        try:
+            _remove_own(reachable(path, whole_tree=True))
+        except FileHeld as error:
+            _log.warning("%s stays: another program has %s open", path, error.filename)
         return
     try:
         parent = os.open(path.parent, _DIRECTORY)
@@ -168,13 +173,6 @@ def _opened(directory: Path, disk: Disk) -> tuple[int, Path | None]:
     return os.open(temporary, open_flags.CREATE, 0o600), temporary
 
 
-def _remove_own_tree(path: Path) -> None:
-    try:
-        _remove_own(reachable(path, whole_tree=True))
-    except FileHeld as error:
-        _log.warning("%s stays: another program has %s open", path, error.filename)
-
-
 def _remove_own(path: Path) -> None:
     if _is_link(path) or not path.is_dir():
         unlink(path)
@@ -191,24 +189,6 @@ def _is_link(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return stat.S_ISLNK(info.st_mode) or getattr(info, "st_reparse_tag", 0) == _JUNCTION
-
-
-def _exchange_or_rename(staged: Path, target: Path, disk: Disk) -> Path | None:
-    for _ in range(_TRIES):
-        try:
-            disk.exchange(Place.of(staged), Place.of(target))
-        except FileNotFoundError:
-            try:
-                disk.place(Place.of(staged), Place.of(target))
-            except FileExistsError:
-                continue  # Another process has made one in between: exchange with that one.
-            return None
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
-            return _park_and_rename(staged, target, disk)
-        return staged
-    raise Conflict(f"{target.name!r} is being replaced by somebody else.", hint="Try again.")
 
 
 def _park_and_rename(staged: Path, target: Path, disk: Disk) -> Path | None:
@@ -254,19 +234,15 @@ def _emptied(name: str, parent: int, held: set[str]) -> bool:
 def _stays(name: str, top: int, fresh: Iterator[str], held: set[str]) -> bool:
     """Remove an entry, or move what is in it up; return whether files that are open keep it."""
     before = len(held)
-    if not _unlinked(name, top, held):
-        _hoist(name, top, fresh, held)
-    return len(held) > before
-
-
-def _hoist(name: str, top: int, fresh: Iterator[str], held: set[str]) -> None:
-    """Move the subdirectories of ``top/name`` up into ``top``, and remove the rest of it."""
+    if _unlinked(name, top, held):
+        return len(held) > before
     with closing_fd(_enter(name, top)) as inner:
         for entry in _names(inner):
             if not _unlinked(entry, inner, held):
                 _permit(entry, inner)
                 os.rename(entry, next(fresh), src_dir_fd=inner, dst_dir_fd=top)
     _removed(name, top)
+    return len(held) > before
 
 
 def _names(directory: int) -> list[str]:
@@ -288,10 +264,7 @@ def _permit(name: str, parent: int) -> None:
 
 
 def _unlinked(name: str, parent: int, held: set[str]) -> bool:
-    """Unlink an entry that is not a directory; return False for a directory.
-
-    One that NFS keeps while a process has it open is added to ``held`` instead.
-    """
+    """Unlink an entry, or add it to ``held`` if NFS keeps it; return False for a directory."""
     info = os.stat(name, dir_fd=parent, follow_symlinks=False)
     if stat.S_ISDIR(info.st_mode):
         return False

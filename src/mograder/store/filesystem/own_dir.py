@@ -15,7 +15,7 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.files import open_flags
@@ -35,40 +35,13 @@ from mograder.store.filesystem.untrusted_dir import (
 _PLAIN = NewFile()
 
 
-class FolderOfFiles(Protocol):
-    """A folder whose files are written atomically; paths are relative to it, with slashes."""
-
-    def read(self, relative: str, limit: int) -> bytes:
-        """Return a file's bytes, at most ``limit``."""
-
-    def stat(self, relative: str) -> FileInfo:
-        """Return facts about a regular file."""
-
-    def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
-        """Write a file; return False if one existed and was not to be replaced."""
-
-    def copy(self, relative: str, source: BinaryIO, how: NewFile = _PLAIN) -> bool:
-        """Copy a stream to a file, as :meth:`write`."""
-
-    def replace_keeping(
-        self, relative: str, kept: Iterable[str], source: BinaryIO, how: NewFile = _PLAIN
-    ) -> str | None:
-        """Replace a file, and keep the old one beside it under the first free name of ``kept``."""
-
-    def move(self, relative: str, target: str) -> bool:
-        """Rename a file or directory; return False if ``target`` exists already."""
-
-    def make_directory(self, relative: str, *, mode: int = 0o700) -> None:
-        """Create a directory and its missing parents."""
-
-
-def folder_of_files(base: Path, staging: Path) -> FolderOfFiles:
+def folder_of_files(base: Path, staging: Path) -> UntrustedDir | OwnDir:
     """Return a folder's files; new ones are written in ``staging``, which is on the same disk."""
     return UntrustedDir(base, staging=staging) if SYSTEM == "linux" else OwnDir(base, staging)
 
 
 class OwnDir:
-    """The files below a folder of one's own, on any system: see :class:`FolderOfFiles`.
+    """The files below a folder of one's own, on any system, as :class:`UntrustedDir`.
 
     Each method raises :class:`NotFound`, :class:`InvalidInput` or, for a file that another program
     holds open on Windows, :class:`Conflict`.
@@ -79,7 +52,6 @@ class OwnDir:
         self._staging = staging
 
     def read(self, relative: str, limit: int) -> bytes:
-        """Return a file's bytes. Raises: :class:`TooLarge` beyond ``limit``."""
         with explained(relative), self._at(relative).open("rb") as file:
             data = file.read(limit + 1)
         if len(data) > limit:
@@ -95,11 +67,9 @@ class OwnDir:
         return FileInfo(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
     def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
-        """Write ``data`` to a file atomically; see :meth:`copy`."""
         return self.copy(relative, io.BytesIO(data), how)
 
     def copy(self, relative: str, source: BinaryIO, how: NewFile = _PLAIN) -> bool:
-        """Copy ``source`` to a file atomically; return False if one existed and stays."""
         target = Place.of(self._at(relative))
         with explained_when_full(), explained(relative), self._staged(source, how) as new:
             try:
@@ -115,13 +85,7 @@ class OwnDir:
     def replace_keeping(
         self, relative: str, kept: Iterable[str], source: BinaryIO, how: NewFile = _PLAIN
     ) -> str | None:
-        """Replace a file, and keep a copy of the old one beside it.
-
-        The copy is complete before the file is replaced. Return its name, None if there was no
-        file. A link, or what else is not a file, is renamed.
-
-        Raises: also :class:`Conflict` when all names in ``kept`` are taken.
-        """
+        """Replace a file as :class:`UntrustedDir`; the copy of the old one is complete before."""
         target = self._at(relative)
         if not os.path.lexists(target):
             self.copy(relative, source, how)

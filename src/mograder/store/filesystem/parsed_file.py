@@ -106,10 +106,7 @@ class ParsedFile(Generic[_T]):
 
     @contextmanager
     def alone(self) -> Iterator[Callable[..., None]]:
-        """Let no other thread or process change the file until the block ends.
-
-        Yield :func:`atomic_write` for it; a symbolic link stays, and its target is replaced.
-        """
+        """Let nobody else change the file; yield :func:`atomic_write` for it or a link's target."""
         path = self._path.resolve()
         with ExitStack() as held:
             held.enter_context(self._changing)

@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -42,10 +43,7 @@ class Records:
         self.whole = True
 
     def stamp(self, *, now: bool = False) -> tuple[int, int]:
-        """Return the inode and the size in bytes, which change with every addition.
-
-        Those by other machines may be missing for a second, unless ``now``.
-        """
+        """Return inode and size; ``now``: also what other machines added within a second."""
         try:
             status = self._file.status(now=now)
         except FileNotFoundError:
@@ -53,10 +51,7 @@ class Records:
         return (status.st_ino, status.st_size)
 
     def fresh(self) -> tuple[bytes, ...]:
-        """Return the complete lines added since the last call, all lines at the first call.
-
-        A file that was replaced or truncated by hand is read again from its beginning.
-        """
+        """Return the complete lines added since the last call; all of a file that was replaced."""
         inode, size = self.stamp()
         known, offset = self._seen
         if inode != known or size < offset:
@@ -90,13 +85,17 @@ class Records:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[Callable[[Sequence[bytes], bool], None]]:
-        """Lock the file against other processes; yield a function that adds lines, as :meth:`add`.
-
-        For callers that must read before they write: :meth:`fresh` then returns all lines.
-
-        Raises: as :meth:`add`.
-        """
-        with explained_when_full(), self._opened() as fd, locked(fd):
+        """Lock the file, so that :meth:`fresh` returns all; yield :meth:`add`. Raises: Busy."""
+        flags = os.O_RDWR | os.O_APPEND | open_flags.CLOEXEC | open_flags.BINARY
+        with explained_when_full(), ExitStack() as held:
+            try:
+                fd = held.enter_context(closing_fd(os.open(self._path, flags)))
+            except FileNotFoundError:
+                make_directories(self._path.parent, disk=self._disk)
+                made = os.open(self._path, flags | os.O_CREAT, 0o600)
+                fd = held.enter_context(closing_fd(made))
+                self._disk.fsync_directory(self._path.parent)
+            held.enter_context(locked(fd))
             self.stamp(now=True)
 
             def add(lines: Sequence[bytes], durable: bool) -> None:
@@ -110,20 +109,6 @@ class Records:
                     self._disk.fsync(fd)
 
             yield add
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[int]:
-        flags = os.O_RDWR | os.O_APPEND | open_flags.CLOEXEC | open_flags.BINARY
-        is_new = False
-        try:
-            fd = os.open(self._path, flags)
-        except FileNotFoundError:
-            make_directories(self._path.parent, disk=self._disk)
-            fd, is_new = os.open(self._path, flags | os.O_CREAT, 0o600), True
-        with closing_fd(fd):
-            if is_new:
-                self._disk.fsync_directory(self._path.parent)
-            yield fd
 
 
 def make_directories(path: Path, *, mode: int = 0o700, disk: Disk = DISK) -> None:

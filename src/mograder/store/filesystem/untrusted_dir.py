@@ -23,10 +23,10 @@ import stat
 import struct
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
+from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,6 +46,13 @@ from mograder.core.files.disk import (
 from mograder.core.files.shared_files import again_if_stale, look_for
 from mograder.core.files.windows_files import FileHeld
 from mograder.core.operating_system import SYSTEM
+
+Resolver = Callable[[int, str, int], int]
+"""Opens a path below the open directory with flags of ``os.open``, and returns its descriptor.
+
+:func:`by_kernel` or :func:`by_walking`. Raises: ``OSError``; ``EAGAIN`` when a program holds a
+lease on the file.
+"""
 
 _DIRECTORY = os.O_RDONLY | open_flags.DIRECTORY
 _LOOKED_AT = open_flags.PATH | open_flags.NOFOLLOW
@@ -71,15 +78,11 @@ _KINDS = (
 _SYS_OPENAT2 = 437
 _RESOLVE = 0x01 | 0x02 | 0x04 | 0x08  # NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH
 _TRIES = 8
-_STEP = open_flags.PATH | open_flags.DIRECTORY | open_flags.NOFOLLOW | open_flags.CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """Facts from a regular file's inode: ``size`` in bytes.
-
-    ``changed_ns`` is by the system's clock; a rename and a change of the owner count, too.
-    """
+    """``size`` in bytes; ``changed_ns`` by the system's clock, also for a rename or new owner."""
 
     size: int
     modified_ns: int
@@ -160,7 +163,9 @@ class UntrustedDir:
         flags = os.O_RDONLY | open_flags.NONBLOCK | open_flags.NOCTTY
         fd = self._resolve(relative, flags, now=True)
         try:
-            _check_sole(_check_regular(fd, relative), relative)
+            if _check_regular(fd, relative).st_nlink != 1:
+                text = f"{relative!r} is a hard link, not a file of its own."
+                raise InvalidInput(text, hint=REMEDY)
         except BaseException:
             os.close(fd)
             raise
@@ -199,7 +204,6 @@ class UntrustedDir:
         return None if fd is None else _facts(fd, relative)
 
     def write(self, relative: str, data: bytes, how: NewFile = _PLAIN) -> bool:
-        """Write ``data`` to a file atomically; see :meth:`copy`."""
         return self.copy(relative, io.BytesIO(data), how)
 
     def copy(self, relative: str, source: BinaryIO, how: NewFile = _PLAIN) -> bool:
@@ -234,15 +238,19 @@ class UntrustedDir:
             directory = _opened(target)
             with self._staged(source, how, directory) as staged:
                 beside = self._first_free(staged, directory, names)
-                old = self._exchange_or_drop(relative, beside, target, names)
+                try:
+                    old = self._exchange(relative, beside, target, names)
+                except Exception:  # not a signal: after the exchange this name has the old text
+                    # The name is an earlier version's; a server that lost its answer to a rename
+                    # may have moved it.
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(beside.name, dir_fd=directory)
+                    raise
             self._disk.fsync(directory)
             return old
 
     def names(self, relative: str, limit: int) -> tuple[str, ...]:
-        """Return at most ``limit`` names in a directory, unordered; none if it does not exist.
-
-        Raises: :class:`InvalidInput` if the path leads to something else.
-        """
+        """Return at most ``limit`` names in a directory, () without it. Raises: InvalidInput."""
         opened = self._find(relative, _DIRECTORY)
         if opened is None:
             return ()
@@ -255,24 +263,16 @@ class UntrustedDir:
             return tuple(name for name, _ in zip(found, range(limit), strict=False))
 
     def make_base(self) -> None:
-        """Create the base directory, unless it exists."""
         with explained_when_full():
             self._base.mkdir(parents=True, exist_ok=True)
 
     def make_directory(self, relative: str, *, mode: int = 0o700) -> None:
-        """Create a directory and its missing parents; each gets the owner of its parent.
-
-        Raises: :class:`InvalidInput` when something else has the name.
-        """
-        parts = checked(relative).split("/")
-        for count in range(1, len(parts) + 1):
-            self._make_one(parts[:count], mode)
+        """Create a directory and its parents, of their parents' owners. Raises: InvalidInput."""
+        for each in accumulate(checked(relative).split("/"), "{}/{}".format):
+            self._make_one(each, mode)
 
     def move(self, relative: str, target: str) -> bool:
-        """Rename a file atomically; return False if ``target`` exists already.
-
-        Raises: :class:`NotFound` when there is no such file or directory, :class:`InvalidInput`.
-        """
+        """Rename atomically; return False if ``target`` exists. Raises: NotFound, InvalidInput."""
         with (
             self._place(relative) as old,
             self._place(target) as new,
@@ -321,23 +321,17 @@ class UntrustedDir:
         """
         if relative:
             checked(relative)
+        directory = open_flags.PATH | open_flags.DIRECTORY | open_flags.CLOEXEC
         try:
-            base = self._open_base()
+            try:
+                base = os.open(self._base, directory)
+            except FileNotFoundError:
+                look_for(self._base, self._disk)
+                base = os.open(self._base, directory)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        try:
-            with explained(relative):
-                return self._find_below(base, relative, flags, now=now)
-        finally:
-            os.close(base)
-
-    def _open_base(self) -> int:
-        flags = open_flags.PATH | open_flags.DIRECTORY | open_flags.CLOEXEC
-        try:
-            return os.open(self._base, flags)
-        except FileNotFoundError:
-            look_for(self._base, self._disk)
-            return os.open(self._base, flags)
+        with closing_fd(base), explained(relative):
+            return self._find_below(base, relative, flags, now=now)
 
     def _find_below(self, base: int, relative: str, flags: int, *, now: bool) -> int | None:
         shared = self._disk.is_shared(base)
@@ -345,13 +339,13 @@ class UntrustedDir:
         if asked:
             self._look_again(base, relative)
         try:
-            return _resolve(self._resolver, base, relative or ".", flags)
+            return self._resolver(base, relative or ".", flags)
         except FileNotFoundError:
             if asked or not shared:
                 return None
         self._look_again(base, relative)
         with contextlib.suppress(FileNotFoundError):
-            return _resolve(self._resolver, base, relative, flags)
+            return self._resolver(base, relative, flags)
         return None
 
     def _due(self, relative: str) -> bool:
@@ -368,27 +362,21 @@ class UntrustedDir:
         """Ask the server for each directory of a path; a link among them ends it."""
         with contextlib.suppress(OSError):
             self._disk.look_again(".", base)
-            parts = relative.split("/")[:-1]
-            for count in range(1, len(parts) + 1):
-                above = "/".join(parts[:count])
-                with closing_fd(_resolve(self._resolver, base, above, _PASSED)) as directory:
+            for above in accumulate(relative.split("/")[:-1], "{}/{}".format):
+                with closing_fd(self._resolver(base, above, _PASSED)) as directory:
                     self._disk.look_again(".", directory)
 
-    def _make_one(self, parts: list[str], mode: int) -> None:
-        relative = "/".join(parts)
-        directory = self._resolve("/".join(parts[:-1]), _DIRECTORY)
-        try:
-            with explained(relative), explained_when_full():
-                os.mkdir(parts[-1], mode, dir_fd=directory)
-        except FileExistsError:
-            os.close(self._resolve(relative, open_flags.PATH | open_flags.DIRECTORY))
-        else:
+    def _make_one(self, relative: str, mode: int) -> None:
+        with self._place(relative) as place, explained_when_full():
+            try:
+                with explained(relative):
+                    os.mkdir(place.name, mode, dir_fd=place.directory)
+            except FileExistsError:
+                os.close(self._resolve(relative, open_flags.PATH | open_flags.DIRECTORY))
+                return
             with closing_fd(self._resolve(relative, _DIRECTORY)) as made:
-                _give(made, directory)
-            with explained_when_full():
-                self._disk.fsync(directory)
-        finally:
-            os.close(directory)
+                _give(made, _opened(place))
+            self._disk.fsync(_opened(place))
 
     @contextlib.contextmanager
     def _staged(self, source: BinaryIO, how: NewFile, directory: int) -> Iterator[Place]:
@@ -398,25 +386,20 @@ class UntrustedDir:
         staging = os.open(self._staging, _DIRECTORY | open_flags.NOFOLLOW | open_flags.CLOEXEC)
         name = secrets.token_hex(_STAGED_BYTES)
         try:
-            self._grow(staging, name, source, how, directory)
+            with closing_fd(os.open(name, open_flags.CREATE, 0o600, dir_fd=staging)) as fd:
+                while chunk := source.read(_CHUNK):
+                    self._disk.write(fd, chunk)
+                set_mode(fd, how.mode)
+                _give(fd, directory)
+                if how.modified_ns is not None:
+                    os.utime(fd, ns=(how.modified_ns, how.modified_ns))
+                if how.durable:
+                    self._disk.fsync(fd)
             yield Place(name, staging)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=staging)
             os.close(staging)
-
-    def _grow(
-        self, staging: int, name: str, source: BinaryIO, how: NewFile, directory: int
-    ) -> None:
-        with closing_fd(os.open(name, open_flags.CREATE, 0o600, dir_fd=staging)) as fd:
-            while chunk := source.read(_CHUNK):
-                self._disk.write(fd, chunk)
-            set_mode(fd, how.mode)
-            _give(fd, directory)
-            if how.modified_ns is not None:
-                os.utime(fd, ns=(how.modified_ns, how.modified_ns))
-            if how.durable:
-                self._disk.fsync(fd)
 
     def _first_free(self, source: Place, directory: int, names: Iterator[str]) -> Place:
         for name in names:
@@ -425,18 +408,6 @@ class UntrustedDir:
                 self._disk.place(source, target)
                 return target
         raise Conflict(_NO_NAME, hint=REMEDY)
-
-    def _exchange_or_drop(
-        self, relative: str, new: Place, old: Place, names: Iterator[str]
-    ) -> str | None:
-        """Exchange two names; remove ``new`` after an error: its name is an earlier version's."""
-        try:
-            return self._exchange(relative, new, old, names)
-        except Exception:  # not a signal: after the exchange this name has the old text
-            # A server that lost its answer to a rename may have moved it.
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(new.name, dir_fd=new.directory)
-            raise
 
     def _exchange(self, relative: str, new: Place, old: Place, names: Iterator[str]) -> str | None:
         """Exchange two names; return the old file's name then, None if there was no old file."""
@@ -461,15 +432,12 @@ class UntrustedDir:
         """
         kept: str | None = None
         with contextlib.suppress(NotFound):
-            kept = self._kept_copy(relative, old, names)
+            try:
+                kept = self._copy_beside(relative, names)
+            except InvalidInput:
+                kept = self._first_free(old, _opened(old), names).name
         self._disk.rename(new, old)
         return kept
-
-    def _kept_copy(self, relative: str, old: Place, names: Iterator[str]) -> str:
-        try:
-            return self._copy_beside(relative, names)
-        except InvalidInput:
-            return self._first_free(old, _opened(old), names).name
 
     def _copy_beside(self, relative: str, names: Iterator[str]) -> str:
         parent = relative.rpartition("/")[0]
@@ -494,7 +462,6 @@ class UntrustedDir:
 
 
 def _opened(place: Place) -> int:
-    """Return the descriptor of a place's directory, which must be open."""
     assert place.directory is not None
     return place.directory
 
@@ -519,42 +486,24 @@ def checked(relative: str) -> str:
     return relative
 
 
-class Resolver(Enum):
-    """The way to resolve a path: by ``openat2`` in one call, or one component at a time."""
-
-    KERNEL = "openat2"
-    WALK = "walk"
-
-
-def _resolve(resolver: Resolver, base: int, relative: str, flags: int) -> int:
-    """Open ``relative`` below the directory ``base`` and return its descriptor.
-
-    ``flags`` are those of ``os.open``.
-
-    Raises: ``OSError``; ``EAGAIN`` when a program holds a lease on the file.
-    """
-    if resolver is Resolver.KERNEL:
-        return _openat2(base, relative, flags | open_flags.CLOEXEC)
-    return _walk(base, relative, flags | open_flags.CLOEXEC)
-
-
 @functools.cache
 def best_resolver() -> Resolver:
-    """Return ``KERNEL`` if ``openat2`` works and no filter forbids it, else ``WALK``."""
+    """Return :func:`by_kernel` if it works and no filter forbids it."""
     if SYSTEM != "linux":
-        return Resolver.WALK
+        return by_walking
     root = os.open("/", open_flags.PATH | open_flags.DIRECTORY | open_flags.CLOEXEC)
     try:
-        os.close(_openat2(root, ".", open_flags.PATH | open_flags.CLOEXEC))
+        os.close(by_kernel(root, ".", open_flags.PATH))
     except OSError:
-        return Resolver.WALK
+        return by_walking
     finally:
         os.close(root)
-    return Resolver.KERNEL
+    return by_kernel
 
 
-def _openat2(base: int, relative: str, flags: int) -> int:
-    how = struct.pack("QQQ", flags, 0, _RESOLVE)
+def by_kernel(base: int, relative: str, flags: int) -> int:
+    """Open by ``openat2``, in one call."""
+    how = struct.pack("QQQ", flags | open_flags.CLOEXEC, 0, _RESOLVE)
     code = errno.EAGAIN
     # EAGAIN also means a lease, which its owner may hold for 45 s: do not wait for that.
     for _ in range(_TRIES):
@@ -573,19 +522,20 @@ def _openat2(base: int, relative: str, flags: int) -> int:
     raise OSError(code, os.strerror(code), relative)
 
 
-def _walk(base: int, relative: str, flags: int) -> int:
+def by_walking(base: int, relative: str, flags: int) -> int:
     """Open component by component; detect a mount by its device number."""
     *parents, last = relative.split("/")
     device = os.fstat(base).st_dev
     current = os.dup(base)
     try:
         for part in parents:
-            following = os.open(part, _STEP, dir_fd=current)
+            following = os.open(part, _PASSED | open_flags.CLOEXEC, dir_fd=current)
             os.close(current)
             current = following
             if os.fstat(current).st_dev != device:
                 raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), relative)
-        return os.open(last, flags | open_flags.NOFOLLOW, dir_fd=current)
+        wanted = flags | open_flags.NOFOLLOW | open_flags.CLOEXEC
+        return os.open(last, wanted, dir_fd=current)
     finally:
         os.close(current)
 
@@ -604,12 +554,6 @@ def _check_regular(fd: int, relative: str) -> os.stat_result:
         kind = next((words for test, words in _KINDS if test(info.st_mode)), "a device")
         raise InvalidInput(f"{relative!r} is {kind}, not a file.", hint=REMEDY)
     return info
-
-
-def _check_sole(info: os.stat_result, relative: str) -> None:
-    """Raise :class:`InvalidInput` for a file with several hard links."""
-    if info.st_nlink != 1:
-        raise InvalidInput(f"{relative!r} is a hard link, not a file of its own.", hint=REMEDY)
 
 
 def too_large(relative: str, limit: int) -> TooLarge:

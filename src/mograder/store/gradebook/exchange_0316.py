@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -77,10 +78,7 @@ Deductions = Mapping[tuple[str, str], Penalty]
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """The import of one row: all that is known of the student after it, and a mark to add.
-
-    ``told`` is None if there is nothing to say about it.
-    """
+    """The import of one row: what is known of the student then, what to say, and a mark to add."""
 
     row: Row0316
     updated: str
@@ -110,7 +108,14 @@ def import_gradebook(
             _take(connection, each, found.place)
     for name in names:
         put_exchanged(connection, _written_again(connection, name, found), found.place)
-    _take_names(connection, found)
+    graded = set(connection.execute(select(grading_runs.c.assignment).distinct()).scalars())
+    for name, assignment in found.assignments.items():
+        if name not in graded or read_assignment(connection, name) is None:
+            put_assignment(connection, assignment)
+    known = _names(connection)
+    for username, full_name in found.names.items():
+        if not known.get(username):
+            put(connection, student_names, {"username": username, "full_name": full_name})
     return tuple(each.told for each in steps if each.told is not None)
 
 
@@ -160,12 +165,14 @@ def _step(
         return replace(after, told=_noted(row, rows, held))
     if not replaces and newest_given(rows) > (last.mark if last is not None else 0):
         return replace(step, told=Told(*row.key, Outcome.CONFLICT, _both(row, grade)))
+    if last is None and not rows.runs:  # else from now, as the marks before it count until then
+        with suppress(ValueError):
+            at = datetime.fromisoformat(row.graded_at)
     mark = replace(
         given or row_for_comment(rows),
         comment=row.feedback,
         marker=EARLIER_MARKER,
-        # From when it counts here, as the marks before it did until then.
-        at=_utc_of(row.graded_at, at) if last is None and not rows.runs else utc_iso(at),
+        at=utc_iso(at),
     )
     what = "a comment"
     earlier = held.total_mark if held is not None else None
@@ -272,16 +279,8 @@ def _take(connection: Connection, step: _Step, place: str) -> None:
     put_exchanged(connection, [(Exchanged(step.row, newest_given(rows)), step.updated)], place)
 
 
-def _take_names(connection: Connection, found: Gradebook0316) -> None:
-    """Take the assignments that were never graded here, and the names that are unknown here."""
-    graded = set(connection.execute(select(grading_runs.c.assignment).distinct()).scalars())
-    for name, assignment in found.assignments.items():
-        if name not in graded or read_assignment(connection, name) is None:
-            put_assignment(connection, assignment)
-    names = {row.username: row.full_name for row in connection.execute(select(student_names))}
-    for username, full_name in found.names.items():
-        if not names.get(username):
-            put(connection, student_names, {"username": username, "full_name": full_name})
+def _names(connection: Connection) -> Mapping[str, str]:
+    return {row.username: row.full_name for row in connection.execute(select(student_names))}
 
 
 def _is_same_percent(theirs: float | None, ours: float | None) -> bool:
@@ -296,13 +295,6 @@ def _is_same_percent(theirs: float | None, ours: float | None) -> bool:
 
 def _is_close(one: float, other: float) -> bool:
     return math.isclose(one, other, abs_tol=CLOSE)
-
-
-def _utc_of(local: str, otherwise: datetime) -> str:
-    try:
-        return utc_iso(datetime.fromisoformat(local))
-    except ValueError:
-        return utc_iso(otherwise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,15 +342,11 @@ def prepare_export(
             row = _row_of(each, held, deduction)
             when = graded.get(each.student) or row.autograded_at or local_iso(at)
             rows.append(Exchanged(replace(row, autograded_at=when), newest_given(each)))
-    names = {row.username: row.full_name for row in connection.execute(select(student_names))}
-    return Export(known, names, rows, exchanged)
+    return Export(known, _names(connection), rows, exchanged)
 
 
 def compare_export(file: Connection, export: Export, *, replaces: bool = False) -> Difference:
-    """Compare an export with the tables in ``file``.
-
-    A row that 0.3.16 has changed since the last exchange is left as it is, unless ``replaces``.
-    """
+    """Compare an export with ``file``; what 0.3.16 changed is left, unless ``replaces``."""
     found = read_gradebook(file)
     there = {row.key: (row, updated) for row, updated in found.submissions}
     told: list[Told] = []
@@ -383,10 +371,7 @@ def compare_export(file: Connection, export: Export, *, replaces: bool = False) 
 def write_export(
     file: Connection, found: Difference, at: datetime
 ) -> Sequence[tuple[Exchanged, str]]:
-    """Write what differs into the tables in ``file``; return the rows that both sides agree on.
-
-    A row that 0.3.16 has written since the comparison is left to the next export.
-    """
+    """Write what still differs as compared; return the rows that both sides agree on."""
     metadata.create_all(file)
     for table in metadata.sorted_tables:  # an older program did not have all columns
         present = {column["name"] for column in inspect(file).get_columns(table.name)}
@@ -395,7 +380,16 @@ def write_export(
                 kind = column.type.compile(file.dialect)
                 file.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
     for assignment in found.export.assignments:
-        put(file, assignments, {"name": assignment.name, **_assignment_columns(assignment)})
+        keys, told = sorted(assignment.automatic), assignment.marks or {}
+        # 0.3.16 writes whole marks without a fraction.
+        marks = {key: int(mark) if mark == int(mark) else mark for key, mark in told.items()}
+        row = {
+            "name": assignment.name,
+            "max_mark": assignment.max_mark,
+            "marks_metadata": json.dumps(marks) if marks else None,
+            "auto_check_keys": json.dumps(keys) if keys else None,
+        }
+        put(file, assignments, row)
     for username, full_name in found.names.items():
         put(file, students, {"username": username, "full_name": full_name})
     stamps = select(submissions.c.assignment, submissions.c.student, submissions.c.updated_at)
@@ -433,24 +427,12 @@ def _row_of(rows: StudentRows, held: Row0316 | None, deduction: Penalty) -> Row0
     )
 
 
-def _assignment_columns(assignment: AssignmentRow) -> dict[str, object]:
-    keys, told = sorted(assignment.automatic), assignment.marks or {}
-    # 0.3.16 writes whole marks without a fraction.
-    marks = {key: int(mark) if mark == int(mark) else mark for key, mark in told.items()}
-    return {
-        "max_mark": assignment.max_mark,
-        "marks_metadata": json.dumps(marks) if marks else None,
-        "auto_check_keys": json.dumps(keys) if keys else None,
-    }
-
-
 def _mark_of(row: Row0316) -> str:
     mark = row.total_mark if row.penalised_mark is None else row.penalised_mark
     return "no total yet" if mark is None else f"mark {mark:g}"
 
 
 def _graded_at(connection: Connection, assignment: str) -> Mapping[str, str]:
-    """Return when each student's work was graded last, as 0.3.16 writes times."""
     runs = grading_runs.c
     wanted = select(runs.student, func.max(runs.at)).where(runs.assignment == assignment)
     found = connection.execute(wanted.group_by(runs.student))

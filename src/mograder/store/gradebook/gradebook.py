@@ -16,15 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Table,
-    create_engine,
-    delete,
-    func,
-    select,
-)
+from sqlalchemy import Connection, Engine, Table, create_engine, delete, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import SystemClock
@@ -123,10 +115,9 @@ UNKNOWN_ATTEMPT = -1
 class SentGrade:
     """The values in Moodle for one user after our upload.
 
-    ``grade`` is the grade as text, empty for none. ``attempt`` counts from 0, and is
-    ``UNKNOWN_ATTEMPT`` where it is not known. ``modified`` is
-    Moodle's Unix time of the grade, 0 where it is not known. ``comment`` and ``files`` are None
-    where they are not known. ``team``: the values come from another member's row.
+    ``grade`` is empty for none. ``attempt`` counts from 0, or is ``UNKNOWN_ATTEMPT``. ``modified``
+    is Moodle's Unix time of the grade, 0 where it is not known, as ``comment`` and ``files`` are
+    None. ``team``: the values come from another member's row.
     """
 
     user_id: int
@@ -174,36 +165,29 @@ class Gradebook(Closing):
         self._engine.dispose()
 
     def students(self) -> Mapping[str, str]:
-        """Return the students' full names by username; "" where the name is unknown."""
         with self.reading() as connection:
             rows = connection.execute(select(student_names).order_by(student_names.c.username))
             return {row.username: row.full_name for row in rows}
 
     def known_students(self) -> frozenset[str]:
-        """Return the students with a name, graded work or a mark, in any assignment."""
         tables = (student_work, question_marks, grading_runs)
         names = select(student_names.c.username).union(*(select(each.c.student) for each in tables))
         with self.reading() as connection:
             return frozenset(connection.execute(names).scalars())
 
     def put_students(self, names: Mapping[str, str]) -> None:
-        """Add students, or update their full names (B31); an empty name does not replace one.
-
-        Raises: :class:`InvalidInput` for an invalid username.
-        """
+        """Add students or their names (B31); "" replaces none. Raises: InvalidInput."""
         rows = [{"username": Username.parse(user), "full_name": names[user]} for user in names]
         with self.writing() as connection:
             for row in rows:
                 _put(connection, student_names, row)
 
     def addresses(self) -> Mapping[str, str]:
-        """Return the mail addresses that Moodle has told, by username."""
         wanted = select(identities.c.username, identities.c.email).where(identities.c.email != "")
         with self.reading() as connection:
             return {row.username: row.email for row in connection.execute(wanted)}
 
     def identities(self, site: str) -> tuple[Identity, ...]:
-        """Return the known users of a Moodle site, ordered by their Moodle user id."""
         wanted = select(*columns_of(identities, Identity)).where(identities.c.site == site)
         with self.reading() as connection:
             found = connection.execute(wanted.order_by(identities.c.user_id))
@@ -276,7 +260,6 @@ class Gradebook(Closing):
             return record_given(connection, rows, given)
 
     def assignments(self) -> tuple[AssignmentRow, ...]:
-        """Return the assignments, in alphabetical order."""
         with self.reading() as connection:
             return gradebook_marks.read_assignments(connection)
 
@@ -294,7 +277,6 @@ class Gradebook(Closing):
         return grade_of(replace(rows, marks=[m for m in rows.marks if m.number <= version]))
 
     def has_marks(self, student: str) -> bool:
-        """Return whether there is a mark or a submission of a student, in any assignment."""
         tables = (student_work, question_marks)
         owners = (select(table.c.student).where(table.c.student == student) for table in tables)
         with self.reading() as connection:
@@ -349,19 +331,22 @@ class Gradebook(Closing):
             return {row[0]: (row[1], row[2]) for row in connection.execute(wanted)}
 
     def history(self, assignment: str, student: str) -> tuple[RecordedMark, ...]:
-        """Return every mark given for a student's submissions, oldest first."""
         with self.reading() as connection:
             return tuple(gradebook_marks.read_student(connection, assignment, student).marks)
 
     def sent(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return the values in Moodle after our last upload for an assignment, by user id."""
-        with self.reading() as connection:
-            return _read_sent(connection, uploads, site, assignment_id)
+        return self._sent(uploads, site, assignment_id)
 
     def intended(self, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
         """Return the values of an upload that Moodle has not confirmed, by user id."""
+        return self._sent(upload_intents, site, assignment_id)
+
+    def _sent(self, table: Table, site: str, assignment_id: int) -> Mapping[int, SentGrade]:
+        where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
+        wanted = select(*columns_of(table, SentGrade)).where(where)
         with self.reading() as connection:
-            return _read_sent(connection, upload_intents, site, assignment_id)
+            return {row.user_id: SentGrade(*row) for row in connection.execute(wanted)}
 
     def record_intents(
         self, site: str, assignment_id: int, rows: Iterable[SentGrade], now: datetime
@@ -376,8 +361,9 @@ class Gradebook(Closing):
         """Record the values that Moodle has confirmed, and remove the rows' intents."""
         with self.writing() as connection:
             _write_sent(connection, uploads, site, assignment_id, rows, now)
-            users = [each.user_id for each in rows]
-            _remove_sent(connection, upload_intents, site, assignment_id, users)
+            c, users = upload_intents.c, [each.user_id for each in rows]
+            own = (c.site == site) & (c.assignment_id == assignment_id) & c.user_id.in_(users)
+            connection.execute(delete(upload_intents).where(own))
 
     def import_0316(
         self, file: Path | None, at: datetime, *, replaces: bool = False
@@ -471,11 +457,9 @@ class Gradebook(Closing):
         if tells:
             _log.warning(_IMPORTED, counted(len(found.submissions), "submission"), name)
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> contextlib.AbstractContextManager[Connection]:
         """Yield a connection for reading, to the modules of ``store`` with tables of this file."""
-        with reading(self._engine) as connection:
-            yield connection
+        return reading(self._engine)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -484,18 +468,21 @@ class Gradebook(Closing):
             yield connection
 
 
-class OneTransaction(Gradebook):
-    """A gradebook all of whose methods are part of one transaction, that of a connection.
+class OfBook:
+    """Tables of a gradebook."""
 
-    It is for one thread, and not to be closed.
-    """
+    def __init__(self, book: Gradebook) -> None:
+        self._book = book
+
+
+class OneTransaction(Gradebook):
+    """A gradebook within one transaction of a connection; for one thread, and not to be closed."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Connection]:
-        yield self._connection
+    def reading(self) -> contextlib.AbstractContextManager[Connection]:
+        return contextlib.nullcontext(self._connection)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -503,10 +490,7 @@ class OneTransaction(Gradebook):
 
 
 def existing_gradebook(path: Path, *, tells: bool = False) -> Gradebook | None:
-    """Open a gradebook; None if the file does not exist, or opening it would change it.
-
-    For commands that must change nothing, such as those with ``--dry-run``.
-    """
+    """Open a gradebook, for ``--dry-run``; None without it, or if opening it would change it."""
     if not path.is_file():
         return None
     engine = _engine(path)
@@ -551,22 +535,18 @@ def _engine(path: Path) -> Engine:
 @contextlib.contextmanager
 def _turn(lock: Path) -> Iterator[None]:
     """Lock what 0.3.16 locks while it writes. Raises: Busy when it is held over ten seconds."""
-    with closing_fd(_open_lock(lock)) as fd:
+    try:  # a new one gets the read and write permissions of the gradebook
+        opened = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | open_flags.CLOEXEC, 0o600)
+        set_mode(opened, lock.with_suffix("").stat().st_mode & 0o666)
+    except FileExistsError:
+        opened = os.open(lock, os.O_RDWR | open_flags.CLOEXEC)
+    with closing_fd(opened) as fd:
         if not file_lock.acquire(fd, seconds=_WAIT_SECONDS):
             raise Busy(
                 f"Another program holds {lock.name}.",
                 hint="Wait until it has finished grading, then try again.",
             )
         yield
-
-
-def _open_lock(lock: Path) -> int:
-    """Open the lock file; a new one gets the read and write permissions of the gradebook."""
-    with contextlib.suppress(FileExistsError):
-        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | open_flags.CLOEXEC, 0o600)
-        set_mode(fd, lock.with_suffix("").stat().st_mode & 0o666)
-        return fd
-    return os.open(lock, os.O_RDWR | open_flags.CLOEXEC)
 
 
 def _put(connection: Connection, table: Table, row: Mapping[str, object]) -> None:
@@ -579,15 +559,6 @@ def _put(connection: Connection, table: Table, row: Mapping[str, object]) -> Non
     connection.execute(upsert(connection, table, row, **known), row)
 
 
-def _read_sent(
-    connection: Connection, table: Table, site: str, assignment_id: int
-) -> Mapping[int, SentGrade]:
-    """Return the rows of an assignment by Moodle user id."""
-    where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
-    rows = connection.execute(select(*columns_of(table, SentGrade)).where(where))
-    return {row.user_id: SentGrade(*row) for row in rows}
-
-
 def _write_sent(
     connection: Connection,
     table: Table,
@@ -596,15 +567,7 @@ def _write_sent(
     rows: Iterable[SentGrade],
     now: datetime,
 ) -> None:
-    """Insert rows, or replace existing ones, with ``now`` as their time of upload."""
     for sent in rows:
         key = {"site": site, "assignment_id": assignment_id}
         row = {**key, **values_of(sent), "uploaded_at": now.isoformat()}
         connection.execute(upsert(connection, table, row), row)
-
-
-def _remove_sent(
-    connection: Connection, table: Table, site: str, assignment_id: int, users: Iterable[int]
-) -> None:
-    where = (table.c.site == site) & (table.c.assignment_id == assignment_id)
-    connection.execute(delete(table).where(where & table.c.user_id.in_(list(users))))

@@ -118,7 +118,6 @@ class Row0316:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The assignment and the student."""
         return self.assignment, self.student
 
 
@@ -136,16 +135,12 @@ class Gradebook0316:
     place: str = ""
 
     def assignment(self, name: str) -> AssignmentRow:
-        """Return an assignment, also one that only submissions name."""
         return self.assignments.get(name) or AssignmentRow(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """A row as it was exchanged last, and the number of the newest mark by a person then.
-
-    ``updated_at`` is the time that 0.3.16 gave to the row, "" where it is not recorded yet.
-    """
+    """A row as exchanged last, the newest mark by a person then, and its ``updated_at``."""
 
     row: Row0316
     mark: int
@@ -162,7 +157,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A sentence about a row: what is imported or exported, or why it is left as it is."""
+    """What is imported or exported, or why a row is left as it is."""
 
     assignment: str
     student: str
@@ -171,7 +166,6 @@ class Told:
 
 
 def has_tables(connection: Connection) -> bool:
-    """Return whether the database has the submissions of 0.3.16."""
     return inspect(connection).has_table(submissions.name)
 
 
@@ -189,17 +183,11 @@ def is_first(connection: Connection) -> bool:
 def read_gradebook(connection: Connection, file: Path | None = None) -> Gradebook0316:
     """Return what the tables hold; a table or column that is missing counts as empty."""
     found = [assignment_of(*row.values()) for row in _rows(connection, assignments)]
-    return Gradebook0316(
-        {each.name: each for each in found},
-        {
-            text_of(row["username"]): text_of(row["full_name"])
-            for row in _rows(connection, students)
-        },
-        tuple(
-            (Row0316.of(row), text_of(row["updated_at"])) for row in _rows(connection, submissions)
-        ),
-        place_of(file),
-    )
+    names = {
+        text_of(row["username"]): text_of(row["full_name"]) for row in _rows(connection, students)
+    }
+    rows = ((Row0316.of(row), text_of(row["updated_at"])) for row in _rows(connection, submissions))
+    return Gradebook0316({each.name: each for each in found}, names, tuple(rows), place_of(file))
 
 
 def damaged_rows(connection: Connection) -> Iterator[tuple[str, str, str]]:
@@ -216,9 +204,8 @@ def damaged_rows(connection: Connection) -> Iterator[tuple[str, str, str]]:
 
 def changed_rows(connection: Connection) -> int:
     """Return how many rows 0.3.16 has written since they were exchanged."""
-    if "updated_at" not in {
-        each["name"] for each in inspect(connection).get_columns("submissions")
-    }:
+    columns = inspect(connection).get_columns("submissions")
+    if all(each["name"] != "updated_at" for each in columns):
         return 0  # a table of an older program, which 0.3.16 completes when it opens it
     theirs, ours = submissions.c, exchanged_0316.c
     same = (ours.assignment == theirs.assignment) & (ours.student == theirs.student)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
 from shlex import quote
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from sqlalchemy import Connection, Row, Select, Table, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
@@ -53,7 +53,7 @@ from mograder.store.gradebook.mark_counting import (
     latest_by_question,
     replaces_automatic,
     row_for_comment,
-    short_grade,
+    submitted_at,
 )
 
 _Students: TypeAlias = str | Collection[str] | None
@@ -69,9 +69,7 @@ _DETAILS = select(mark_details.c.mark, *columns_of(mark_details, MarkDetails))
 _ASSIGNMENTS = select(marked_assignments)
 _TOTAL = (
     update(student_work)
-    .where(
-        student_work.c.assignment == bindparam("of"), student_work.c.student == bindparam("whose")
-    )
+    .filter_by(assignment=bindparam("of"), student=bindparam("whose"))
     .values(total=bindparam("new"))
 )
 _LONGEST = 20_000
@@ -112,9 +110,10 @@ def read_rows(
         c = question_marks.c
         given = select(c.question).where(c.assignment == assignment, c.marker != MACHINE)
         own &= (c.question == question) | c.question.in_(given)
-    marks = by_student(_oldest_first(connection, MARKS, question_marks, own), RecordedMark)
+    found = connection.execute(MARKS.where(own).order_by(question_marks.c.id))
+    marks = by_student(found, RecordedMark)
     own = rows_of(grading_runs, assignment, student)
-    runs = by_student(_oldest_first(connection, _RUNS, grading_runs, own), RunFacts)
+    runs = by_student(connection.execute(_RUNS.where(own).order_by(grading_runs.c.id)), RunFacts)
     return tuple(
         StudentRows(known, each, works.get(each), marks.get(each, ()), runs.get(each, ()))
         for each in sorted(works.keys() | marks.keys() | runs.keys(), key=str.casefold)
@@ -137,7 +136,8 @@ def read_short_grades(
     rows = connection.execute(wanted).all()
     for name, run, student, *fields in sorted(rows, key=lambda row: str.casefold(row[2])):
         work = Work(*fields)
-        yield short_grade(name, student, work, run), work
+        at, total = submitted_at(work), work.total
+        yield StudentGrade(name, student, total=total, final=total, run=run, submitted_at=at), work
 
 
 def read_student(connection: Connection, assignment: str, student: str) -> StudentRows:
@@ -149,9 +149,9 @@ def read_student(connection: Connection, assignment: str, student: str) -> Stude
 
 
 def insert_run(connection: Connection, run: GradingRun) -> int:
-    """Record a grading run with its marks; return its number."""
     if run.questions or read_assignment(connection, run.assignment) is None:
-        _write_assignment(connection, run)
+        keys = frozenset(each.question for each in run.questions if each.state != MANUAL)
+        put_assignment(connection, AssignmentRow(run.assignment, run.max_mark, run.marks, keys))
     before = rows = read_student(connection, run.assignment, run.student)
     at = utc_iso(run.at)
     kept = {each.name: getattr(run, each.name) for each in grading_runs.c if each.name != "id"}
@@ -159,7 +159,13 @@ def insert_run(connection: Connection, run: GradingRun) -> int:
     for mark in _changed(before, run):
         rows = insert_mark(connection, rows, replace(mark, run=number, at=at))
     facts = RunFacts(number, run.submission_sha256, str(run.state), run.problem)
-    _put_graded(connection, before, replace(rows, runs=(*rows.runs, facts)), run)
+    rows, work = replace(rows, runs=(*rows.runs, facts)), before.work or Work()
+    if run.questions or before.work is None:
+        work = replace(work, cell_errors=run.cell_errors, tampered=run.tampered, checks=run.checks)
+    if explaining_run(rows) is facts:  # else the time is that of an earlier one
+        received = "" if run.received is None else utc_iso(run.received)
+        work = replace(work, received=received, receipt=run.receipt)
+    put_work(connection, replace(rows, work=work))
     return number
 
 
@@ -186,11 +192,6 @@ def put_total(connection: Connection, rows: StudentRows) -> StudentGrade:
         own = {"of": rows.assignment.name, "whose": rows.student, "new": grade.total}
         connection.execute(_TOTAL, own)
     return grade
-
-
-def _write_assignment(connection: Connection, run: GradingRun) -> None:
-    keys = frozenset(each.question for each in run.questions if each.state != MANUAL)
-    put_assignment(connection, AssignmentRow(run.assignment, run.max_mark, run.marks, keys))
 
 
 def put_assignment(connection: Connection, assignment: AssignmentRow) -> None:
@@ -230,18 +231,6 @@ def _changed(before: StudentRows, run: GradingRun) -> Iterable[RecordedMark]:
                 yield RecordedMark(0, key, None, None, REMOVED)
 
 
-def _put_graded(
-    connection: Connection, before: StudentRows, rows: StudentRows, run: GradingRun
-) -> None:
-    work = before.work or Work()
-    if run.questions or before.work is None:
-        work = replace(work, cell_errors=run.cell_errors, tampered=run.tampered, checks=run.checks)
-    if explaining_run(rows) is rows.runs[-1]:  # else the time is that of an earlier one
-        received = "" if run.received is None else utc_iso(run.received)
-        work = replace(work, received=received, receipt=run.receipt)
-    put_work(connection, replace(rows, work=work))
-
-
 def demand_work(connection: Connection, assignment: str, student: str) -> None:
     """Check that a student has graded work. Raises: :class:`NotFound`."""
     own = rows_of(student_work, assignment, student)
@@ -258,13 +247,6 @@ def rows_of(table: Table, assignment: str, student: _Students) -> ColumnElement[
     return named & (table.c.student == student if one else table.c.student.in_(student))
 
 
-def _oldest_first(
-    connection: Connection, wanted: Select[Any], table: Table, where: ColumnElement[bool]
-) -> Iterable[Row[Any]]:
-    """Return columns of rows; as tuples, since mappings take several times longer."""
-    return connection.execute(wanted.where(where).order_by(table.c.id)).all()
-
-
 def put(connection: Connection, table: Table, row: Mapping[str, object]) -> None:
     """Insert a row, or change these columns of the one with its key."""
     connection.execute(upsert(connection, table, row), row)
@@ -272,10 +254,7 @@ def put(connection: Connection, table: Table, row: Mapping[str, object]) -> None
 
 @dataclass(frozen=True, slots=True)
 class GivenMarks:
-    """Marks by question, and the comment on the submission; as ``Gradebook.record_marks``.
-
-    ``run`` is the grading run whose answer the marker looked at, None for the newest.
-    """
+    """As ``Gradebook.record_marks``; ``run`` is that of the answer looked at, None: newest."""
 
     marks: Mapping[str, MarkEntry]
     marker: str
@@ -300,11 +279,17 @@ def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -
             _demand_reason(grade, key, entry.points, entry.details)
     _refuse_changed(given, rows)
     run = given.run or (rows.runs[-1].number if rows.runs else None)
-    entries = tuple(_entries(given))
+    chosen = dict(given.marks)
+    if given.comment is not None:  # a comment alone is a row of the whole
+        chosen[WHOLE] = MarkEntry(chosen.get(WHOLE, MarkEntry(None)).points, given.comment)
+    # The mark for the whole comes first, so that those by question are the newer ones.
+    entries = sorted(chosen.items(), key=lambda entry: entry[0] != WHOLE)
     held = _held_details(connection, rows, entries)
     for key, entry in entries:
         if key in given.marks:
-            details = _with_saved(entry, held.get(key))
+            details, before = entry.details, held.get(key)
+            if before is not None and before.saved and entry.points is not None:
+                details = replace(details or MarkDetails(), saved=before.saved)
             mark = RecordedMark(0, key, entry.points, known.get(key), MANUAL, run=run)
         else:
             details = held.get(key) if grade.whole is not None else None
@@ -316,15 +301,6 @@ def record_given(connection: Connection, rows: StudentRows, given: GivenMarks) -
     return put_total(connection, rows)
 
 
-def _entries(given: GivenMarks) -> Iterable[tuple[str, MarkEntry]]:
-    """Yield the rows to add; a comment alone is one of the whole."""
-    entries = dict(given.marks)
-    if given.comment is not None:
-        entries[WHOLE] = MarkEntry(entries.get(WHOLE, MarkEntry(None)).points, given.comment)
-    # The mark for the whole comes first, so that those by question are the newer ones.
-    yield from sorted(entries.items(), key=lambda entry: entry[0] != WHOLE)
-
-
 def _held_details(
     connection: Connection, rows: StudentRows, entries: Iterable[tuple[str, MarkEntry]]
 ) -> Mapping[str, MarkDetails]:
@@ -334,13 +310,6 @@ def _held_details(
     numbers = {key: last[key].number for key in keep if key in last}
     found = read_details(connection, numbers.values())
     return {key: found[number] for key, number in numbers.items() if number in found}
-
-
-def _with_saved(entry: MarkEntry, held: MarkDetails | None) -> MarkDetails | None:
-    """Return an entry's details, with the saved comments that a number keeps."""
-    if held is None or not held.saved or entry.points is None:
-        return entry.details
-    return replace(entry.details or MarkDetails(), saved=held.saved)
 
 
 def insert_details(
@@ -403,14 +372,9 @@ def _refuse_invalid(given: GivenMarks, grade: StudentGrade, known: Mapping[str, 
             raise InvalidInput(
                 f"{key or 'The mark'} can have 0 to {known[key]:g} marks, not {entry.points:g}."
             )
-    if any(len(text) > _LONGEST for text in _texts(given)):
+    texts = (given.comment or "", *(each.comment for each in given.marks.values()))
+    if any(len(text) > _LONGEST for text in texts):
         raise InvalidInput(f"A comment has at most {_LONGEST} characters.")
-
-
-def _texts(given: GivenMarks) -> Iterable[str]:
-    yield given.comment or ""
-    for entry in given.marks.values():
-        yield entry.comment
 
 
 def _refuse_changed(given: GivenMarks, rows: StudentRows) -> None:

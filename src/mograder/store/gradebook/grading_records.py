@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mograder.marks import sum_of_marks
 
@@ -292,18 +292,14 @@ class SentFile:
 
 
 def texts_of(text: object) -> tuple[str, ...]:
-    """Return the texts of a JSON list."""
     return tuple(map(str, list_of(text)))
 
 
 def checks_of(text: object) -> tuple[CheckResult, ...]:
-    """Return the checks of a JSON text, without damaged ones."""
+    found = (each.get for each in list_of(text) if isinstance(each, dict))
     return tuple(
-        CheckResult(
-            text_of(each.get("label")), text_of(each.get("status")), bool(each.get("hidden"))
-        )
-        for each in list_of(text)
-        if isinstance(each, dict)
+        CheckResult(text_of(get("label")), text_of(get("status")), bool(get("hidden")))
+        for get in found
     )
 
 
@@ -313,12 +309,10 @@ def checks_json(checks: Iterable[CheckResult]) -> str:
 
 
 def assignment_of(name: str, max_mark: object, marks: object, automatic: object) -> AssignmentRow:
-    """Return an assignment; ``marks`` and ``automatic`` are JSON texts.
-
-    Without keys of checks, all questions with marks count as automatic: 0.3.16 does so.
-    """
+    """Return an assignment, of JSON texts. Without ``automatic`` all are, as 0.3.16 does."""
     told, keys = json_of(marks), json_of(automatic)
-    known = {str(key): number_or_none(told[key]) for key in told} if _is_table(told) else {}
+    table = told.items() if isinstance(told, dict) else ()
+    known = {str(key): number_or_none(mark) for key, mark in table}
     found = {key: mark for key, mark in known.items() if mark is not None}
     maximum = number_or_none(max_mark)
     return AssignmentRow(
@@ -327,10 +321,6 @@ def assignment_of(name: str, max_mark: object, marks: object, automatic: object)
         found or None,
         frozenset(map(str, keys)) if isinstance(keys, list) else frozenset(found),
     )
-
-
-def _is_table(value: object) -> TypeGuard[dict[object, object]]:
-    return isinstance(value, dict)
 
 
 def unix_time(text: str) -> float | None:
@@ -366,7 +356,6 @@ def text_of(value: object) -> str:
 
 
 def list_of(value: object) -> list[object]:
-    """Return a list stored as JSON text; empty if the text is not a JSON list."""
     found = json_of(value)
     return found if isinstance(found, list) else []
 

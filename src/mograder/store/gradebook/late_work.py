@@ -23,7 +23,7 @@ from mograder.core.item_dates import NO_DATES, ItemDates
 from mograder.core.sections.settings_model import CourseRule
 from mograder.store.database.database import add_row
 from mograder.store.database.row_tables import columns_of, values_of
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_marks import (
     read_assignments,
     read_rows,
@@ -63,8 +63,6 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """A student who enters a group, or leaves it."""
-
     group: str
     student: str
     removed: bool = False
@@ -95,8 +93,6 @@ class StoredPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChange:
-    """A new stored policy of an assignment, or of the course."""
-
     assignment: str
     policy: StoredPolicy
 
@@ -118,12 +114,8 @@ class LateFacts:
     version: str = ""
 
     def after(self, changes: Iterable[Change]) -> LateFacts:
-        """Return what is in force after further changes."""
-        extensions, members, policies = (
-            dict(self.extensions),
-            set(self.members),
-            dict(self.policies),
-        )
+        extensions, policies = dict(self.extensions), dict(self.policies)
+        members = set(self.members)
         for change in changes:
             match change:
                 case Extension(removed=True):
@@ -139,7 +131,6 @@ class LateFacts:
         return LateFacts(extensions, frozenset(members), policies, self.version)
 
     def groups(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the students of each group, both in alphabetical order."""
         found: dict[str, list[str]] = defaultdict(list)
         for group, student in sorted(self.members):
             found[group].append(student)
@@ -179,11 +170,9 @@ class LateFacts:
         return PolicyChange(assignment, policy)
 
     def with_told(self, assignment: str, told: ItemDates) -> PolicyChange:
-        """Return the change by which a learning platform's dates are stored."""
         return PolicyChange(assignment, replace(self.policy(assignment), told=told))
 
     def with_rule(self, assignment: str, rule: CourseRule | None) -> PolicyChange:
-        """Return the change by which a rule is stored, or withdrawn."""
         return PolicyChange(assignment, replace(self.policy(assignment), rule=rule))
 
 
@@ -191,10 +180,8 @@ class LateFacts:
 class LateRecords:
     """Everything in the gradebook that deductions are computed from.
 
-    Attributes:
-        facts: The changes of extensions, groups and policies, applied.
-        grades: Students' marks by assignment; those of most assignments only what deductions need.
-        works: The works by assignment and student, with their times and 0.3.16's deductions.
+    ``grades`` are students' marks by assignment, of most assignments only what deductions need;
+    ``works`` are by assignment and student, with their times and 0.3.16's deductions.
     """
 
     facts: LateFacts
@@ -203,32 +190,22 @@ class LateRecords:
 
 
 _EXTENSIONS = select(*columns_of(extensions, Extension)).order_by(extensions.c.id)
-_MEMBERS = select(*columns_of(group_members, Membership), group_members.c.at).order_by(
-    group_members.c.id
-)
+_MEMBERS = select(*columns_of(group_members, Membership), group_members.c.at)
 _POLICIES = TypeAdapter(StoredPolicy)
 
 
-class LateWork:
-    """The tables of late work in a gradebook. Thread-safe.
-
-    All that reads policies raises :class:`InvalidInput` when a stored one is damaged.
-    """
-
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
+class LateWork(OfBook):
+    """Thread-safe. All that reads policies raises InvalidInput when a stored one is damaged."""
 
     def facts(self) -> LateFacts:
         with self._book.reading() as connection:
             return _facts(connection)
 
     def changes(self) -> tuple[tuple[datetime, Change], ...]:
-        """Return every change ever recorded with its time, oldest first."""
         with self._book.reading() as connection:
             return tuple(sorted(_changes(connection), key=itemgetter(0)))
 
     def history(self) -> tuple[Extension, ...]:
-        """Return all extensions ever recorded, also withdrawn ones, oldest first."""
         return tuple(each for _, each in self.changes() if isinstance(each, Extension))
 
     def read(
@@ -242,8 +219,21 @@ class LateWork:
         The marks are complete for the assignments ``whole``. Of others the questions are left out,
         which takes a twentieth of the time.
         """
+        works: dict[tuple[str, str], Work] = {}
         with self._book.reading() as connection:
-            return _read(connection, assignments, students, whole)
+            if assignments is None:
+                assignments = [each.name for each in read_assignments(connection)]
+            short: dict[str, list[StudentGrade]] = {name: [] for name in assignments}
+            for grade, work in read_short_grades(connection, assignments, students):
+                works[grade.assignment, grade.student] = work
+                short[grade.assignment].append(grade)
+            grades = {
+                name: tuple(map(grade_of, read_rows(connection, name, students)))
+                if name in whole
+                else tuple(found)
+                for name, found in short.items()
+            }
+            return LateRecords(_facts(connection), grades, works)
 
     def record(
         self,
@@ -269,29 +259,6 @@ class LateWork:
             also()
 
 
-def _read(
-    connection: Connection,
-    assignments: Sequence[str] | None,
-    students: Collection[str] | None,
-    whole: Collection[str],
-) -> LateRecords:
-    names = assignments
-    if names is None:
-        names = [each.name for each in read_assignments(connection)]
-    short: dict[str, list[StudentGrade]] = {name: [] for name in names}
-    works: dict[tuple[str, str], Work] = {}
-    for grade, work in read_short_grades(connection, names, students):
-        works[grade.assignment, grade.student] = work
-        short[grade.assignment].append(grade)
-    grades = {
-        name: tuple(map(grade_of, read_rows(connection, name, students)))
-        if name in whole
-        else tuple(found)
-        for name, found in short.items()
-    }
-    return LateRecords(_facts(connection), grades, works)
-
-
 def _version(connection: Connection) -> str:
     tables = (extensions, group_members, late_policies)
     newest = (connection.execute(select(func.max(table.c.id))).scalar() for table in tables)
@@ -306,7 +273,7 @@ def _facts(connection: Connection) -> LateFacts:
 def _changes(connection: Connection) -> Iterable[tuple[datetime, Change]]:
     for row in connection.execute(_EXTENSIONS):
         yield datetime.fromisoformat(row.at), Extension(*row)
-    for *values, at in connection.execute(_MEMBERS):
+    for *values, at in connection.execute(_MEMBERS.order_by(group_members.c.id)):
         yield datetime.fromisoformat(at), Membership(*values)
     for row in connection.execute(select(late_policies).order_by(late_policies.c.id)):
         changed = PolicyChange(row.assignment, _policy(row.assignment, row.policy))

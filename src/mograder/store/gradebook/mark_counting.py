@@ -44,8 +44,6 @@ _PENALTY_ROUNDING = 0.5
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """A grading run without its result."""
-
     number: int
     submission_sha256: str
     state: str
@@ -66,8 +64,19 @@ class StudentRows:
 def grade_of(rows: StudentRows) -> StudentGrade:
     """Return the marks that count, without deductions for lateness."""
     whole = whole_mark(rows)
-    questions = _questions(rows, whole)
-    auto, manual = _automatic(questions, rows), _manual(questions, whole)
+    graded, given = latest_by_question(rows.marks)
+    questions = tuple(
+        _question(key, graded.get(key), given.get(key), rows, covered=whole is not None)
+        for key in dict.fromkeys([*(rows.assignment.marks or {}), *graded, *given])
+        if key != WHOLE and not (key in graded and graded[key].state == REMOVED)
+    )
+    if any(mark.marker == MACHINE for mark in rows.marks):
+        counted = (q.points for q in questions if q.state != MANUAL and q.available is not None)
+        auto = _sum(counted)
+    else:
+        auto = rows.work.earlier_auto if rows.work is not None else None
+    by_people = (q.points for q in questions if q.state == MANUAL and q.available)
+    manual = whole.points if whole is not None else _sum(by_people)
     waiting = any(each.open for each in (*questions, *([whole] if whole else [])))
     parts = [each for each in (auto, manual) if each is not None]
     total = sum_of_marks(parts) if parts and not waiting else None
@@ -89,18 +98,6 @@ def grade_of(rows: StudentRows) -> StudentGrade:
     return replace(grade, flags=tuple(_flags(grade, rows)))
 
 
-def short_grade(assignment: str, student: str, work: Work, run: int | None) -> StudentGrade:
-    """Return a student's marks without questions and deductions; ``run`` is the newest."""
-    return StudentGrade(
-        assignment,
-        student,
-        total=work.total,
-        final=work.total,
-        run=run,
-        submitted_at=_submitted_at(work),
-    )
-
-
 def question_grade(rows: StudentRows, key: str) -> QuestionGrade | None:
     """Return the mark of one question that counts; None if there is no such question.
 
@@ -119,10 +116,7 @@ def question_grade(rows: StudentRows, key: str) -> QuestionGrade | None:
 
 
 def whole_ungraded(assignment: AssignmentRow) -> QuestionGrade:
-    """Return the record of the whole submission while it has no mark of its own.
-
-    It waits for one only in an assignment without marks by question.
-    """
+    """Return the whole submission without a mark; it waits where no question has marks."""
     waits = "" if assignment.marks else "not marked yet"
     return QuestionGrade(WHOLE, None, available_to_people(assignment) or None, MANUAL, open=waits)
 
@@ -238,17 +232,6 @@ def is_superseded(rows: StudentRows, key: str) -> bool:
     return counts and _is_manual(key, graded, rows.assignment)
 
 
-def _questions(rows: StudentRows, whole: QuestionGrade | None) -> tuple[QuestionGrade, ...]:
-    graded, given = latest_by_question(rows.marks)
-    told = rows.assignment.marks or {}
-    keys = dict.fromkeys([*told, *graded, *given])
-    return tuple(
-        _question(key, graded.get(key), given.get(key), rows, covered=whole is not None)
-        for key in keys
-        if key != WHOLE and not (key in graded and graded[key].state == REMOVED)
-    )
-
-
 def _question(
     key: str,
     graded: RecordedMark | None,
@@ -357,26 +340,11 @@ def _is_other_work(mark: RecordedMark, runs: Sequence[RunFacts]) -> bool:
 
 
 def _is_other_mark(given: RecordedMark, marks: Sequence[RecordedMark]) -> bool:
-    """Return whether grading has changed its mark since a person marked the question.
-
-    The run tells what the person saw: a mark that was computed again is newer than that.
-    """
+    """Return whether grading changed its mark since the run that a person saw."""
     graded = [m for m in marks if m.question == given.question and m.marker == MACHINE]
     seen = given.run or 0
     before = [each for each in graded if each.number < given.number and (each.run or 0) <= seen]
     return bool(before) and before[-1].points != graded[-1].points
-
-
-def _automatic(questions: Sequence[QuestionGrade], rows: StudentRows) -> float | None:
-    if not any(mark.marker == MACHINE for mark in rows.marks):
-        return rows.work.earlier_auto if rows.work is not None else None
-    return _sum(q.points for q in questions if q.state != MANUAL and q.available is not None)
-
-
-def _manual(questions: Sequence[QuestionGrade], whole: QuestionGrade | None) -> float | None:
-    if whole is not None:
-        return whole.points
-    return _sum(q.points for q in questions if q.state == MANUAL and q.available)
 
 
 def _sum(points: Iterable[float | None]) -> float | None:
@@ -400,7 +368,7 @@ def _with_work(grade: StudentGrade, rows: StudentRows, work: Work) -> StudentGra
         cell_errors=work.cell_errors,
         tampered=work.tampered,
         checks=work.checks,
-        submitted_at=_submitted_at(work),
+        submitted_at=submitted_at(work),
         graded_at=at,
     )
     if not only_earlier(rows):
@@ -421,7 +389,7 @@ def only_earlier(rows: StudentRows) -> bool:
     return not rows.runs and all(each.marker == EARLIER_MARKER for each in rows.marks)
 
 
-def _submitted_at(work: Work) -> float | None:
+def submitted_at(work: Work) -> float | None:
     return unix_time(work.received or work.earlier_submitted)
 
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from mograder.core.errors import Conflict
 from mograder.store.database.row_tables import values_of
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_tables import (
     answer_annotations,
     extensions,
@@ -46,10 +46,7 @@ _ROWS = select(mark_releases)
 
 @dataclass(frozen=True, slots=True)
 class NewRelease:
-    """A row to add: the JSON of a student's marks, visible from an aware time on.
-
-    ``visible_from`` None takes the student's marks back.
-    """
+    """The JSON of a student's marks, visible from an aware time on; None takes them back."""
 
     student: str
     visible_from: datetime | None
@@ -72,23 +69,16 @@ class ReleaseRow:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The meaning at a time of the rows of a student and an assignment.
-
-    Attributes:
-        shown: The release that the student sees, None if there is none.
-        waiting: A release that will be visible later, unless another row is added before.
-        taken_back: The row that took back what the student saw, unless it is shown again.
-    """
+    """The meaning at a time of the rows of a student and an assignment."""
 
     shown: ReleaseRow | None = None
     waiting: ReleaseRow | None = None
+    """A release that will be visible later, unless another row is added before."""
     taken_back: ReleaseRow | None = None
+    """The row that took back what the student saw, unless it is shown again."""
 
 
-class MarkReleases:
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
-
+class MarkReleases(OfBook):
     def add(
         self,
         assignment: str,
@@ -99,10 +89,7 @@ class MarkReleases:
         at: datetime,
         note: str = "",
     ) -> None:
-        """Add rows, all or none of them; ``seen`` is the assignment's newest row, 0 without one.
-
-        Raises: Conflict if there is a newer one.
-        """
+        """Add all rows or none. Raises: Conflict if ``seen`` is not the newest row, 0 for none."""
         newest = select(func.max(mark_releases.c.id)).filter_by(assignment=assignment)
         with self._book.writing() as connection:
             if (connection.execute(newest).scalar() or 0) != seen:
@@ -114,21 +101,16 @@ class MarkReleases:
             insert_releases(connection, assignment, news, by=by, at=at, note=note)
 
     def rows(self, assignment: str) -> Mapping[str, Sequence[ReleaseRow]]:
-        """Return the rows of an assignment by student, oldest first."""
         return _grouped(self._read(_ROWS.filter_by(assignment=assignment)), "student")
 
     def since(self, at: datetime) -> Mapping[tuple[str, str], Sequence[ReleaseRow]]:
-        """Return rows by assignment and student, oldest first.
-
-        They are those of students with a row that was added or becomes visible at ``at`` or later.
-        """
+        """Return the rows of students with one that was added or becomes visible since ``at``."""
         c = mark_releases.c
         recent = select(c.assignment, c.student).where((c.at >= at) | (c.visible_from >= at))
         rows = self._read(_ROWS.where(tuple_(c.assignment, c.student).in_(recent)))
         return _grouped(rows, "assignment", "student")
 
     def rows_of(self, student: str) -> Mapping[str, Sequence[ReleaseRow]]:
-        """Return the rows of a student by assignment, oldest first."""
         return _grouped(self._read(_ROWS.filter_by(student=student)), "assignment")
 
     def shown(self, now: datetime, student: str | None = None) -> frozenset[tuple[str, str]]:
@@ -141,17 +123,14 @@ class MarkReleases:
         return frozenset(key for key, found in rows.items() if standing(found, now).shown)
 
     def rows_for(self, assignment: str, student: str) -> Sequence[ReleaseRow]:
-        """Return the rows of a student and an assignment, oldest first."""
         return self._read(_ROWS.filter_by(assignment=assignment, student=student))
 
     def newest(self) -> Mapping[str, int]:
         """Return the number of each assignment's newest row, which is another after any change."""
-        table = mark_releases.c
-        wanted = select(table.assignment, func.max(table.id).label("newest")).group_by(
-            table.assignment
-        )
+        c = mark_releases.c
+        wanted = select(c.assignment, func.max(c.id)).group_by(c.assignment)
         with self._book.reading() as connection:
-            return {row.assignment: row.newest for row in connection.execute(wanted)}
+            return {row[0]: row[1] for row in connection.execute(wanted)}
 
     def changed_since(self, assignment: str) -> frozenset[str]:
         """Return the students whose records changed after their last release.
@@ -222,7 +201,6 @@ def insert_releases(
     at: datetime,
     note: str = "",
 ) -> None:
-    """Add rows in a transaction of the gradebook."""
     made = {"assignment": assignment, "note": note, "by": by, "at": at}
     rows = [{**made, **values_of(new)} for new in news]
     if rows:

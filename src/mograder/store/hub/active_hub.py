@@ -32,6 +32,7 @@ from mograder.store.database.database import (
     writing,
 )
 from mograder.store.database.database_errors import in_words
+from mograder.store.database.row_tables import Tables
 from mograder.store.hub.hub_tables import metadata
 
 RELEASE_SECONDS = 10
@@ -72,10 +73,7 @@ def may_be_several(url: str) -> bool:
 
 
 def lock_course(state_dir: Path) -> int:
-    """Lock the course, since two hubs would conflict over its sessions; return the descriptor.
-
-    It ends with the process. Raises: Conflict.
-    """
+    """Lock the course until the process ends; return the descriptor. Raises: Conflict."""
     descriptor = file_lock.open_lock(state_dir / "hub.lock")
     if not file_lock.acquire(descriptor):
         os.close(descriptor)
@@ -160,10 +158,7 @@ class HubLock:
         return True
 
     def begin_epoch(self, place: str) -> int:
-        """Begin an epoch, as :meth:`Hubs.begin_epoch`; blocks.
-
-        It is done on the lock's connection. Raises: :class:`Conflict` if the lock is lost.
-        """
+        """Begin an epoch on the lock's connection; blocks. Raises: Conflict if the lock is lost."""
         connection = self._connection
         try:
             if connection is not None:
@@ -273,12 +268,7 @@ def _begin_epoch(connection: Connection, place: str) -> int:
     return epoch
 
 
-class Hubs:
-    """The hub at work; every method may raise :class:`Busy`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
+class Hubs(Tables):
     def begin_epoch(self, place: str) -> int:
         """Note that a hub begins to work at ``place``; return its epoch, higher than all before.
 

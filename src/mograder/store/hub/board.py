@@ -1,7 +1,6 @@
 """The records of a class at work, in SQL: results of checks, help requests, and messages.
 
-The hub's database holds all of it, so that several hubs show the same. Synchronous and thread-safe,
-as :mod:`mograder.store.hub.hub_state`; every method may raise :class:`~mograder.core.errors.Busy`.
+The hub's database holds all of it, so that several hubs show the same.
 
 The newest result of each copy's validation is here, too (B55). A student can change the report in
 their folder, so the hub does not read it back; it stores its own results, to have them after a
@@ -15,11 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from sqlalchemy import Engine, Index, String, delete, false, func, insert, select, update
+from sqlalchemy import Index, String, delete, false, func, insert, select, update
 
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import add_row, incoming, reading, upsert, writing
-from mograder.store.database.row_tables import Name, Word, rows_of, table_of, values_of
+from mograder.store.database.row_tables import Name, Tables, Word, table_of, values_of
 from mograder.store.hub.hub_tables import metadata
 
 MOST_LABEL = 200
@@ -88,10 +87,7 @@ help_requests = table_of(
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """A message to the open notebooks of an item, shown ``until`` then.
-
-    ``username`` is the student who alone gets it, "" for everybody.
-    """
+    """Shown ``until`` then, to the student ``username`` alone, "" for everybody."""
 
     number: int
     item: Name
@@ -107,15 +103,12 @@ item_messages = table_of(
 )
 
 
-class Board:
+class Board(Tables):
     """The tables of the board.
 
     A report that is lost with the power is sent again when the check runs, so reports do not wait
     for the disk (``fleeting``).
     """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     # ---- reports of checks
 
@@ -141,13 +134,11 @@ class Board:
             connection.execute(added, rows)
 
     def checks(self, item: str) -> tuple[CheckRow, ...]:
-        wanted = select(board_checks).where(board_checks.c.item == item)
-        return rows_of(self._engine, CheckRow, wanted)
+        return self._rows(CheckRow, select(board_checks).filter_by(item=item))
 
     def checks_of(self, username: str, items: Collection[str]) -> tuple[CheckRow, ...]:
-        c = board_checks.c
-        wanted = select(board_checks).where(c.item.in_(items), c.username == username)
-        return rows_of(self._engine, CheckRow, wanted)
+        own = select(board_checks).filter_by(username=username)
+        return self._rows(CheckRow, own.where(board_checks.c.item.in_(items)))
 
     def forget_old(self, now: datetime) -> None:
         """Remove what no board shows any more."""
@@ -159,19 +150,17 @@ class Board:
     # ---- help
 
     def requests(self, now: datetime) -> tuple[HelpRow, ...]:
-        """Return the open requests of all items, the oldest first."""
         c = help_requests.c
         wanted = select(help_requests).where(c.asked_at > now - _HELP_KEPT)
-        return rows_of(self._engine, HelpRow, wanted.order_by(c.asked_at, c.item, c.username))
+        return self._rows(HelpRow, wanted.order_by(c.asked_at, c.item, c.username))
 
     def ask(self, request: HelpRow) -> bool:
         """Add a request; return False if this copy has an open one already, which then stays."""
-        c = help_requests.c
-        place = (c.item == request.item, c.username == request.username)
+        stale = help_requests.c.asked_at <= request.asked_at - _HELP_KEPT
+        ended = delete(help_requests).filter_by(item=request.item, username=request.username)
         try:
             with writing(self._engine) as connection:
-                stale = c.asked_at <= request.asked_at - _HELP_KEPT
-                connection.execute(delete(help_requests).where(*place, stale))
+                connection.execute(ended.where(stale))
                 connection.execute(insert(help_requests), values_of(request))
         except Conflict:
             return False
@@ -192,35 +181,25 @@ class Board:
 
     def join(self, item: str, username: str, helper: str) -> None:
         """Let the helper enter the session. Raises: NotFound if this helper has no such request."""
-        c = help_requests.c
-        mine = (c.item == item, c.username == username, c.helper == helper)
-        with writing(self._engine) as connection:
-            found = connection.execute(update(help_requests).where(*mine).values(together=True))
-            if not found.rowcount:
-                raise NotFound("You have not taken this request, or it has ended.")
+        mine = update(help_requests).filter_by(item=item, username=username, helper=helper)
+        if not self._change(mine.values(together=True)):
+            raise NotFound("You have not taken this request, or it has ended.")
 
     def end(self, item: str, username: str) -> HelpRow | None:
-        """Remove a copy's request; return it, None if there was none."""
-        c = help_requests.c
-        place = (c.item == item, c.username == username)
+        gone = delete(help_requests).filter_by(item=item, username=username)
         with writing(self._engine) as connection:
-            row = connection.execute(select(help_requests).where(*place)).one_or_none()
-            connection.execute(delete(help_requests).where(*place))
+            row = connection.execute(gone.returning(*help_requests.c)).one_or_none()
         return None if row is None else HelpRow(*row)
 
     # ---- messages
 
     def messages(self, now: datetime) -> tuple[MessageRow, ...]:
-        """Return the messages of all items that are shown now, the oldest first."""
         c = item_messages.c
         wanted = select(item_messages).where(c.until > now).order_by(c.number)
-        return rows_of(self._engine, MessageRow, wanted)
+        return self._rows(MessageRow, wanted)
 
     def send(self, message: MessageRow) -> int:
-        """Add a message, whose number is given by the database; return the number.
-
-        Raises: Conflict if the item has :data:`MOST_MESSAGES` for the same people already.
-        """
+        """Add a message; return its number. Raises: Conflict beyond :data:`MOST_MESSAGES`."""
         c, values = item_messages.c, values_of(message, "number")
         same = (c.item == message.item, c.username == message.username)
         shown = (*same, c.until > message.sent_at)
@@ -233,11 +212,7 @@ class Board:
             return add_row(connection, item_messages, **values)
 
     def take_back(self, item: str, number: int) -> bool:
-        """Remove a message of an item; return whether there was one."""
-        c = item_messages.c
-        with writing(self._engine) as connection:
-            gone = delete(item_messages).where(c.item == item, c.number == number)
-            return bool(connection.execute(gone).rowcount)
+        return self._change(delete(item_messages).filter_by(item=item, number=number)) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,31 +228,17 @@ class ResultRow:
 results = table_of("results", metadata, ResultRow, ("username", "item"), Index(None, "at"))
 
 
-class KeptResults:
-    """The table of results; every method may raise :class:`~mograder.core.errors.Busy`.
-
-    A lost result can be recomputed, so writes do not wait for the disk (``fleeting``).
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+class KeptResults(Tables):
+    """A lost result can be recomputed, so writes do not wait for the disk (``fleeting``)."""
 
     def save(self, row: ResultRow) -> None:
-        """Store a result in place of the copy's last one."""
-        values = values_of(row)
-        with writing(self._engine, fleeting=True) as connection:
-            connection.execute(upsert(connection, results, values), values)
+        self._put(results, values_of(row), fleeting=True)
 
     def remove(self, username: str, item: str) -> None:
-        c = results.c
-        with writing(self._engine, fleeting=True) as connection:
-            connection.execute(delete(results).where(c.username == username, c.item == item))
+        self._change(delete(results).filter_by(username=username, item=item), fleeting=True)
 
     def newest(self, most: int) -> tuple[ResultRow, ...]:
-        """Return the newest results, the oldest of them first; delete older ones.
-
-        Their answers have at most ``most`` characters together.
-        """
+        """Return the newest of ``most`` characters, the oldest of them first; delete older ones."""
         wanted = select(results).order_by(results.c.at.desc())
         rows: list[ResultRow] = []
         with reading(self._engine) as connection:
@@ -287,6 +248,5 @@ class KeptResults:
                     break
                 rows.append(ResultRow(*each))
         if most < 0 and rows:
-            with writing(self._engine, fleeting=True) as connection:
-                connection.execute(delete(results).where(results.c.at < rows[-1].at))
+            self._change(delete(results).where(results.c.at < rows[-1].at), fleeting=True)
         return tuple(reversed(rows))

@@ -12,7 +12,6 @@ from enum import StrEnum
 
 from sqlalchemy import (
     ColumnElement,
-    Engine,
     UniqueConstraint,
     delete,
     insert,
@@ -23,7 +22,7 @@ from sqlalchemy import (
 
 from mograder.core.errors import Conflict
 from mograder.store.database.database import writing
-from mograder.store.database.row_tables import Line, Name, row_of, rows_of, table_of
+from mograder.store.database.row_tables import Line, Name, Tables, table_of
 from mograder.store.hub.hub_state import bounded
 from mograder.store.hub.hub_tables import metadata
 
@@ -85,12 +84,7 @@ grading_jobs = table_of(
 )
 
 
-class KeptJobs:
-    """The table of jobs; every method may raise :class:`~mograder.core.errors.Busy`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
+class KeptJobs(Tables):
     def add(
         self,
         item: str,
@@ -101,10 +95,7 @@ class KeptJobs:
         force: bool,
         failed_only: bool,
     ) -> JobRow:
-        """Add a job at the end of the queue, in place of the item's job that has ended.
-
-        Raises: Conflict if the item has a job that has not ended.
-        """
+        """Queue a job, in place of the item's last. Raises: Conflict if that has not ended."""
         ended = delete(grading_jobs).where(
             grading_jobs.c.item == item, grading_jobs.c.state.not_in(_OPEN)
         )
@@ -131,37 +122,28 @@ class KeptJobs:
         return JobRow(*row)
 
     def of(self, item: str) -> JobRow | None:
-        wanted = select(grading_jobs).where(grading_jobs.c.item == item)
-        return row_of(self._engine, JobRow, wanted)
+        return self._row(JobRow, select(grading_jobs).filter_by(item=item))
 
     def open(self) -> tuple[JobRow, ...]:
-        """Return the jobs that have not ended, in the order of arrival."""
-        wanted = (
-            select(grading_jobs)
-            .where(grading_jobs.c.state.in_(_OPEN))
-            .order_by(grading_jobs.c.number)
-        )
-        return rows_of(self._engine, JobRow, wanted)
+        wanted = select(grading_jobs).where(grading_jobs.c.state.in_(_OPEN))
+        return self._rows(JobRow, wanted.order_by(grading_jobs.c.number))
 
     def begin(self, number: int, at: datetime) -> bool:
-        """Set a job to running and count the attempt, or return false if it has ended.
-
-        Its counts start at 0, also when it goes on after a restart.
-        """
+        """Set a job to running, from 0, and count the attempt; return false if it has ended."""
         counts: dict[str, object] = {"total": 0, "completed": 0, "attention": 0, "problems": ()}
         which = grading_jobs.c.state.in_(_OPEN)
         attempts = grading_jobs.c.attempts + 1
         running = {"state": JobState.RUNNING, "started_at": at, "attempts": attempts}
-        return self._change(number, which, **running, **counts)
+        return self._set(number, which, **running, **counts)
 
     def ask_again(self, number: int, at: datetime) -> None:
         """Set when a job was asked for: one that goes on later uses results since then only."""
-        self._change(number, true(), asked_at=at)
+        self._set(number, true(), asked_at=at)
 
     def put_back(self, number: int) -> None:
         """Take back an attempt at a job that goes on later, since the hub stops in order."""
         which = (grading_jobs.c.state == JobState.RUNNING) & (grading_jobs.c.attempts > 0)
-        self._change(number, which, attempts=grading_jobs.c.attempts - 1)
+        self._set(number, which, attempts=grading_jobs.c.attempts - 1)
 
     def count(
         self,
@@ -175,14 +157,13 @@ class KeptJobs:
         """Store how far a job is; texts are truncated, and only the first problems kept."""
         kept = tuple((bounded(who, _NAME), bounded(why, _TEXT)) for who, why in problems[:_MOST])
         counts = {"total": total, "completed": completed, "attention": attention}
-        self._change(number, true(), **counts, problems=kept)
+        self._set(number, true(), **counts, problems=kept)
 
     def end(self, number: int, state: JobState, at: datetime, error: str = "") -> None:
         """Set a job to an end, unless it has ended already."""
         which = grading_jobs.c.state.in_(_OPEN)
-        self._change(number, which, state=state, ended_at=at, error=bounded(error, _TEXT))
+        self._set(number, which, state=state, ended_at=at, error=bounded(error, _TEXT))
 
-    def _change(self, number: int, which: ColumnElement[bool], **values: object) -> bool:
+    def _set(self, number: int, which: ColumnElement[bool], **values: object) -> bool:
         changed = update(grading_jobs).where(grading_jobs.c.number == number, which)
-        with writing(self._engine) as connection:
-            return connection.execute(changed.values(**values)).rowcount > 0
+        return self._change(changed.values(**values)) > 0

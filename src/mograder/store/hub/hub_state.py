@@ -1,9 +1,8 @@
 """All SQL of the hub's own state, which must survive a restart of the hub.
 
-Synchronous, thread-safe, one short transaction per call; callers on the event loop use an
-executor. Rows are returned as frozen dataclasses, times as aware UTC. A power cut ends sessions
-and their capabilities, so their rows are written without waiting for the disk (``fleeting``).
-Revoked tokens and logins, which every request checks, are held in memory too.
+Synchronous, thread-safe, one short transaction per call. A power cut ends sessions and their
+capabilities, so their rows are written without waiting for the disk (``fleeting``). Revoked tokens
+and logins, which every request checks, are held in memory too.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from mograder.store.database.database import (
     upsert,
     writing,
 )
-from mograder.store.database.row_tables import columns_of, rows_of, values_of
+from mograder.store.database.row_tables import Tables, columns_of, values_of
 from mograder.store.hub.hub_tables import (
     AuditRow,
     CapabilityRow,
@@ -74,12 +73,7 @@ _NAME_LENGTH = 200
 _TEXT_LENGTH = 1000
 
 
-class HubState:
-    """The hub's tables; every method may raise :class:`~mograder.core.errors.Busy`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
+class HubState(Tables):
     @property
     def engine(self) -> Engine:
         """The database, for modules with further tables in it."""
@@ -109,9 +103,7 @@ class HubState:
 
     def knows(self, username: str) -> bool:
         """Return whether the user has had a session, or credentials that were revoked."""
-        wanted = select(users.c.username).where(users.c.username == username)
-        with reading(self._engine) as connection:
-            return connection.execute(wanted).one_or_none() is not None
+        return self._value(select(users.c.username).filter_by(username=username)) is not None
 
     def records(self, username: str, besides: str | None = None) -> bool:
         """Return whether the user is known, or named by an action in the audit log.
@@ -123,19 +115,14 @@ class HubState:
         told &= audit.c.outcome == "ok"  # a refusal may have any name
         if besides is not None:
             told &= audit.c.what != besides
-        with reading(self._engine) as connection:
-            found = connection.execute(select(audit.c.number).where(told).limit(1)).one_or_none()
+        found = self._value(select(audit.c.number).where(told).limit(1))
         return found is not None or self.knows(username)
 
     def epoch(self, username: str) -> int:
         """Return how often the user's tokens were revoked; 0 for an unknown user."""
-        wanted = select(users.c.epoch).where(users.c.username == username)
-        with reading(self._engine) as connection:
-            epoch: int | None = connection.execute(wanted).scalar_one_or_none()
-        return epoch or 0
+        return self._value(select(users.c.epoch).where(users.c.username == username)) or 0
 
     def epochs(self) -> dict[str, int]:
-        """Return how often tokens were revoked, by username; only users with revoked tokens."""
         wanted = select(users.c.username, users.c.epoch).where(users.c.epoch > 0)
         with reading(self._engine) as connection:
             return {row.username: row.epoch for row in connection.execute(wanted)}
@@ -148,7 +135,7 @@ class HubState:
         """
         with writing(self._engine) as connection:
             _end_links(connection, [username])
-            connection.execute(delete(capabilities).where(capabilities.c.username == username))
+            connection.execute(delete(capabilities).filter_by(username=username))
             values = {"username": username, "epoch": 1}
             bumped = upsert(connection, users, values, epoch=users.c.epoch + 1)
             epoch: int = connection.execute(bumped.returning(users.c.epoch), values).scalar_one()
@@ -156,9 +143,7 @@ class HubState:
 
     def calendar_turn(self, username: str) -> int:
         """Return how often a user's calendar address was made or ended; it is valid if odd."""
-        wanted = select(counters.c.value).where(counters.c.name == f"{_CALENDAR}{username}")
-        with reading(self._engine) as connection:
-            return connection.execute(wanted).scalar_one_or_none() or 0
+        return self._value(select(counters.c.value).filter_by(name=f"{_CALENDAR}{username}")) or 0
 
     def turn_calendar(self, username: str, *, valid: bool) -> int:
         """End a user's calendar address, and make another one if ``valid``; return the turn."""
@@ -173,14 +158,12 @@ class HubState:
     def revoke_login(self, login_id: str, until: datetime) -> None:
         """Revoke a login; the row is kept ``until`` the login's cookie expires."""
         # Revoking twice is not an error: a user may sign out in two tabs at once.
-        with contextlib.suppress(Conflict), writing(self._engine) as connection:
-            connection.execute(insert(revoked_logins).values(login_id=login_id, until=until))
+        with contextlib.suppress(Conflict):
+            self._change(insert(revoked_logins), {"login_id": login_id, "until": until})
 
     def revoked_logins(self, now: datetime) -> frozenset[str]:
-        """Return the ids of revoked logins whose cookies have not yet expired."""
         wanted = select(revoked_logins.c.login_id).where(revoked_logins.c.until > now)
-        with reading(self._engine) as connection:
-            return frozenset(connection.execute(wanted).scalars())
+        return frozenset(self._values(wanted))
 
     def forget_expired(self, now: datetime) -> None:
         """Remove revoked logins and one-time links that expired before ``now``."""
@@ -190,10 +173,7 @@ class HubState:
 
     def add_link(self, code_hash: str, username: str, role: Role, expires: datetime) -> None:
         """Store a one-time link. Raises: Conflict when a link with this hash exists."""
-        with writing(self._engine) as connection:
-            connection.execute(
-                insert(links), values_of(LinkRow(code_hash, username, role, expires))
-            )
+        self._change(insert(links), values_of(LinkRow(code_hash, username, role, expires)))
 
     def invite(self, codes: Mapping[str, str], role: Role, expires: datetime) -> None:
         """Store one-time links of several people, by the hashes of their codes; all or none.
@@ -220,39 +200,29 @@ class HubState:
 
     def add_session(self, row: SessionRow) -> None:
         """Raise :class:`Conflict` when the user has a session of this item and mode."""
-        with writing(self._engine, fleeting=True) as connection:
-            connection.execute(_ADD_SESSION, values_of(row))
+        self._change(_ADD_SESSION, values_of(row), fleeting=True)
 
     def session_runs(self, session_id: str, socket: str) -> None:
-        """Store that a session answers at its socket."""
         running = {"which": session_id, "state": SessionState.RUNNING, "socket": socket}
-        with writing(self._engine, fleeting=True) as connection:
-            connection.execute(_CHANGE_SESSION, running)
+        self._change(_CHANGE_SESSION, running, fleeting=True)
 
     def place_session(self, session_id: str, node: str) -> bool:
         """Store the node on which a session starts; return False if it is not starting any more."""
         placed = _CHANGE_SESSION.where(sessions.c.state == SessionState.STARTING)
-        with writing(self._engine, fleeting=True) as connection:
-            return connection.execute(placed.values(node=node), {"which": session_id}).rowcount > 0
+        return self._change(placed.values(node=node), {"which": session_id}, fleeting=True) > 0
 
     def place_of(self, session_id: str) -> str:
-        """Return the node that a session runs or starts on, "" if it has none."""
-        wanted = select(sessions.c.node).where(sessions.c.session_id == session_id)
-        with reading(self._engine) as connection:
-            return connection.execute(wanted).scalar_one_or_none() or ""
+        return self._value(select(sessions.c.node).where(sessions.c.session_id == session_id)) or ""
 
     def remove_session(self, session_id: str) -> bool:
         """Remove a session and its capabilities; return False if there is no such session."""
-        with writing(self._engine, fleeting=True) as connection:
-            return connection.execute(_REMOVE_SESSION, {"which": session_id}).rowcount > 0
+        return self._change(_REMOVE_SESSION, {"which": session_id}, fleeting=True) > 0
 
     def sessions(self) -> tuple[SessionRow, ...]:
-        """Return all sessions, the oldest first."""
         wanted = _SESSIONS.order_by(sessions.c.started_at, sessions.c.session_id)
-        return rows_of(self._engine, SessionRow, wanted)
+        return self._rows(SessionRow, wanted)
 
     def save_ending(self, row: EndingRow, *, forget_before: datetime) -> None:
-        """Replace the ending of this user, item and mode; remove those before ``forget_before``."""
         values = values_of(row) | {"detail": bounded(row.detail, _TEXT_LENGTH)}
         with writing(self._engine) as connection:
             connection.execute(upsert(connection, endings, values), values)
@@ -260,61 +230,43 @@ class HubState:
 
     def forget_ending(self, username: str, item: str, mode: str) -> None:
         """Remove the ending of this user, item and mode, since a new session has started."""
-        c = endings.c
-        gone = delete(endings).where(c.username == username, c.item == item, c.mode == mode)
-        with writing(self._engine, fleeting=True) as connection:
-            connection.execute(gone)
+        gone = delete(endings).filter_by(username=username, item=item, mode=mode)
+        self._change(gone, fleeting=True)
 
     def endings(self, since: datetime) -> tuple[EndingRow, ...]:
-        """Return the endings at or after ``since``, the oldest first."""
         wanted = select(endings).where(endings.c.ended_at >= since).order_by(endings.c.ended_at)
-        return rows_of(self._engine, EndingRow, wanted)
+        return self._rows(EndingRow, wanted)
 
     def add_capability(self, row: CapabilityRow) -> None:
         """Raise :class:`NotFound` when its session has ended."""
         try:
-            with writing(self._engine, fleeting=True) as connection:
-                connection.execute(_ADD_CAPABILITY, values_of(row))
+            self._change(_ADD_CAPABILITY, values_of(row), fleeting=True)
         except Conflict as error:
             raise NotFound("The session has ended.", hint="Open the item again.") from error
 
     def pass_on_capabilities(self, hashes: Collection[str], login_id: str, role: Role) -> None:
         """Store that these capabilities, if they are left, are of another login and its role."""
         passed = update(capabilities).where(capabilities.c.cap_hash.in_(hashes))
-        with writing(self._engine, fleeting=True) as connection:
-            connection.execute(passed.values(login_id=login_id, role=role))
+        self._change(passed.values(login_id=login_id, role=role), fleeting=True)
 
     def remove_capabilities(
-        self,
-        *,
-        login_id: str | None = None,
-        username: str | None = None,
+        self, *, login_id: str | None = None, username: str | None = None
     ) -> int:
-        """Remove the capabilities of a login, of a user, or of both combined; return the number.
-
-        Raises: ``ValueError`` if neither is given.
-        """
-        gone = delete(capabilities)
-        if not login_id and not username:
+        """Remove those of a login, a user or both; return how many. Raises: ``ValueError``."""
+        wanted = {"login_id": login_id, "username": username}
+        given = {name: value for name, value in wanted.items() if value}
+        if not given:
             # All bearer clients have an empty login_id: it would match all of them.
             raise ValueError("remove_capabilities needs a login or a person")
-        if login_id:
-            gone = gone.where(capabilities.c.login_id == login_id)
-        if username:
-            gone = gone.where(capabilities.c.username == username)
-        with writing(self._engine) as connection:
-            return connection.execute(gone).rowcount
+        return self._change(delete(capabilities).filter_by(**given))
 
     def capabilities(self) -> tuple[CapabilityRow, ...]:
-        return rows_of(self._engine, CapabilityRow, select(capabilities))
+        return self._rows(CapabilityRow, select(capabilities))
 
     def record(
         self, at: datetime, who: str, action: str, what: str, where: str, outcome: str, *also: str
     ) -> None:
-        """Add a line to the audit log; texts are truncated, since clients choose them.
-
-        ``also``: further objects of the same action, with a line for each.
-        """
+        """Add a line to the audit log, one for each of ``also``; clients' texts are truncated."""
         values = {
             "at": at,
             "who": bounded(who, _NAME_LENGTH),
@@ -323,8 +275,7 @@ class HubState:
             "outcome": bounded(outcome, _NAME_LENGTH),
         }
         lines = [values | {"what": bounded(each, _TEXT_LENGTH)} for each in (what, *also)]
-        with writing(self._engine) as connection:
-            connection.execute(insert(audit), lines)
+        self._change(insert(audit), lines)
 
     def recent_audit(
         self, limit: int, *, before: int | None = None, refused: str = ""
@@ -338,7 +289,7 @@ class HubState:
             wanted = wanted.where(audit.c.number < before)
         if refused:
             wanted = wanted.where(audit.c.action == refused, audit.c.outcome == "refused")
-        return rows_of(self._engine, AuditRow, wanted)
+        return self._rows(AuditRow, wanted)
 
 
 # Built once: building a statement takes as long as executing it.
@@ -370,10 +321,7 @@ def bounded(text: str, length: int) -> str:
 
 @contextlib.contextmanager
 def existing_state(loaded: LoadedSettings) -> Iterator[HubState | None]:
-    """Open the database of a course's hub; None if no hub has run.
-
-    It is never created here, since it would have the wrong owner or directory.
-    """
+    """Open a hub's database; None if none has run: made here, it would have another owner."""
     url = database_url(loaded.settings.database.url, loaded.course_dir)
     file = sqlite_file(url)
     if file is not None and not file.exists():
@@ -410,7 +358,8 @@ def rotate_audit(
     """
     old = audit.c.at < before
     wanted = select(audit).where(old).order_by(audit.c.number).limit(_ROTATED_AT_ONCE)
-    rows = rows_of(engine, AuditRow, wanted)
+    with reading(engine) as connection:
+        rows = [AuditRow(*row) for row in connection.execute(wanted)]
     if not rows:
         return 0
     keep(rows)  # in no transaction: a slow disk would let a server end it
@@ -422,10 +371,7 @@ def rotate_audit(
 
 @contextlib.contextmanager
 def _unguarded(connection: Connection) -> Iterator[None]:
-    """Disable the triggers of the audit log, which refuse to change or remove a line.
-
-    In this transaction only: other connections never see them missing.
-    """
+    """Disable the triggers of the audit log in this transaction; others never see them missing."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("ALTER TABLE audit DISABLE TRIGGER audit_only_grows"))
         yield
@@ -443,9 +389,7 @@ def _unguarded(connection: Connection) -> Iterator[None]:
 
 
 class CachedRevocations:
-    """Epochs and revoked logins in memory; thread-safe, loaded by the constructor.
-
-    Implements :class:`mograder.auth.identity.Revocations`: every request checks them, without SQL.
+    """The :class:`mograder.auth.identity.Revocations` in memory: every request checks them.
 
     Mutable state: ``_epochs`` and ``_logins``, each replaced as a whole after the database has
     the change, so that readers need no lock and a crash loses no change.
@@ -460,11 +404,9 @@ class CachedRevocations:
         self.reload()
 
     def epoch(self, username: str) -> int:
-        """Return how often the user's tokens were revoked; from memory."""
         return self._epochs.get(username, 0)
 
     def login_revoked(self, login_id: str) -> bool:
-        """Return whether this login was revoked; from memory."""
         return login_id in self._logins
 
     def revoke_login(self, login_id: str, until: datetime) -> None:

@@ -64,8 +64,6 @@ revoked_logins = Table(
 
 @dataclass(frozen=True, slots=True)
 class LinkRow:
-    """The user that a one-time link signs in, and the role."""
-
     code_hash: Hash = field(repr=False)
     username: Name
     role: Role
@@ -77,10 +75,7 @@ links = table_of("links", metadata, LinkRow, ("code_hash",))
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A row of the table ``sessions``; ``mode`` is ``edit`` or ``run``.
-
-    ``node`` is the machine that runs it, "" for the hub's own.
-    """
+    """``mode`` is ``edit`` or ``run``, ``node`` the machine that runs it, "" for the hub's own."""
 
     session_id: Hash
     username: Name
@@ -126,10 +121,7 @@ capabilities = table_of(
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """One line of the audit log: user, action, object, origin and outcome.
-
-    ``number`` is the primary key; :meth:`HubState.recent_audit` pages by it.
-    """
+    """A line of the audit log; :meth:`HubState.recent_audit` pages by its number."""
 
     number: int
     at: datetime

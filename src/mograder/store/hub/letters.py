@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import Engine, Index, delete, select, update
+from sqlalchemy import Index, delete, select, update
 
-from mograder.store.database.database import reading, writing
-from mograder.store.database.row_tables import Hash, Line, Name, Word, rows_of, table_of, values_of
+from mograder.store.database.database import writing
+from mograder.store.database.row_tables import Hash, Line, Name, Tables, Word, table_of, values_of
 from mograder.store.hub.hub_tables import links, metadata
 
 INVITED = "invited"
@@ -58,12 +58,7 @@ def letter_key(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
 
 
-class Letters:
-    """The table of letters; every method may raise :class:`~mograder.core.errors.Busy`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
+class Letters(Tables):
     def open(self, now: datetime) -> datetime:
         """Return since when this hub has sent letters; called once at its start.
 
@@ -89,37 +84,30 @@ class Letters:
         return begun
 
     def known(self, keys: Collection[str]) -> frozenset[str]:
-        """Return those of the keys whose events have a letter."""
-        wanted = select(letters.c.key).where(letters.c.key.in_(keys))
-        with reading(self._engine) as connection:
-            return frozenset(connection.execute(wanted).scalars())
+        return frozenset(self._values(select(letters.c.key).where(letters.c.key.in_(keys))))
 
     def add(self, rows: Iterable[LetterRow]) -> None:
         """Add letters about events that have none yet."""
         values = [values_of(each) for each in rows]
         if values:
-            with writing(self._engine) as connection:
-                connection.execute(letters.insert(), values)
+            self._change(letters.insert(), values)
 
     def due(self, now: datetime, limit: int) -> tuple[LetterRow, ...]:
-        """Return letters that are to be sent now, the oldest first."""
         c = letters.c
         wanted = select(letters).where(c.state == LetterState.WAITING, c.next <= now)
-        return rows_of(self._engine, LetterRow, wanted.order_by(c.next, c.key).limit(limit))
+        return self._rows(LetterRow, wanted.order_by(c.next, c.key).limit(limit))
 
     def has_link(self, username: str, now: datetime) -> bool:
         """Return whether a person has a one-time link that is valid."""
         c = links.c
         wanted = select(c.code_hash).where(c.username == username, c.expires > now).limit(1)
-        with reading(self._engine) as connection:
-            return connection.execute(wanted).first() is not None
+        return self._value(wanted) is not None
 
     def begin(self, key: str) -> bool:
         """Note that a letter is being sent; return false if it does not wait any more."""
         c = letters.c
         waiting = update(letters).where(c.key == key, c.state == LetterState.WAITING)
-        with writing(self._engine) as connection:
-            return connection.execute(waiting.values(state=LetterState.SENDING)).rowcount == 1
+        return self._change(waiting.values(state=LetterState.SENDING)) == 1
 
     def end(self, key: str, state: LetterState, now: datetime, error: str = "") -> None:
         """Record the end of a letter; its text, which may have a one-time link, is removed."""
@@ -133,11 +121,9 @@ class Letters:
         self._set(keys, state=LetterState.WAITING, next=until, error=error, tries=tries)
 
     def _set(self, keys: Iterable[str], **values: object) -> None:
-        with writing(self._engine) as connection:
-            connection.execute(update(letters).where(letters.c.key.in_(list(keys))).values(values))
+        self._change(update(letters).where(letters.c.key.in_(list(keys))).values(values))
 
     def failed(self, since: datetime, limit: int) -> tuple[LetterRow, ...]:
-        """Return letters that failed, the newest first."""
         c = letters.c
         wanted = select(letters).where(c.state == LetterState.FAILED, c.at >= since)
-        return rows_of(self._engine, LetterRow, wanted.order_by(c.at.desc()).limit(limit))
+        return self._rows(LetterRow, wanted.order_by(c.at.desc()).limit(limit))

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import (
     Connection,
     Delete,
-    Engine,
     delete,
     false,
     insert,
@@ -22,7 +21,7 @@ from sqlalchemy import (
 from mograder.core.errors import Conflict
 from mograder.core.sections.settings_model import LONGEST_LEASE
 from mograder.store.database.database import database_now, reading, writing
-from mograder.store.database.row_tables import Hash, Name, row_of, rows_of, table_of, values_of
+from mograder.store.database.row_tables import Hash, Name, Tables, table_of, values_of
 from mograder.store.hub.hub_tables import metadata
 
 
@@ -51,19 +50,14 @@ nodes = table_of("nodes", metadata, NodeRow, ("name",), draining=false(), versio
 
 @dataclass(frozen=True, slots=True)
 class NodeNote:
-    """A node's version and the JSON of its status, for people."""
+    """What is kept of a node for people; ``status`` is JSON."""
 
     name: str
     version: str
     status: str
 
 
-class Nodes:
-    """The nodes that have a token; every method may raise :class:`~mograder.core.errors.Busy`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
+class Nodes(Tables):
     def add(self, row: NodeRow) -> None:
         """Add a node; one of that name is replaced if its lease is over.
 
@@ -89,15 +83,14 @@ class Nodes:
             connection.execute(insert(nodes).values(**values))
 
     def all(self) -> tuple[NodeRow, ...]:
-        """Return all nodes, by name."""
-        return rows_of(self._engine, NodeRow, select(nodes).order_by(nodes.c.name))
+        return self._rows(NodeRow, select(nodes).order_by(nodes.c.name))
 
     def find(self, name: str) -> NodeRow | None:
-        return row_of(self._engine, NodeRow, select(nodes).where(nodes.c.name == name))
+        return self._row(NodeRow, select(nodes).where(nodes.c.name == name))
 
     def known_by(self, secret_hash: str) -> NodeRow | None:
         wanted = select(nodes).where(nodes.c.secret_hash == secret_hash)
-        return row_of(self._engine, NodeRow, wanted) if secret_hash else None
+        return self._row(NodeRow, wanted) if secret_hash else None
 
     def renew_leases(
         self, secret_hashes: Mapping[str, str], seconds: float, notes: Iterable[NodeNote] = ()
@@ -128,22 +121,15 @@ class Nodes:
             rows = connection.execute(held).all()
         most = now + timedelta(seconds=LONGEST_LEASE)
         if any(row.lease_until > most for row in rows):
-            shorter = update(nodes).where(nodes.c.lease_until > most).values(lease_until=most)
-            with writing(self._engine) as connection:
-                connection.execute(shorter)
+            shorter = update(nodes).where(nodes.c.lease_until > most)
+            self._change(shorter.values(lease_until=most))
         return frozenset(row.name for row in rows)
 
     def secret_hashes(self) -> dict[str, str]:
-        """Return the hash of each node's secret, by name; empty for a removed one."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(select(nodes.c.name, nodes.c.secret_hash)).all()
-            return {row.name: row.secret_hash for row in rows}
+        return {row.name: row.secret_hash for row in self.all()}
 
     def drain(self, name: str, *, draining: bool) -> bool:
-        """Store whether a node is to be drained; return False for an unknown name."""
-        changed = update(nodes).where(nodes.c.name == name).values(draining=draining)
-        with writing(self._engine) as connection:
-            return connection.execute(changed).rowcount > 0
+        return self._change(update(nodes).where(nodes.c.name == name).values(draining=draining)) > 0
 
     def remove(self, name: str) -> bool:
         """Remove a node: its secret counts no more; return False for an unknown name.
@@ -164,6 +150,5 @@ class Nodes:
 
 
 def _removed(connection: Connection) -> Delete:
-    """Return the deletion of removed nodes that hold no lease."""
     over = or_(nodes.c.lease_until.is_(None), nodes.c.lease_until <= database_now(connection))
     return delete(nodes).where(nodes.c.secret_hash == "", over)

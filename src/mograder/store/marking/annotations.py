@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, select, union
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.store.database.database import add_row
 from mograder.store.database.row_tables import values_of
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Gradebook, OfBook
 from mograder.store.gradebook.gradebook_marks import demand_work, read_details, rows_of
 from mograder.store.gradebook.gradebook_tables import (
     answer_annotations,
@@ -41,10 +41,7 @@ _LONGEST = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A cell by its index in the submission, and lines of its code from 1; None for all of it.
-
-    ``question`` is the key of the question that the annotation is about.
-    """
+    """A cell by its index, and lines of it from 1, None for all; ``question`` is the key."""
 
     question: str
     cell: int
@@ -54,10 +51,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A comment at a place; ``version`` changes with every change.
-
-    ``saved_comment`` is a comment of the question's bank, whose text is shown before ``text``.
-    """
+    """``version`` changes with each change; ``saved_comment``'s text is shown before ``text``."""
 
     annotation: str
     place: Place
@@ -82,10 +76,7 @@ class AnnotationChanged(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class AnnotationWish:
-    """The content of an annotation by a person; ``version`` is that of the one looked at.
-
-    ``submission`` is the SHA-256 of the submission that a new one was written at.
-    """
+    """``version`` is that looked at, ``submission`` the SHA-256 of the one a new one is for."""
 
     place: Place
     text: str
@@ -96,18 +87,13 @@ class AnnotationWish:
     submission: str | None = None
 
 
-class Annotations:
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
-
+class Annotations(OfBook):
     def of(self, assignment: str, student: str) -> tuple[Annotation, ...]:
-        """Return the annotations of a student's submissions, by place."""
         with self._book.reading() as connection:
             found = (_annotation(row) for row in _rows(connection, assignment, student))
             return tuple(sorted(found, key=_order))
 
     def of_assignment(self, assignment: str) -> Mapping[str, tuple[Annotation, ...]]:
-        """Return the annotations of all students' submissions, by place."""
         found: dict[str, list[Annotation]] = {}
         with self._book.reading() as connection:
             for row in _rows(connection, assignment, None):
@@ -127,7 +113,12 @@ class Annotations:
             _refuse(connection, assignment, wish)
             if len(_rows(connection, assignment, student)) >= MOST_ANNOTATIONS:
                 raise InvalidInput(f"A submission has at most {MOST_ANNOTATIONS} annotations.")
-            work = _last_work(connection, assignment, student)
+            demand_work(connection, assignment, student)
+            runs = grading_runs.c
+            graded = select(runs.submission_sha256).where(
+                rows_of(grading_runs, assignment, student)
+            )
+            work = connection.execute(graded.order_by(runs.id.desc()).limit(1)).scalar() or ""
             if wish.submission not in (None, work):  # its cells and lines may be other ones
                 raise Conflict(
                     "A newer submission was graded since you opened this answer.",
@@ -139,11 +130,7 @@ class Annotations:
     def change(
         self, assignment: str, student: str, annotation: str, wish: AnnotationWish
     ) -> Annotation:
-        """Record another version of an annotation.
-
-        Raises: AnnotationChanged if the wish names an older version; InvalidInput and NotFound as
-        :meth:`add`.
-        """
+        """Record another version. Raises: AnnotationChanged (an older one), and as :meth:`add`."""
         with self._book.writing() as connection:
             _refuse(connection, assignment, wish)
             now = _find(connection, (assignment, student), annotation, wish.version)
@@ -202,13 +189,6 @@ def _find(
                 raise AnnotationChanged(found)
             return found
     raise NotFound("There is no such annotation.")
-
-
-def _last_work(connection: Connection, assignment: str, student: str) -> str:
-    demand_work(connection, assignment, student)
-    runs = grading_runs.c
-    graded = select(runs.submission_sha256).where(rows_of(grading_runs, assignment, student))
-    return connection.execute(graded.order_by(runs.id.desc()).limit(1)).scalar() or ""
 
 
 def _rows(connection: Connection, assignment: str, student: str | None) -> list[Row[Any]]:
@@ -284,10 +264,13 @@ NO_REASONS = MarkReasons()
 
 
 def read_mark_reasons(book: Gradebook, assignment: str) -> Mapping[str, Mapping[str, MarkReasons]]:
-    """Return the reasons of all marks by people, by student and question."""
     found: defaultdict[str, dict[str, MarkReasons]] = defaultdict(dict)
     with book.reading() as connection:
-        questions = sorted(_questions(connection, assignment))
+        marks, notes = question_marks.c, answer_annotations.c
+        own = (marks.assignment == assignment) & (marks.marker != MACHINE)
+        noted = select(notes.question).where(notes.assignment == assignment)
+        told = union(select(marks.question).where(own), noted)
+        questions = sorted(connection.execute(told).scalars())
         rubrics = {each: read_rubric(connection, assignment, each) for each in questions}
         for question, rubric in rubrics.items():
             for student, reasons in _of_marks(connection, assignment, question, rubric):
@@ -300,15 +283,6 @@ def read_mark_reasons(book: Gradebook, assignment: str) -> Mapping[str, Mapping[
             known = found[student].get(place.question, NO_REASONS)
             found[student][place.question] = replace(known, notes=(*known.notes, note))
     return found
-
-
-def _questions(connection: Connection, assignment: str) -> set[str]:
-    """Return the questions that people said something about."""
-    marks, notes = question_marks.c, answer_annotations.c
-    own = (marks.assignment == assignment) & (marks.marker != MACHINE)
-    marked = select(marks.question).distinct().where(own)
-    noted = select(notes.question).distinct().where(notes.assignment == assignment)
-    return {key for wanted in (marked, noted) for key in connection.execute(wanted).scalars()}
 
 
 def _of_marks(

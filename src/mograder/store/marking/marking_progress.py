@@ -15,7 +15,7 @@ import json
 import random
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -55,7 +55,6 @@ _changing = threading.Lock()
 
 
 def open_for_marking(course_dir: Path) -> frozenset[str]:
-    """Return the names of the assignments that markers may mark; blocks."""
     look_for(course_dir)  # on a share another hub may just have replaced the file
     try:
         return _file(course_dir).get() or frozenset()
@@ -122,13 +121,11 @@ class Shares:
             raise InvalidInput("markers: a marker has no name.")
         made = {"assignment": assignment, "question": "", "by": by, "at": utc_iso(at)}
         with self._book.writing() as connection:
-            students = sorted(_students(connection, assignment))
+            own = select(student_work.c.student).where(student_work.c.assignment == assignment)
+            students = sorted(connection.execute(own).scalars())
             kept = _marked_by(connection, assignment, markers)
             shares = self._parts(students, kept, markers)
-            rows = [
-                {**made, "student": student, "marker": shares.get(student, "")}
-                for student in students
-            ]
+            rows = [{**made, "student": each, "marker": shares.get(each, "")} for each in students]
             if rows:
                 connection.execute(insert(marking_shares), rows)
 
@@ -194,7 +191,6 @@ class AssignmentProgress:
         return sum(each.waiting for each in self.questions)
 
     def of_marker(self, name: str) -> int:
-        """Return how many of the waiting answers are a marker's share."""
         return sum(each.shares.get(name, 0) for each in self.questions)
 
 
@@ -308,11 +304,6 @@ def _stamp(book: Gradebook, assignment: str) -> _Stamp:
     table = select(marked_assignments).where(marked_assignments.c.name == assignment)
     with book.reading() as connection:
         return (*connection.execute(facts).one(), connection.execute(table).one_or_none())
-
-
-def _students(connection: Connection, assignment: str) -> Iterable[str]:
-    wanted = select(student_work.c.student).where(student_work.c.assignment == assignment)
-    return connection.execute(wanted).scalars()
 
 
 def _marked_by(

@@ -24,7 +24,7 @@ from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.marks import sum_of_marks
 from mograder.store.database.database import add_row
 from mograder.store.database.row_tables import columns_of
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Gradebook, OfBook
 from mograder.store.gradebook.gradebook_marks import (
     MARKS,
     GivenMarks,
@@ -109,11 +109,6 @@ def steps_of(marks: Iterable[GivenMark]) -> tuple[GivenMark, ...]:
     return tuple(steps)
 
 
-def last_step_of(marker: str, steps: tuple[GivenMark, ...]) -> bool:
-    """Return whether the last step is this marker's, and not empty."""
-    return bool(steps) and steps[-1].mark.marker == marker
-
-
 @dataclass(frozen=True, slots=True)
 class AnswerMark:
     """The mark of a student's question as it stands.
@@ -136,8 +131,7 @@ class AnswerMark:
     comment: str
 
     def is_undoable_by(self, marker: str) -> bool:
-        """Return whether the last change is this marker's, so that it can be taken back."""
-        return last_step_of(marker, self.steps)
+        return bool(self.steps) and self.steps[-1].mark.marker == marker
 
 
 class AnswerChanged(Conflict):
@@ -167,10 +161,7 @@ class Change:
     run: int | None = None
 
 
-class QuestionMarks:
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
-
+class QuestionMarks(OfBook):
     def students(self, assignment: str) -> tuple[str, ...]:
         """Return the students whose work for an assignment can be marked, sorted."""
         wanted = select(student_work.c.student).where(student_work.c.assignment == assignment)
@@ -221,7 +212,9 @@ class QuestionMarks:
             told = {change.question: replace(entry, details=entry.details or NO_DETAILS)}
             given = GivenMarks(told, change.marker, change.at)
             is_newest = change.run not in {each.number for each in rows.runs[:-1]}
-            if is_superseded(rows, change.question) or not _is_said(now, entry, change.marker):
+            is_said = now.is_undoable_by(change.marker) and not now.question.look_again
+            is_said = is_said and now.steps[-1].says() == _said_by(entry)
+            if is_superseded(rows, change.question) or not is_said:
                 if now.version != change.version:
                     raise AnswerChanged(now)
                 seen = given if is_newest else replace(given, run=change.run)
@@ -269,17 +262,13 @@ class QuestionMarks:
             return _state(connection, read_student(connection, assignment, student), question)
 
 
-class Separations:
+class Separations(OfBook):
     """The answers of a gradebook that are marked apart from the equal ones."""
 
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
-
     def of(self, assignment: str, question: str) -> frozenset[str]:
-        table = answer_separations.c
-        own = (table.assignment == assignment) & (table.question == question)
-        last = select(func.max(table.id)).where(own).group_by(table.student)
-        wanted = select(table.student).where(table.id.in_(last), table.separate)
+        c = answer_separations.c
+        own = select(func.max(c.id)).filter_by(assignment=assignment, question=question)
+        wanted = select(c.student).where(c.id.in_(own.group_by(c.student)), c.separate)
         with self._book.reading() as connection:
             return frozenset(connection.execute(wanted).scalars())
 
@@ -338,17 +327,13 @@ def _answer(rows: StudentRows, question: str, details: Mapping[int, MarkDetails]
         people[-1] if people and not people[-1].is_empty else None,
         grade.whole,
         grade.total,
-        question_version(rows, question),
+        # Another one after every mark of the question.
+        str(max((each.number for each in rows.marks if each.question == question), default=0)),
         steps,
         rows.runs[-1].submission_sha256 if rows.runs else "",
         rows.runs[-1].number if rows.runs else None,
         grade.comment,
     )
-
-
-def question_version(rows: StudentRows, question: str) -> str:
-    """Return a text that changes with every mark of a question."""
-    return str(max((each.number for each in rows.marks if each.question == question), default=0))
 
 
 def _details_of(
@@ -367,20 +352,13 @@ def _history(
     return tuple(GivenMark(each, details.get(each.number, NO_DETAILS)) for each in marks)
 
 
-@dataclass(frozen=True, slots=True)
-class _First:
-    """The answer whose mark equal ones get: what it had before, and all marks until then."""
-
-    before: AnswerMark
-    history: tuple[GivenMark, ...]
-
-    def gave(self, mark: GivenMark) -> bool:
-        """Return whether another answer got its mark while this one had it, or with this one."""
-        people = [each for each in self.history if each.mark.marker != MACHINE]
-        until = [each for each in people if each.mark.number < mark.mark.number]
-        made = mark.mark.marker, mark.mark.at
-        along = [each for each in people if (each.mark.marker, each.mark.at) == made]
-        return any(each.says() == mark.says() for each in (*until[-1:], *along))
+def _gave(history: Iterable[GivenMark], mark: GivenMark) -> bool:
+    """Return whether another answer got its mark while one with this history had it, or with it."""
+    people = [each for each in history if each.mark.marker != MACHINE]
+    until = [each for each in people if each.mark.number < mark.mark.number]
+    made = mark.mark.marker, mark.mark.at
+    along = [each for each in people if (each.mark.marker, each.mark.at) == made]
+    return any(each.says() == mark.says() for each in (*until[-1:], *along))
 
 
 def _followers(
@@ -398,23 +376,31 @@ def _followers(
     every = read_rows(connection, first_rows.assignment.name)
     asked = [each for each in every if each.student in wanted and each.work is not None]
     details = _details_of(connection, [first_rows, *asked], key)
-    first = _First(before, _history(first_rows, key, details))
+    history = _history(first_rows, key, details)
     for rows in asked:
         if question_grade(rows, key) is None:
             continue
         now = _answer(rows, key, details)
-        if _has_mark(now, entry):
+        # A mark by saved comments may say the same with other points: of another maximum.
+        points = now.given.mark.points if now.given else None
+        is_same = _said_now(now) == _said_by(entry) and points == entry.points
+        if is_same and not now.question.look_again:
             continue
-        if _follows(rows, now, first):
+        if _follows(rows, now, before, history):
             follow.append(rows)
         else:
             kept += 1
     return tuple(follow), kept
 
 
-def _follows(rows: StudentRows, now: AnswerMark, first: _First) -> bool:
-    """Return whether a student, whose answer is ``now``, gets the mark of an equal answer."""
-    key, before = now.question.key, first.before.question
+def _follows(
+    rows: StudentRows, now: AnswerMark, first: AnswerMark, history: Iterable[GivenMark]
+) -> bool:
+    """Return whether a student, whose answer is ``now``, gets the mark of an equal answer.
+
+    That one was ``first`` before the change, with the ``history`` of its marks until then.
+    """
+    key, before = now.question.key, first.question
     if key == WHOLE and any(
         each.question != WHOLE and each.marker != MACHINE for each in rows.marks
     ):
@@ -423,19 +409,9 @@ def _follows(rows: StudentRows, now: AnswerMark, first: _First) -> bool:
         return False
     if key != WHOLE and now.whole is not None:
         return False
-    if _said_now(now) in (NOTHING_SAID, _said_now(first.before)):
+    if _said_now(now) in (NOTHING_SAID, _said_now(first)):
         return True
-    return bool(now.steps) and first.gave(now.steps[-1])
-
-
-def _has_mark(now: AnswerMark, entry: MarkEntry) -> bool:
-    """Return whether an answer has the mark of an entry, and nothing has changed under it since.
-
-    A mark by saved comments may say the same with other points: of another maximum.
-    """
-    points = now.given.mark.points if now.given else None
-    is_same = _said_now(now) == _said_by(entry) and points == entry.points
-    return is_same and not now.question.look_again
+    return bool(now.steps) and _gave(history, now.steps[-1])
 
 
 def _said_now(answer: AnswerMark) -> tuple[object, ...]:
@@ -445,14 +421,6 @@ def _said_now(answer: AnswerMark) -> tuple[object, ...]:
 def _said_by(entry: MarkEntry) -> tuple[object, ...]:
     details = entry.details or NO_DETAILS
     return entry.points if details.adjustment is None else None, details, entry.comment
-
-
-def _is_said(now: AnswerMark, entry: MarkEntry, marker: str) -> bool:
-    """Return whether the marker has said exactly this, and nothing has changed under it since."""
-    if not now.steps or now.question.look_again:
-        return False
-    last = now.steps[-1]
-    return last.mark.marker == marker and last.says() == _said_by(entry)
 
 
 def _before(connection: Connection, now: AnswerMark, rows: StudentRows, marker: str) -> GivenMark:
@@ -489,7 +457,6 @@ def answers_to(book: Gradebook, assignment: str, question: str) -> Mapping[str, 
 
 
 def markers_of(book: Gradebook, assignment: str) -> frozenset[str]:
-    """Return the people whose marks of an assignment count."""
     marks = (each for grade in book.grades(assignment) for each in (*grade.questions, grade.whole))
     found = {each.marker for each in marks if each is not None}
     return frozenset(found - {MACHINE, EARLIER_MARKER})
@@ -556,10 +523,7 @@ def rubric_points(starts_at: StartsAt, items: Iterable[float], available: float)
 
 
 def _rubric_entry(rubric: Rubric, question: str, entry: MarkEntry, available: float) -> MarkEntry:
-    """Return an entry with the points of its saved comments, if these count.
-
-    Raises: InvalidInput if a saved comment does not exist, or the adjustment is no number.
-    """
+    """Return an entry with the points of saved comments that count. Raises: InvalidInput."""
     details = entry.details
     if details is None:
         return entry
@@ -577,12 +541,10 @@ def _rubric_entry(rubric: Rubric, question: str, entry: MarkEntry, available: fl
 
 def read_rubric(connection: Connection, assignment: str, question: str) -> Rubric:
     starts, c = rubrics.c, saved_comments.c
-    start = select(starts.starts_at).where(
-        starts.assignment == assignment, starts.question == question
-    )
-    starts_at = connection.execute(start.order_by(starts.id.desc()).limit(1)).scalar()
-    own = (c.assignment == assignment) & (c.question == question)
-    last = select(func.max(c.id)).where(own).group_by(c.comment)
+    own = {"assignment": assignment, "question": question}
+    start = select(starts.starts_at).filter_by(**own).order_by(starts.id.desc())
+    starts_at = connection.execute(start.limit(1)).scalar()
+    last = select(func.max(c.id)).filter_by(**own).group_by(c.comment)
     found = [SavedComment(*row) for row in connection.execute(_COMMENTS.where(c.id.in_(last)))]
     found.sort(key=lambda each: (each.position, each.comment))
     return Rubric(StartsAt(starts_at or StartsAt.ZERO), {each.comment: each for each in found})

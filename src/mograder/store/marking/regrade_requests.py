@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, select, true
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import add_row
 from mograder.store.database.row_tables import columns_of, values_of
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_tables import regrade_messages, regrade_requests
 from mograder.store.gradebook.mark_release import NewRelease, insert_releases
 
@@ -94,7 +94,6 @@ class RegradeRequest:
 
     @property
     def waits(self) -> bool:
-        """Whether it is not decided, and not withdrawn."""
         return self.state in (RequestState.OPEN, RequestState.ANSWERED)
 
     @property
@@ -118,15 +117,9 @@ class RegradeRequest:
         return self.messages[-1].number
 
 
-class RegradeRequests:
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
-
+class RegradeRequests(OfBook):
     def ask(self, assignment: str, student: str, question: str, message: Message) -> int:
-        """Record a new request, or ask again in the thread of a withdrawn one; return its number.
-
-        Raises: Conflict if there is one already.
-        """
+        """Record a request, or again after a withdrawal; return its number. Raises: Conflict."""
         with self._book.writing() as connection:
             for known in _read(connection, _of(assignment, student, question)):
                 if known.state is not RequestState.WITHDRAWN:
@@ -153,27 +146,21 @@ class RegradeRequests:
             Conflict: There is a newer message.
         """
         with self._book.writing() as connection:
-            for request in _read(connection, regrade_requests.c.id == number):
-                if request.last != seen:
-                    # Without a name: markers may not know the student, nor the student them.
-                    raise Conflict(
-                        "There is a newer message in this thread.",
-                        hint="Read it, then send yours again.",
-                    )
-                _insert(connection, number, message)
-                if release is not None:
-                    insert_releases(
-                        connection, request.assignment, [release], by=message.by, at=message.at
-                    )
-                return
-        raise NotFound("There is no such request.")
+            request = _find(connection, number)
+            if request.last != seen:
+                # Without a name: markers may not know the student, nor the student them.
+                raise Conflict(
+                    "There is a newer message in this thread.",
+                    hint="Read it, then send yours again.",
+                )
+            _insert(connection, number, message)
+            if release is not None:
+                by, at = message.by, message.at
+                insert_releases(connection, request.assignment, [release], by=by, at=at)
 
     def find(self, number: int) -> RegradeRequest:
-        """Raise :class:`NotFound` if there is none."""
         with self._book.reading() as connection:
-            for request in _read(connection, regrade_requests.c.id == number):
-                return request
-        raise NotFound("There is no such request.")
+            return _find(connection, number)
 
     def of(
         self,
@@ -187,34 +174,29 @@ class RegradeRequests:
 
 
 def _of(assignment: str | None, student: str | None, question: str | None) -> ColumnElement[bool]:
+    wanted = {"assignment": assignment, "student": student, "question": question}
     table = regrade_requests.c
-    where: ColumnElement[bool] = table.id > 0
-    for column, value in (
-        (table.assignment, assignment),
-        (table.student, student),
-        (table.question, question),
-    ):
-        if value is not None:
-            where &= column == value
-    return where
+    given = (table[name] == value for name, value in wanted.items() if value is not None)
+    return and_(true(), *given)
 
 
 def _read(connection: Connection, where: ColumnElement[bool]) -> tuple[RegradeRequest, ...]:
     c = regrade_requests.c
     wanted = select(c.id, c.assignment, c.student, c.question).where(where).order_by(c.id)
     found = connection.execute(wanted).all()
-    threads = _threads(connection, where) if found else {}
+    threads: defaultdict[int, list[Message]] = defaultdict(list)
+    m = regrade_messages.c
+    own = m.request.in_(select(c.id).where(where))
+    messages = select(m.request, *_MESSAGE).where(own).order_by(m.id)
+    for request, kind, *values in connection.execute(messages) if found else ():
+        threads[request].append(Message(MessageKind(kind), *values))
     return tuple(RegradeRequest(*row, tuple(threads[row.id])) for row in found)
 
 
-def _threads(connection: Connection, where: ColumnElement[bool]) -> defaultdict[int, list[Message]]:
-    threads: defaultdict[int, list[Message]] = defaultdict(list)
-    c = regrade_messages.c
-    own = c.request.in_(select(regrade_requests.c.id).where(where))
-    wanted = select(c.request, *_MESSAGE).where(own).order_by(c.id)
-    for request, kind, *values in connection.execute(wanted):
-        threads[request].append(Message(MessageKind(kind), *values))
-    return threads
+def _find(connection: Connection, number: int) -> RegradeRequest:
+    for request in _read(connection, regrade_requests.c.id == number):
+        return request
+    raise NotFound("There is no such request.")
 
 
 def _insert(connection: Connection, request: int, message: Message) -> None:

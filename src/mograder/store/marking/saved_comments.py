@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -21,7 +21,7 @@ from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.names import is_same_person
 from mograder.store.database.database import add_row
 from mograder.store.database.row_tables import values_of
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_marks import read_details, read_rows
 from mograder.store.gradebook.gradebook_tables import rubrics, saved_comments
 from mograder.store.gradebook.mark_counting import StudentRows, is_superseded
@@ -44,10 +44,7 @@ _LONGEST = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """The person who makes a change, and when.
-
-    ``own`` is the student whose marks the person must not change; "" for an instructor.
-    """
+    """``own`` is the student whose marks the person must not change; "" for an instructor."""
 
     name: str
     at: datetime
@@ -65,8 +62,6 @@ class CommentWish:
 
 @dataclass(frozen=True, slots=True)
 class ChangedPoints:
-    """A mark that a change of the rubric changes."""
-
     student: str
     before: float | None
     after: float | None
@@ -92,10 +87,7 @@ class SavedCommentChanged(Conflict):
         self.now = now
 
 
-class SavedComments:
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
-
+class SavedComments(OfBook):
     def of(self, assignment: str, question: str) -> CommentBank:
         rubric = self.rubric(assignment, question)
         every = rubric.comments.values()
@@ -103,17 +95,13 @@ class SavedComments:
         return CommentBank(rubric.starts_at, kept, tuple(each for each in every if each.retired))
 
     def rubric(self, assignment: str, question: str) -> Rubric:
-        """Return the saved comments of a question, also retired ones."""
         with self._book.reading() as connection:
             return read_rubric(connection, assignment, question)
 
     def add(
         self, assignment: str, question: str, wish: CommentWish, author: Author
     ) -> SavedComment:
-        """Add a comment to the bank of a question; equal ones are one.
-
-        Raises: InvalidInput for an empty or too long text, or if there are too many comments.
-        """
+        """Add a comment; equal ones are one. Raises: InvalidInput (empty, too long, too many)."""
         _refuse(wish)
         with self._book.writing() as connection:
             rubric = read_rubric(connection, assignment, question)
@@ -149,12 +137,8 @@ class SavedComments:
         with self._book.writing() as connection:
             rubric = read_rubric(connection, assignment, question)
             now = _find(rubric, comment)
-            wanted = replace(
-                now,
-                text=wish.text,
-                points=wish.points,
-                position=now.position if wish.position is None else wish.position,
-            )
+            place = now.position if wish.position is None else wish.position
+            wanted = replace(now, text=wish.text, points=wish.points, position=place)
             if wanted == now:
                 return now, 0
             _refuse_changed(now, version)
@@ -247,21 +231,13 @@ def _outdated(
 
     One that newer marks have replaced stays as it is: a new row would count before these.
     """
-    outdated = {}
-    for student, given in _present(connection, assignment, question).items():
+    last, outdated = last_given(connection, assignment, question), {}
+    details = read_details(connection, (mark.number for mark in last.values()))
+    for student, mark in last.items():
+        given = GivenMark(mark, details.get(mark.number, NO_DETAILS))
         points = rubric.points(given.details, given.mark.available or 0.0)
         if points is not None and points != given.mark.points:
             outdated[student] = given, points
     for rows in read_rows(connection, assignment) if outdated else ():
         if rows.student in outdated and not is_superseded(rows, question):
             yield rows, *outdated[rows.student]
-
-
-def _present(connection: Connection, assignment: str, question: str) -> Mapping[str, GivenMark]:
-    """Return the last mark by a person of each student's question."""
-    last = last_given(connection, assignment, question)
-    details = read_details(connection, (mark.number for mark in last.values()))
-    return {
-        student: GivenMark(mark, details.get(mark.number, NO_DETAILS))
-        for student, mark in last.items()
-    }

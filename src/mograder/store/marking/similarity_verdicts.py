@@ -12,7 +12,7 @@ from sqlalchemy import select
 from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput
 from mograder.store.database.database import add_row
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_tables import similarity_verdicts
 
 LONGEST_NOTE = 2000
@@ -38,12 +38,8 @@ class GivenVerdict:
     at: str
 
 
-class SimilarityVerdicts:
-    def __init__(self, book: Gradebook) -> None:
-        self._book = book
-
+class SimilarityVerdicts(OfBook):
     def of(self, assignment: str) -> Mapping[tuple[str, str], tuple[GivenVerdict, ...]]:
-        """Return all verdicts by pair, oldest first; the names of a pair are in order."""
         table = similarity_verdicts.c
         columns = (table.one, table.other, table.verdict, table.note, table.by, table.at)
         wanted = select(*columns).where(table.assignment == assignment).order_by(table.id)
@@ -77,5 +73,4 @@ class SimilarityVerdicts:
 
 
 def last_verdict(given: tuple[GivenVerdict, ...]) -> GivenVerdict | None:
-    """Return the verdict that counts, None without one."""
     return given[-1] if given and given[-1].verdict is not Verdict.OPEN else None

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from io import BufferedReader
+from itertools import accumulate
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -69,10 +70,7 @@ class _Manifest(BaseModel):
 
 
 def parse_file(text: str) -> str:
-    """Return a release file's path: at most three components, each a valid :class:`FileName`.
-
-    Raises: :class:`InvalidInput`, also for dotfiles, ``..``, absolute paths and ``files.json``.
-    """
+    """Return a release file's path, up to three valid names. Raises: InvalidInput."""
     parts = [FileName.parse(part) for part in text.split("/")]
     if len(parts) > MOST_LEVELS:
         raise InvalidInput(_too_deep(text))
@@ -180,16 +178,13 @@ def refused_names(root: Path) -> Iterator[str]:
 def _refused_files(fd: int, name: ItemName) -> tuple[str, ...]:
     manifest = _manifest_at(fd, name)
     listed = _support_files(fd) if manifest is None else manifest.files
-    paths = [path for path in sorted(listed) if "/." not in f"/{path}"]
-    told = dict.fromkeys(each for path in paths for each in _complaints(path))
+    told: dict[str, None] = {}  # each sentence once
+    for path in (each for each in sorted(listed) if "/." not in f"/{each}"):
+        parts = path.split("/")
+        told |= dict.fromkeys(filter(None, map(FileName.complaint, parts)))
+        if len(parts) > MOST_LEVELS:
+            told[_too_deep(path)] = None
     return tuple(f"{name}: {sentence}" for sentence in told)
-
-
-def _complaints(path: str) -> Iterator[str]:
-    parts = path.split("/")
-    yield from filter(None, map(FileName.complaint, parts))
-    if len(parts) > MOST_LEVELS:
-        yield _too_deep(path)
 
 
 def _manifest_at(fd: int, name: ItemName) -> _Manifest | None:
@@ -226,12 +221,9 @@ def _canonical(path: str) -> bool:
 
 def _is_file(path: str, fd: int) -> bool:
     """Whether a path is a regular file in real directories; links do not count."""
-    parts = path.split("/")
-    for count in range(1, len(parts)):
-        above = _stat("/".join(parts[:count]), fd)
-        if above is None or not stat.S_ISDIR(above.st_mode):
-            return False
-    return _regular(path, fd) is not None
+    above = [_stat(each, fd) for each in accumulate(path.split("/")[:-1], "{}/{}".format)]
+    in_place = all(each is not None and stat.S_ISDIR(each.st_mode) for each in above)
+    return in_place and _regular(path, fd) is not None
 
 
 def _regular(path: str, fd: int) -> os.stat_result | None:
@@ -262,7 +254,6 @@ def open_file(directory: int, path: str) -> BufferedReader:
 
 
 def file_digest(directory: int, path: str) -> str:
-    """Return the SHA-256 of a file below a directory, in hex."""
     with open_file(directory, path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

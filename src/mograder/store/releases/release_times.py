@@ -33,10 +33,7 @@ Times = Mapping[str, tuple[datetime, ...]]
 
 
 class VisibilityRules:
-    """The visibility rules of a course, read again when their file changed.
-
-    ``opens`` returns the times from which items are shown without a rule, by their names.
-    """
+    """Read again when the file changed; ``opens`` returns the times of items without a rule."""
 
     def __init__(
         self, path: Path, *, opens: Callable[[], Mapping[str, datetime]] = dict, disk: Disk = DISK
@@ -46,7 +43,6 @@ class VisibilityRules:
         self._file = ParsedFile(path, _rules_in, _LIMIT, "everything is hidden", disk=disk)
 
     def of(self, name: str) -> Visibility:
-        """Return the rule of one item; an item without one is visible."""
         return self.rules()(name)
 
     def rules(self) -> Callable[[str], Visibility]:
@@ -92,7 +88,6 @@ class VisibilityRules:
             return kept
 
     def usual(self, name: str) -> Visibility:
-        """Return the rule of an item that the file does not have."""
         return Visibility(visible_from=self._opens().get(name))
 
     def _all(self, *, now: bool) -> Mapping[str, Visibility]:
@@ -138,18 +133,14 @@ class WarmTimes:
         with self._file.alone() as write:
             known = self._file.known("no time was set or removed", hint) or {}
             before = {name: times for name, times in known.items() if name not in removed}
-            times = {
-                name: tuple(sorted({*before.get(name, ()), *added.get(name, ())}))
-                for name in sorted({*before, *added})
-            }
-            kept = {
-                name: future
-                for name, each in times.items()
-                if (future := tuple(moment for moment in each if moment >= past))
-            }
+            kept: dict[str, tuple[datetime, ...]] = {}
+            for name in sorted({*before, *added}):
+                times = {*before.get(name, ()), *added.get(name, ())}
+                if future := tuple(sorted(each for each in times if each >= past)):
+                    kept[name] = future
             if sum(map(len, kept.values())) > _MOST_TIMES:
                 raise InvalidInput(f"At most {_MOST_TIMES} times can be set.")
-            words = {name: [each.isoformat() for each in times] for name, times in kept.items()}
+            words = {name: [each.isoformat() for each in future] for name, future in kept.items()}
             write(f"{json.dumps(words, indent=2)}\n".encode())
             return kept
 

@@ -20,7 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from mograder.core.clock import Clock, SystemClock
@@ -66,13 +65,8 @@ _ORDER = list(ItemKind)
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Modes:
-    directory: int
-    file: int
-
-
-_SHARED, _PRIVATE = _Modes(0o755, 0o644), _Modes(0o700, 0o600)
+_SHARED, _PRIVATE = (0o755, 0o644), (0o700, 0o600)
+"""Modes of directories and of files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +110,12 @@ class Releases:
         self._lock = threading.Lock()
         self._put_back()
         self._sweep()
-        if not private:
-            self._tell_refused()
+        with suppress(OSError):
+            for sentence in () if private else refused_names(root):
+                _log.warning("%s Students do not get it: rename it, and publish.", sentence)
 
     def all(self) -> list[Release]:
-        """Return every item: assignments, lectures, then demos, each in alphabetical order.
-
-        Raises: :class:`InvalidInput` if their directory cannot be read.
-        """
+        """Return assignments, lectures, then demos, each by name. Raises: InvalidInput."""
         look_for(self._root, self._disk)
         with explained_when_unusable(self._root):
             try:
@@ -143,8 +135,8 @@ class Releases:
         return [each.name for each in self.all() if each.kind is ItemKind.ASSIGNMENT]
 
     def get(self, name: ItemName) -> Release | None:
-        """Return an item's release; None if it has no notebook of the item's name."""
-        return self._read(name)
+        look_for(self._root, self._disk)  # another machine may have just published it
+        return self._read_listed(name)
 
     def readable(self, name: ItemName, filename: str) -> Path:
         """Return the path of a file that users may download: one of :attr:`Release.files`.
@@ -154,7 +146,7 @@ class Releases:
         """
         if ".." in filename:
             raise InvalidInput("Invalid filename")
-        release = self._read(name)
+        release = self.get(name)
         if release is None or filename not in release.files:
             raise NotFound("File not found")
         path = release.directory / filename
@@ -169,7 +161,10 @@ class Releases:
         token = secrets.token_hex(8)
         home = self._root / _STAGING / token
         with explained_when_full():
-            self._make_root()
+            if not self._root.is_dir():
+                self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._root.chmod(self._modes[0])  # regardless of the umask
+            (self._root / _STAGING).mkdir(mode=0o700, exist_ok=True)
             with self._lock:
                 self._growing.add(token)
                 self._uploads += 1
@@ -201,13 +196,12 @@ class Releases:
             self._keep_time(name, staged)
             exchange_or_rename(staged, self._root / name, disk=self._disk)
             self._newest[name] = number
-        release = self._read(name)
+        release = self.get(name)
         if release is None:
             raise NotFound(f"The release of {name} was removed as it was published.")
         return release
 
     def current(self, name: ItemName) -> Path:
-        """Return the directory of an item's release, which may not exist."""
         return self._root / name
 
     def forget(self, home: Path, *, discard: bool) -> None:
@@ -222,19 +216,17 @@ class Releases:
 
         Students' copies are older than a newer notebook, and would be told to be out of date.
         """
-        current, fd = self._read(name), open_release(staged)
+        current, fd = self.get(name), open_release(staged)
         if current is None or fd is None:
             return
         with closing_fd(fd), suppress(FileNotFoundError):  # a file may be removed by hand
             new = release_at(fd, staged, name)
-            if new is not None and _are_equal(current, new):
+            if new is None or new.files != current.files:
+                return
+            pairs = ((current.directory / each, staged / each) for each in new.files)
+            if all(filecmp.cmp(*pair, shallow=False) for pair in pairs):
                 times = current.notebook.stat()
                 os.utime(new.notebook, ns=(times.st_atime_ns, times.st_mtime_ns))
-
-    def _read(self, name: ItemName) -> Release | None:
-        """Return an item's release, also if another machine has just published it."""
-        look_for(self._root, self._disk)
-        return self._read_listed(name)
 
     def _read_listed(self, name: ItemName) -> Release | None:
         """Return an item's release after its root was listed or looked at."""
@@ -270,12 +262,6 @@ class Releases:
         # Without a parked one, it may have come back between the two looks.
         return open_release(self._root / name)
 
-    def _make_root(self) -> None:
-        if not self._root.is_dir():
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._root.chmod(self._modes.directory)  # regardless of the umask
-        (self._root / _STAGING).mkdir(mode=0o700, exist_ok=True)
-
     def _homes(self) -> list[Path]:
         try:
             return list((self._root / _STAGING).iterdir())
@@ -291,11 +277,6 @@ class Releases:
                 self._disk.rename(Place.of(parked), Place.of(target))
                 self._disk.fsync_directory(self._root)
 
-    def _tell_refused(self) -> None:
-        with suppress(OSError):
-            for sentence in refused_names(self._root):
-                _log.warning("%s Students do not get it: rename it, and publish.", sentence)
-
     def _sweep(self) -> None:
         """Remove staging directories that are over an hour old and belong to no current upload."""
         now = self._clock.now()
@@ -310,10 +291,7 @@ class Releases:
 
 
 class ReleaseUpload:
-    """An upload that is not yet published: filled file by file within limits, then committed.
-
-    A context manager that discards it unless it is committed.
-    """
+    """Filled within limits, then committed; a context manager that discards it otherwise."""
 
     def __init__(
         self,
@@ -322,7 +300,7 @@ class ReleaseUpload:
         limits: Limits,
         disk: Disk,
         releases: Releases,
-        modes: _Modes,
+        modes: tuple[int, int],
         number: int,
     ) -> None:
         self._name = name
@@ -339,12 +317,10 @@ class ReleaseUpload:
 
     @property
     def path(self) -> Path:
-        """The directory with the files added so far."""
         return self._path
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The names added so far, sorted."""
         return tuple(sorted(self._files))
 
     def add(self, filename: str, source: BinaryIO) -> None:
@@ -357,19 +333,24 @@ class ReleaseUpload:
         self._check_open()
         if len(self._files) >= self._limits.files:
             raise TooLarge(f"A release may hold at most {self._limits.files} files.")
-        if any(_clash(path, other) for other in self._files):
+        # Also one that is the other's directory.
+        if any(f"{path}/".startswith(f"{o}/") or o.startswith(f"{path}/") for o in self._files):
             raise InvalidInput(f"The file {path!r} was given twice.")
+        target = self._path / path
         with explained_when_full():
-            self._make_parents(path)
-            self._write(path, source)
+            for above in reversed(Path(path).parents[:-1]):
+                if not (self._path / above).is_dir():
+                    self._make(self._path / above)
+            try:
+                self._write_file(target, iter(lambda: source.read(_CHUNK), b""))
+            except BaseException:
+                # A caller that catches this error must not commit an incomplete file.
+                target.unlink(missing_ok=True)
+                raise
         self._files.append(path)
 
     def commit(self, kind: ItemKind) -> Release:
-        """Replace the release atomically.
-
-        Raises: :class:`InvalidInput` if the notebook is missing, :class:`Conflict` if an upload
-        that began later was committed already.
-        """
+        """Replace the release. Raises: InvalidInput (no notebook), Conflict (a later one)."""
         self._check_open()
         if f"{self._name}.py" not in self._files:
             raise InvalidInput(
@@ -389,12 +370,7 @@ class ReleaseUpload:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         if not self._ended:
             self._end(discard=True)
 
@@ -406,28 +382,13 @@ class ReleaseUpload:
         if self._ended:
             raise Conflict(f"This upload of {self._name} has ended already.")
 
-    def _make_parents(self, path: str) -> None:
-        parts = path.split("/")[:-1]
-        for count in range(1, len(parts) + 1):
-            directory = self._path.joinpath(*parts[:count])
-            if not directory.is_dir():
-                self._make(directory)
-
     def _make(self, directory: Path) -> None:
         directory.mkdir(mode=0o700)
-        directory.chmod(self._modes.directory)  # regardless of the umask
-
-    def _write(self, path: str, source: BinaryIO) -> None:
-        target = self._path / path
-        try:
-            self._write_file(target, iter(lambda: source.read(_CHUNK), b""))
-        except BaseException:
-            # A caller that catches this error must not commit an incomplete file.
-            target.unlink(missing_ok=True)
-            raise
+        directory.chmod(self._modes[0])  # regardless of the umask
 
     def _write_file(self, path: Path, chunks: Iterable[bytes]) -> None:
-        with closing_fd(_create(path, self._modes.file)) as fd:
+        with closing_fd(os.open(path, open_flags.CREATE, 0o600)) as fd:
+            set_mode(fd, self._modes[1])
             for chunk in chunks:
                 self._bytes += len(chunk)
                 if self._bytes > self._limits.megabytes * 2**20:
@@ -455,11 +416,6 @@ class ReleaseUpload:
                 _link_tree(entry, self._path / entry.name, self._make)
 
 
-def _are_equal(one: Release, other: Release) -> bool:
-    pairs = ((one.directory / name, other.directory / name) for name in one.files)
-    return one.files == other.files and all(filecmp.cmp(*pair, shallow=False) for pair in pairs)
-
-
 def _link_tree(source: Path, target: Path, make: Callable[[Path], None]) -> None:
     """Copy a tree of regular files by hard links, since data may be large; skip symbolic links."""
     if source.is_symlink():
@@ -473,17 +429,6 @@ def _link_tree(source: Path, target: Path, make: Callable[[Path], None]) -> None
             target.hardlink_to(source)
         except OSError:
             shutil.copy2(source, target)
-
-
-def _clash(path: str, other: str) -> bool:
-    """Whether two names cannot both be files: they are equal, or one is the other's directory."""
-    return path == other or path.startswith(other + "/") or other.startswith(path + "/")
-
-
-def _create(path: Path, mode: int) -> int:
-    fd = os.open(path, open_flags.CREATE, 0o600)
-    set_mode(fd, mode)
-    return fd
 
 
 def _age(path: Path, now: datetime) -> float:

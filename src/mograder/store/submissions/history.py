@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -56,10 +55,7 @@ RECORD = TypeAdapter(Submission)
 
 @dataclass(slots=True)
 class Person:
-    """All submissions of one user, in the order of arrival, and the one that counts.
-
-    ``last`` is the highest sequence number ever given, also to files that no longer exist.
-    """
+    """In the order of arrival; ``last`` is the highest number ever given, also to removed files."""
 
     submissions: list[Submission] = field(default_factory=list)
     counting: Submission | None = None
@@ -118,10 +114,7 @@ class History:
         self.people: dict[str, Person] = {}
 
     def refresh(self, *, now: bool = False) -> None:
-        """Read the directory again if it or the records changed.
-
-        Changes by other machines may be missing for a second, unless ``now``.
-        """
+        """Read the directory again if it changed; by another machine, in a second or ``now``."""
         stamp = self._stamp(now=now)
         if stamp is None or stamp != self._seen:
             self._look()
@@ -139,7 +132,6 @@ class History:
         self._seen = self._stamp()
 
     def person(self, user: str) -> Person:
-        """Return the user's entry; add a new one if there is none."""
         found = self.people.get(user)
         if found is None:
             found = self.people[user] = Person(last=self._last.get(user, 0))
@@ -179,8 +171,16 @@ class History:
         except FileNotFoundError:
             names = []
         self.people = {}
-        for user, received, filename in sorted(_stamped(names)):
-            self._add(user, filename, received)
+        stamped = ((name, found) for name in names if (found := stamped_name(name)))
+        for user, received, _, filename in sorted(
+            (found.user, found.received, found.number, name)
+            for name, found in stamped
+            if _is_username(found.user)
+        ):
+            person = self.person(user)
+            above = person.submissions[-1].sequence if person.submissions else 0
+            record = self._known.get(filename)
+            person.add(record or Submission(user, filename, received, above + 1), counts=False)
         fetched = {nfc(user): at for user, at in read_numbers(self.directory).items()}
         for user in (name.removesuffix(".py") for name in names):
             own = self._mixed and user == self.directory.name and user not in self.people
@@ -191,20 +191,8 @@ class History:
                 # Without its link the newest one counts, so that no submission is ignored.
                 person.counting = person.submissions[-1]
 
-    def _add(self, user: str, filename: str, received: tuple[datetime, int]) -> None:
-        person = self.person(user)
-        record = self._known.get(filename)
-        if record is not None:
-            person.add(record, counts=False)
-            return
-        above = person.submissions[-1].sequence if person.submissions else 0
-        person.add(Submission(user, filename, received[0], above + 1), counts=False)
-
     def count(self, user: str, fetched: datetime | None = None) -> None:
-        """Set the submission that counts: the target of ``<user>.py``, or that file itself.
-
-        ``fetched`` is the time of that file in a record of a fetch; without one it is the file's.
-        """
+        """Set the one that counts; ``fetched`` is when a plain file was, if known."""
         target = self._link(user)
         person = self.people.get(user)
         if person is not None:
@@ -235,14 +223,6 @@ class History:
                 continue  # An incomplete line, left by a crash.
             self._known[record.filename] = record
             self._last[record.user] = max(self._last.get(record.user, 0), record.sequence)
-
-
-def _stamped(names: Iterable[str]) -> Iterator[tuple[str, tuple[datetime, int], str]]:
-    """Yield user, (time, number) and name of each submission among the file names."""
-    for name in names:
-        found = stamped_name(name)
-        if found is not None and _is_username(found.user):
-            yield found.user, (found.received, found.number), name
 
 
 @lru_cache(maxsize=4096)

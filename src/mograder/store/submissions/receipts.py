@@ -33,10 +33,7 @@ _Name = Annotated[str, Field(min_length=1, max_length=400)]
 
 
 class Receipt(BaseModel):
-    """A receipt as it is sent; ``signature`` covers all other fields.
-
-    Its content is not to be trusted before :func:`is_genuine` has returned true.
-    """
+    """A receipt as it is sent; ``signature`` covers the rest. Trust it after :func:`is_genuine`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -88,39 +85,27 @@ def receipt_of(secret: str, item: ItemName, submission: Submission, dates: OwnDa
 
 
 def verdict_of(secret: str, submissions: Submissions, receipt: Receipt) -> Verdict:
-    """Return whether the holder of a secret signed a receipt, and what became of its file; blocks.
-
-    The file of a receipt that is not genuine is not looked at.
-    """
+    """Return whether a secret signed a receipt, and, if so, what became of its file; blocks."""
     if not is_genuine(secret, receipt):
         told = "This receipt is not genuine: it was changed, or is another server's."
         return Verdict(valid=False, stored=False, counts=False, message=told)
     item, stored, counts = ItemName.valid(receipt.assignment), False, False
     if item is not None:
-        name = _present_name(submissions, item, receipt)
-        counting = submissions.counting(receipt.user, item)
+        names = [receipt.filename]
+        if receipt.filename == f"{receipt.user}.py":
+            # A file that was collected under this name gets one with its time at the next
+            # submission, and ``<user>.py`` is then a link.
+            found = submissions.of(receipt.user, item).submissions
+            names = [each.filename for each in found if each.sha256 == receipt.sha256]
+        held = (each for each in names if submissions.holds(item, each, receipt.sha256))
+        name, counting = next(held, ""), submissions.counting(receipt.user, item)
         stored = bool(name)
         counts = stored and counting is not None and counting.filename == name
-    if not stored:
-        told = "This receipt is genuine, but the server does not hold the file any more."
-    elif not counts:
-        told = "This receipt is genuine, and the server holds the file; another one counts."
-    else:
-        told = "This receipt is genuine, and the server holds the file, which counts."
+    told = "This receipt is genuine, but the server does not hold the file any more."
+    if stored:
+        how = ", which counts" if counts else "; another one counts"
+        told = f"This receipt is genuine, and the server holds the file{how}."
     return Verdict(valid=True, stored=stored, counts=counts, message=told)
-
-
-def _present_name(submissions: Submissions, item: ItemName, receipt: Receipt) -> str:
-    """Return the name that the file of a receipt has now; "" if its bytes are not there.
-
-    A file that was collected as ``<user>.py`` gets a name with its time at the next submission, and
-    ``<user>.py`` is then a link.
-    """
-    names = [receipt.filename]
-    if receipt.filename == f"{receipt.user}.py":
-        found = submissions.of(receipt.user, item).submissions
-        names = [each.filename for each in found if each.sha256 == receipt.sha256]
-    return next((each for each in names if submissions.holds(item, each, receipt.sha256)), "")
 
 
 def sign_receipt(secret: str, unsigned: Receipt) -> Receipt:
@@ -130,12 +115,7 @@ def sign_receipt(secret: str, unsigned: Receipt) -> Receipt:
 
 
 def read_receipt(text: bytes | str) -> Receipt:
-    """Return a receipt parsed from JSON, without verifying it: alone, or as clients keep it.
-
-    They keep it as ``receipt`` beside the ``server`` that signed it.
-
-    Raises: :class:`InvalidInput` for any other text.
-    """
+    """Parse a receipt, alone or as clients keep it, without verifying it. Raises: InvalidInput."""
     if len(text) > LONGEST:
         raise InvalidInput("This is not a receipt: it is longer than 16 KB.")
     try:
@@ -159,5 +139,4 @@ def moment(when: datetime) -> str:
 
 
 def _signed(receipt: Receipt) -> dict[str, object]:
-    """Return the fields that the signature covers."""
     return receipt.model_dump(exclude={"signature"})

@@ -38,7 +38,7 @@ from mograder.core.files.disk import (
 )
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
-from mograder.store.filesystem.files import Unnamed, written
+from mograder.store.filesystem.files import Naming, written
 from mograder.store.filesystem.group_commit import GroupCommit
 from mograder.store.filesystem.records import Records, locked_directory, make_directories
 from mograder.store.submissions.history import RECORD, History, Person, Submission
@@ -73,10 +73,7 @@ _PLAIN = Terms()
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A submission that is synced to disk.
-
-    ``repeated``: it was there before. ``counts``: the user's link points to it.
-    """
+    """A synced submission; ``repeated``: it was before. ``counts``: the user's link is to it."""
 
     submission: Submission
     path: Path
@@ -127,15 +124,12 @@ class Submissions:
         moment = now.astimezone(UTC).replace(microsecond=now.microsecond // 1000 * 1000)
         with explained_when_unusable(room.directory), explained_when_full():
             make_directories(room.directory, disk=self._disk)
-            with written(room.directory, data, self._disk) as unnamed:
+            with written(room.directory, data, self._disk) as place:
                 digest = hashlib.sha256(data).hexdigest()
-                return room.keep(Work(user, data, digest, unnamed, moment, terms))
+                return room.keep(Work(user, data, digest, place, moment, terms))
 
     def pick(self, user: Username, item: ItemName, sequence: int) -> Submission:
-        """Let the user's submission of this number count, synced to disk, whenever it came.
-
-        Raises: NotFound without it, :class:`~mograder.core.errors.Busy` when the disk is full.
-        """
+        """Let the submission of this number count, synced to disk. Raises: NotFound, Busy."""
         self.of(user, item).numbered(sequence)
         room = self._room(item)
         with explained_when_unusable(room.directory), explained_when_full():
@@ -150,10 +144,7 @@ class Submissions:
             return None if person is None or found is None else room.known(person, found)
 
     def of(self, user: str, item: ItemName) -> Person:
-        """Return all submissions of a user to an item, with sizes and digests.
-
-        One that was collected under the plain name is among them.
-        """
+        """Return a user's submissions with digests, also one under the plain name."""
         room = self._room(item)
         with room.looking() as history:
             person = history.people.get(user)
@@ -176,10 +167,7 @@ class Submissions:
         return Kept(counting, path, repeated=True) if held else None
 
     def people(self, item: ItemName) -> Mapping[str, Person]:
-        """Return the users with a counting submission, by username, sorted.
-
-        The submission that counts has its size and digest.
-        """
+        """Return the users with a submission that counts, which has its digest; sorted."""
         room = self._room(item)
         with room.looking() as history:
             found: dict[str, Person] = {}
@@ -199,7 +187,6 @@ class Submissions:
             }
 
     def check(self, item: ItemName) -> None:
-        """Raise :class:`InvalidInput` if the submissions of an item cannot be read."""
         with self._room(item).looking():
             pass
 
@@ -222,7 +209,13 @@ class Submissions:
 
     def anything_of(self, user: str) -> bool:
         """Return whether there is a submission to any item under this name, in whatever case."""
-        return any(_holds_name(place, f"{user}.py") for place in self._places())
+        name = f"{user}.py".casefold()
+        for place in self._places():
+            # It may be no directory, or none that may be read.
+            with contextlib.suppress(OSError), os.scandir(place) as entries:
+                if any(entry.name.casefold() == name for entry in entries):
+                    return True
+        return False
 
     def items(self) -> frozenset[ItemName]:
         """Return the items that may have submissions."""
@@ -261,15 +254,12 @@ class Submissions:
 
 @dataclass(slots=True)
 class Work:
-    """One submission in progress: its bytes are synced, but the file has no name yet.
-
-    :meth:`ItemSubmissions.keep` sets ``kept`` or ``error``.
-    """
+    """One whose bytes are synced; :meth:`ItemSubmissions.keep` sets ``kept`` or ``error``."""
 
     user: Username
     data: bytes
     sha256: str
-    unnamed: Unnamed
+    place: Naming
     received: datetime
     terms: Terms
     kept: Kept | None = None
@@ -297,10 +287,7 @@ class ItemSubmissions:
         self._together: GroupCommit[Work] = GroupCommit(self._commit)
 
     def keep(self, work: Work) -> Kept:
-        """Name and link one submission, in a batch with those of other threads.
-
-        Raises: :class:`Conflict` when there are too many submissions, ``OSError`` from the disk.
-        """
+        """Name and link one submission, in a batch. Raises: Conflict (too many), ``OSError``."""
         self._together.add(work)
         if work.error is not None:
             raise work.error
@@ -321,10 +308,7 @@ class ItemSubmissions:
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[History]:
-        """Yield the history, refreshed, under the lock.
-
-        While a batch is being written it is not refreshed: the batch updates it itself.
-        """
+        """Yield the history, refreshed unless a batch, which updates it, is being written."""
         with self._lock:
             if not self._busy:
                 with explained_when_unusable(self.directory):
@@ -396,7 +380,13 @@ class ItemSubmissions:
         due = work.terms.due
         on_time = before is not None and due is not None and not is_after(before.received, due)
         counts = work.terms.replace or not (work.late and on_time)
-        aside = self._aside(person, work)
+        aside = None
+        if work.terms.once and before is not None:
+            # The first of the same bytes, of late work also one before the counting: in time, an
+            # earlier version again is a new submission.
+            above = 0 if work.late else before.sequence
+            found = (each for each in person.submissions if each.sequence > above)
+            aside = next((each for each in found if self._same(each, work)), None)
         if aside is not None:
             late = due is not None and is_after(aside.received, due)
             aside = replace(self.known(person, aside), late=aside.late or late)
@@ -405,8 +395,8 @@ class ItemSubmissions:
                 person.counting = aside
             return self._kept(aside, repeated=True, counts=counts)
         self._check_room(person, work)
-        place = partial(work.unnamed.place, directory=directory)
-        path = self._name(place, names_for(work.user, work.received))
+        names = names_for(work.user, work.received)
+        path = self._name(lambda name: work.place(name, directory), names)
         kept = Submission(
             work.user,
             path.name,
@@ -450,26 +440,12 @@ class ItemSubmissions:
             self._link(history.directory, user, person.counting.filename)
         return person
 
-    def _aside(self, person: Person, work: Work) -> Submission | None:
-        """Return the first submission of the same bytes, of late work also one before the counting.
-
-        In time, an earlier version again is a new submission.
-        """
-        if not work.terms.once or person.counting is None:
-            return None
-        above = 0 if work.late else person.counting.sequence
-        found = (each for each in person.submissions if each.sequence > above)
-        return next((each for each in found if self._same(each, work)), None)
-
     def _same(self, submission: Submission, work: Work) -> bool:
         """Whether the submission's file has the same bytes; a record's digest is not enough."""
         path = self.directory / submission.filename
-        try:
-            if path.stat().st_size != len(work.data):
-                return False
-            return path.read_bytes() == work.data
-        except OSError:
-            return False
+        with contextlib.suppress(OSError):
+            return path.stat().st_size == len(work.data) and path.read_bytes() == work.data
+        return False
 
     def _kept(self, submission: Submission, *, repeated: bool = False, counts: bool = True) -> Kept:
         return Kept(submission, self.directory / submission.filename, repeated, counts)
@@ -482,10 +458,7 @@ class ItemSubmissions:
         raise Conflict("There were too many submissions in this second.", hint="Try again.")
 
     def _keep_plain(self, found: Submission) -> None:
-        """Rename a regular file ``<user>.py`` (a fetched submission) to a name with its time.
-
-        It is recorded with the number that it has had, which no other submission then has.
-        """
+        """Rename a fetched ``<user>.py`` to a name with its time; its number stays its own."""
         latest = self.directory / found.filename
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISLNK(latest.lstat().st_mode):
@@ -524,15 +497,6 @@ def _holds_history(directory: Path) -> bool:
         with os.scandir(directory) as entries:
             return any(reads_as_a_submission(entry.name.removesuffix(".py")) for entry in entries)
     except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
-def _holds_name(directory: Path, name: str) -> bool:
-    """Whether a directory has an entry of this name, in whatever case."""
-    try:
-        with os.scandir(directory) as entries:
-            return any(entry.name.casefold() == name.casefold() for entry in entries)
-    except OSError:  # no directory, or none that may be read
         return False
 
 

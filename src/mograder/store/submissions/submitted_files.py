@@ -106,7 +106,18 @@ def submitted_files(
         return tuple(alike.told(_named(path)) for path in named)
     plain = [name for name in names if stamped_name(name) is None]
     files = [_entry(directory / name) for name in plain]
-    files += _without_link(directory, names, {_owner(name) for name in plain})
+    # The newest of each student whose link is missing, so that none is lost.
+    newest: dict[str, tuple[datetime, int, str]] = {}
+    linked = {_owner(name) for name in plain}
+    for name in names:
+        found = stamped_name(name)
+        if found is not None and found.user not in linked:
+            this = found.received, found.number, name
+            newest[found.user] = max(this, newest.get(found.user, this))
+    files += [
+        _checked(SubmittedFile(nfc(user), directory / name, received))
+        for user, (received, _, name) in newest.items()
+    ]
     told = map(alike.told, files)
     return tuple(sorted(told, key=lambda each: (each.student.casefold(), each.path.name)))
 
@@ -206,20 +217,6 @@ def _checked(file: SubmittedFile) -> SubmittedFile:
         except OSError as error:
             problem = f"{_shown(file.path)} cannot be read: {error.strerror}."
     return replace(file, problem=problem)
-
-
-def _without_link(directory: Path, names: Iterable[str], known: set[str]) -> list[SubmittedFile]:
-    """Return the newest submission of each student whose link is missing, so that none is lost."""
-    newest: dict[str, tuple[tuple[datetime, int], SubmittedFile]] = {}
-    for name in names:
-        found = stamped_name(name)
-        if found is None or found.user in known:
-            continue
-        order = (found.received, found.number)
-        file = SubmittedFile(nfc(found.user), directory / name, found.received)
-        if found.user not in newest or newest[found.user][0] < order:
-            newest[found.user] = (order, file)
-    return [_checked(file) for _, file in newest.values()]
 
 
 def _shown(path: Path) -> str:

@@ -25,6 +25,7 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.merge.cell_merge import fitting_release
 from mograder.store.copies.merged_files import KnownFiles
 from mograder.store.database.database import reading, writing
+from mograder.store.database.row_tables import Tables
 from mograder.store.releases.published_release import (
     Release,
     file_digest,
@@ -57,24 +58,21 @@ class KeptRelease:
     published: datetime
 
 
-class KeptReleases:
-    """The kept releases of all items; every method may raise :class:`~mograder.core.errors.Busy`.
+class KeptReleases(Tables):
+    """The kept releases of all items.
 
     Mutable state: ``_texts``, some texts by digest, the last used ones, and ``_seen``, the digest
     of each item's release by its version, since hashing data files takes time.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._lock = threading.Lock()
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._seen: dict[str, tuple[Hashable, str]] = {}
 
     def keep(self, release: Release, now: datetime) -> str:
-        """Keep a published release as it is on disk; return the digest of its notebook's text.
-
-        Return "" if it is gone, or its notebook is no text in UTF-8 of a size that can be opened.
-        """
+        """Keep a published release; return the digest of its text, "" if that cannot be read."""
         seen, digest = self._seen.get(release.name, (None, ""))
         stamps = _stamps(release)
         if seen == (release.version, stamps):
@@ -100,13 +98,10 @@ class KeptReleases:
                 _log.warning("the release of %s was not kept: %s", release.name, error)
 
     def all(self, item: ItemName) -> tuple[KeptRelease, ...]:
-        """Return the releases of an item, the newest first."""
         c = kept_releases.c
-        wanted = (
-            select(c.digest, c.files, c.published).where(c.item == item).order_by(c.number.desc())
-        )
+        wanted = select(c.digest, c.files, c.published).where(c.item == item)
         with reading(self._engine) as connection:
-            rows = connection.execute(wanted).all()
+            rows = connection.execute(wanted.order_by(c.number.desc())).all()
         return tuple(KeptRelease(row.digest, json.loads(row.files), row.published) for row in rows)
 
     def since(self, item: ItemName) -> datetime | None:
@@ -115,7 +110,6 @@ class KeptReleases:
         return next((each.published for each in self.all(item)), None)
 
     def text(self, digest: str) -> str | None:
-        """Return the text of a release's notebook, None if it is not kept."""
         with self._lock:
             if digest in self._texts:
                 self._texts.move_to_end(digest)
@@ -242,8 +236,6 @@ def _frozen(found: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
 
 @dataclass(frozen=True, slots=True)
 class KeptText:
-    """A release: the digest of its notebook's text, and that text."""
-
     digest: str
     text: str
 
@@ -260,10 +252,7 @@ class ReleaseHistory:
         self._clock = clock
 
     def present(self, item: ItemName) -> KeptText | None:
-        """Return the published release of an item; None if it is not published.
-
-        It is kept if it was not, as when its files were copied into the course by hand.
-        """
+        """Return the published release of an item, kept if it was not; None without one."""
         release = self._releases.get(item)
         if release is None:
             return None
@@ -282,35 +271,28 @@ class ReleaseHistory:
         return since is not None and (since <= at or since > now)
 
     def origin(self, user: Username, item: ItemName, mine: str) -> KeptText | None:
-        """Return the release that a copy came from, None if it cannot be told.
-
-        The copy's timeline says so; for older copies the text is compared with the kept releases.
-        """
+        """Return the release of a copy by its timeline, else by its text; None if neither tells."""
         digest = self._versions.release_of(user, item) or self._kept.fitting(item, mine)
         if not digest:
             return None
         text = self._kept.text(digest)
-        return self._in_timeline(user, item, digest) if text is None else KeptText(digest, text)
+        if text is not None:
+            return KeptText(digest, text)
+        # It is not kept, but may be the text of a version of the copy.
+        for each in self._versions.all(user, item):
+            if each.digest == digest:
+                try:
+                    own = self._versions.text(user, item, each.number)
+                    return KeptText(digest, own.decode())
+                except (MograderError, UnicodeDecodeError) as error:
+                    _log.warning("a version of %s/%s cannot be read: %s", user, item, error)
+        return None
 
     def to_merge(
         self, item: ItemName, new: KeptText, base: KeptText | None
     ) -> tuple[Release, KnownFiles]:
-        """Return the published release, which is ``new``, and the data files of it and ``base``.
-
-        Raises: :class:`Conflict` if the item has been published again.
-        """
+        """Return the release with its data files. Raises: Conflict if it is not ``new`` now."""
         release = self._releases.get(item)
         if release is None or self._kept.keep(release, self._clock.now()) != new.digest:
             raise Conflict(f"{item} has just been published again.", hint="Try again.")
         return release, self._kept.known_files(item, "" if base is None else base.digest)
-
-    def _in_timeline(self, user: Username, item: ItemName, digest: str) -> KeptText | None:
-        """Return a release that is not kept, but is the text of a version of the copy."""
-        for each in self._versions.all(user, item):
-            if each.digest == digest:
-                try:
-                    text = self._versions.text(user, item, each.number)
-                    return KeptText(digest, text.decode())
-                except (MograderError, UnicodeDecodeError) as error:
-                    _log.warning("a version of %s/%s cannot be read: %s", user, item, error)
-        return None

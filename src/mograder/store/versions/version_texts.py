@@ -15,7 +15,7 @@ import hashlib
 import sys
 import time
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -177,19 +177,7 @@ _PIECE = select(*(versions.c[name] for name in Piece._fields)).where(
 
 
 def hash_of(text: bytes) -> bytes:
-    """Return the beginning of the text's SHA-256."""
     return hashlib.sha256(text).digest()[:DIGEST_BYTES]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredText:
-    """A version's text as it is stored: compressed, with the version ``base`` as dictionary.
-
-    ``base`` is 0 for a text that is stored whole.
-    """
-
-    base: int
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +189,7 @@ class DamagedVersion:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The versions of all copies: ``bytes`` is the size of their data, ``looked`` that read back.
-
-    ``damaged`` are those of the sample that could not be read.
-    """
+    """``bytes`` is the size of the data; ``damaged`` are those among the ``looked`` at."""
 
     copies: int
     versions: int
@@ -213,8 +198,8 @@ class Survey:
     damaged: tuple[DamagedVersion, ...] = ()
 
 
-def stored(text: bytes, key: Piece | None) -> StoredText:
-    """Return how a text is stored; ``key`` is the newest version that may be its key, if any."""
+def stored(text: bytes, key: Piece | None) -> dict[str, Any]:
+    """Return a text's columns ``base`` and ``data``; ``key`` is the version that may be its key."""
     if key is not None and not key.base:
         try:
             data = compress(text, _text_of(key, b""))
@@ -222,8 +207,8 @@ def stored(text: bytes, key: Piece | None) -> StoredText:
             _log.exception("version %s is damaged, and no key any more", key.number)
         else:
             if len(data) * _WORTH <= len(key.data):
-                return StoredText(key.number, data)
-    return StoredText(0, compress(text, b""))
+                return {"base": key.number, "data": data}
+    return {"base": 0, "data": compress(text, b"")}
 
 
 def read_text(connection: Connection, copy: int, number: int) -> bytes:
@@ -241,7 +226,6 @@ def read_text(connection: Connection, copy: int, number: int) -> bytes:
 
 
 def count(engine: Engine) -> Survey:
-    """Return the numbers alone."""
     c = version_copies.c
     wanted = select(
         func.count(),
@@ -254,10 +238,7 @@ def count(engine: Engine) -> Survey:
 
 
 def survey(engine: Engine, sample: int, seconds: float) -> Survey | None:
-    """Read back the newest versions of some copies, chosen by chance, with their keys.
-
-    It takes about ``seconds`` at most. Return None if the database has no tables yet.
-    """
+    """Read back newest versions of some copies, for about ``seconds``; None without tables."""
     with reading(engine) as connection:
         if not inspect(connection).has_table(versions.name):
             return None

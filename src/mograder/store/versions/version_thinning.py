@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    Engine,
     Row,
     and_,
     bindparam,
@@ -22,16 +21,17 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    update,
 )
 
 from mograder.store.database.database import reading, writing
+from mograder.store.database.row_tables import Tables
 from mograder.store.versions.version_texts import version_checks, version_copies, versions
 from mograder.store.versions.versions import (
     MOST_BYTES,
     MOST_VERSIONS,
     ORIGINS,
     REPLACING,
+    UNCHANGED,
     Origin,
     milliseconds,
 )
@@ -74,22 +74,11 @@ class VersionMark:
     """Whether it was replaced (:data:`REPLACING`), or never was the file's text (``UNSAVED``)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Thinned:
-    """The outcome for one copy: the number of versions removed, and of bytes freed."""
-
-    removed: int = 0
-    freed: int = 0
-
-
-class Thinning:
+class Thinning(Tables):
     """Thins the versions of copies; synchronous, for one thread at a time.
 
     Other threads and hubs may record versions meanwhile: a copy that changes is left for later.
     """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     def due(self, now: datetime, limit: int) -> tuple[int, ...]:
         """Return copies that may have versions to remove, those looked at longest ago first."""
@@ -98,20 +87,22 @@ class Thinning:
         aged = and_(c.thinned < at - _LOOK_AGAIN, c.thinned < c.saved + _SETTLED)
         flooded = and_(full, c.thinned < at - _LOOK_AGAIN_FULL, c.thinned < c.saved)
         wanted = select(c.copy).where(c.kept > 2, or_(aged, flooded))
-        with reading(self._engine) as connection:
-            rows = connection.execute(wanted.order_by(c.thinned).limit(limit))
-            return tuple(row.copy for row in rows)
+        return tuple(self._values(wanted.order_by(c.thinned).limit(limit)))
 
-    def thin(self, copy: int, now: datetime) -> Thinned:
+    def thin(self, copy: int, now: datetime) -> int:
+        """Return how many versions of a copy were removed."""
         with reading(self._engine) as connection:
             head = connection.execute(_HEAD, {"which": copy}).one_or_none()
             rows = connection.execute(_ROWS, {"which": copy}).all()
         if head is None or not rows:
-            return Thinned()
+            return 0
         full = head.kept > MOST_VERSIONS or head.bytes > MOST_BYTES
         at, stay = milliseconds(now), set[int]()
         for interval, replaced in ((1, len(rows)), *(_COARSER if full else ())):
-            stay = _with_keys(rows, staying(_marks(rows), at, interval, replaced))
+            stay = staying(_marks(rows), at, interval, replaced)
+            for row in reversed(rows):  # also those that they are stored as differences from
+                if row.base and row.number in stay:
+                    stay.add(row.base)
             left = sum(row.length for row in rows if row.number in stay)
             if not full or (len(stay) <= _ROOM * MOST_VERSIONS and left <= _MOST_LEFT):
                 break
@@ -119,19 +110,18 @@ class Thinning:
 
     def _remove(
         self, head: Row[*tuple[Any, ...]], gone: Sequence[Row[*tuple[Any, ...]]], at: int
-    ) -> Thinned:
-        freed = sum(row.length for row in gone)
+    ) -> int:
         counted = {
             "which": head.copy,
             "expected": head.newest,
             "before": head.kept,
             "after": head.kept - len(gone),
-            "less": freed,
+            "less": sum(row.length for row in gone),
             "at": at,
         }
         with writing(self._engine) as connection:
             if not connection.execute(_COUNT, counted).rowcount:
-                return Thinned()  # something was recorded meanwhile
+                return 0  # something was recorded meanwhile
             for start in range(0, len(gone), _REMOVED_AT_ONCE):
                 numbers = [row.number for row in gone[start : start + _REMOVED_AT_ONCE]]
                 which = versions.c.copy == head.copy, versions.c.number.in_(numbers)
@@ -140,7 +130,7 @@ class Thinning:
             c = version_checks.c
             unused = delete(version_checks).where(c.copy == head.copy, c.digest.not_in(left))
             connection.execute(unused)
-        return Thinned(len(gone), freed)
+        return len(gone)
 
 
 def staying(marks: Sequence[VersionMark], now: int, interval: int, most_replaced: int) -> set[int]:
@@ -174,12 +164,7 @@ def _marks(rows: Sequence[Row[*tuple[Any, ...]]]) -> list[VersionMark]:
     return marks[::-1]
 
 
-_HEAD = select(
-    version_copies.c.copy,
-    version_copies.c.newest,
-    version_copies.c.kept,
-    version_copies.c.bytes,
-).where(version_copies.c.copy == bindparam("which"))
+_HEAD = select(version_copies).where(version_copies.c.copy == bindparam("which"))
 _ROWS = (
     select(
         versions.c.number,
@@ -191,25 +176,8 @@ _ROWS = (
     .where(versions.c.copy == bindparam("which"))
     .order_by(versions.c.number)
 )
-_COUNT = (
-    update(version_copies)
-    .where(
-        version_copies.c.copy == bindparam("which"),
-        version_copies.c.newest == bindparam("expected"),
-        version_copies.c.kept == bindparam("before"),
-    )
-    .values(
-        kept=bindparam("after"),
-        bytes=version_copies.c.bytes - bindparam("less"),
-        thinned=bindparam("at"),
-    )
+_COUNT = UNCHANGED.values(
+    kept=bindparam("after"),
+    bytes=version_copies.c.bytes - bindparam("less"),
+    thinned=bindparam("at"),
 )
-
-
-def _with_keys(rows: Sequence[Row[*tuple[Any, ...]]], stay: set[int]) -> set[int]:
-    """Return the versions with those that they are stored as differences from."""
-    needed = set(stay)
-    for row in reversed(rows):
-        if row.base and row.number in needed:
-            needed.add(row.base)
-    return needed

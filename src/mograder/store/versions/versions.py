@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from mograder.core.errors import Busy, Conflict, MograderError
 from mograder.store.database.database import reading, upsert, writing
-from mograder.store.database.row_tables import values_of
+from mograder.store.database.row_tables import Tables
 from mograder.store.filesystem.group_commit import GroupCommit
 from mograder.store.versions.version_texts import (
     Piece,
@@ -59,8 +59,6 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 class Origin(StrEnum):
-    """The cause of a version."""
-
     RELEASE = "release"
     """The copy was made from the item's release."""
     EDITOR = "editor"
@@ -102,13 +100,6 @@ def digest_of(text: bytes) -> str:
     return hash_of(text).hex()
 
 
-class _Lock:
-    """A lock that a dictionary of weak references can hold."""
-
-    def __init__(self) -> None:
-        self.held = threading.RLock()
-
-
 @dataclass(slots=True)
 class _Addition:
     """A version to be added by a group commit; ``outcome`` is set by it.
@@ -128,10 +119,7 @@ class _Addition:
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A copy's row in ``version_copies``, and that of its newest version, None without one.
-
-    ``key`` is the version that the newest one is stored as its difference from, or that itself.
-    """
+    """A copy's row, with its newest ``version`` and the ``key`` that this is a difference from."""
 
     copy: int
     release: int
@@ -142,27 +130,21 @@ class _Copy:
     key: Piece | None = None
 
 
-class Versions:
-    """The versions of all copies; every method may raise :class:`~mograder.core.errors.Busy`.
-
-    Mutable state: ``_locks`` of the copies that are recorded.
-    """
+class Versions(Tables):
+    """The versions of all copies. Mutable state: ``_locks`` of the copies that are recorded."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._locks: WeakValueDictionary[tuple[str, str], _Lock] = WeakValueDictionary()
+        super().__init__(engine)
+        self._locks: WeakValueDictionary[tuple[str, str], threading.RLock] = WeakValueDictionary()
         self._gate = threading.Lock()
         self._additions: GroupCommit[_Addition] = GroupCommit(self._add)
 
     @contextmanager
     def alone(self, user: str, item: str) -> Iterator[None]:
-        """Let no other thread of this process record versions of a copy until the block ends.
-
-        In it, a file can be read and recorded without a newer version coming between.
-        """
+        """Let no other thread of this process record versions of a copy until the block ends."""
         with self._gate:
-            lock = self._locks.setdefault((str(user), str(item)), _Lock())
-        with lock.held:
+            lock = self._locks.setdefault((str(user), str(item)), threading.RLock())
+        with lock:
             yield
 
     def record(
@@ -207,17 +189,14 @@ class Versions:
         raise Busy("The notebook is being saved by several hubs.", retry_after=1)
 
     def all(self, user: str, item: str) -> tuple[Version, ...]:
-        """Return the versions of a copy, the newest first."""
         wanted = _LISTED.where(*_named(user, item)).order_by(versions.c.number.desc())
         with reading(self._engine) as connection:
-            return tuple(_version(row) for row in connection.execute(wanted))
+            return tuple(map(_version, connection.execute(wanted)))
 
     def items(self, user: str) -> frozenset[str]:
         """Return the items of which a person's copy has versions, whether it is there or not."""
         c = version_copies.c
-        wanted = select(c.item).where(c.username == user, c.kept > 0)
-        with reading(self._engine) as connection:
-            return frozenset(connection.execute(wanted).scalars())
+        return frozenset(self._values(select(c.item).where(c.username == user, c.kept > 0)))
 
     def newest(self, user: str, item: str) -> Version | None:
         wanted = _LISTED.where(*_named(user, item), versions.c.number == version_copies.c.newest)
@@ -241,16 +220,14 @@ class Versions:
         wanted = select(version_releases.c.digest).where(
             *_named(user, item), version_releases.c.number == version_copies.c.release
         )
-        with reading(self._engine) as connection:
-            return connection.execute(wanted).scalar_one_or_none() or ""
+        return self._value(wanted) or ""
 
     def releases_of(self, item: str) -> Mapping[str, str]:
         """Return what :meth:`release_of` returns for each copy of an item, by user."""
         wanted = select(version_copies.c.username, version_releases.c.digest).where(
             version_copies.c.item == item, version_releases.c.number == version_copies.c.release
         )
-        with reading(self._engine) as connection:
-            return {row.username: row.digest for row in connection.execute(wanted)}
+        return dict(self._rows(lambda user, digest: (user, digest), wanted))
 
     def release_of_text(self, user: str, item: str, text: bytes) -> str | None:
         """Return the release of the newest version with this text; None if none is known."""
@@ -278,9 +255,12 @@ class Versions:
 
     def _copy(self, user: str, item: str) -> _Copy:
         """Return a copy's row, which is added if there is none."""
-        found = self._find(user, item)
-        if found is not None:
-            return found
+        with reading(self._engine) as connection:
+            row = connection.execute(_COPY, {"user": str(user), "of": str(item)}).one_or_none()
+        if row is not None:
+            version = None if row.number is None else row
+            key = None if row.key_number is None else Piece(*row[-len(Piece._fields) :])
+            return _Copy(row.copy, row.came_from, row.newest, row.kept, row.bytes, version, key)
         empty = dict.fromkeys(("release", "newest", "kept", "bytes"), 0)
         added = {"username": str(user), "item": str(item), "saved": 0, "thinned": 0} | empty
         try:
@@ -292,21 +272,16 @@ class Versions:
             return self._copy(user, item)
         return _Copy(number, 0, 0, 0, 0)
 
-    def _find(self, user: str, item: str) -> _Copy | None:
-        with reading(self._engine) as connection:
-            row = connection.execute(_COPY, {"user": str(user), "of": str(item)}).one_or_none()
-        if row is None:
-            return None
-        version = None if row.number is None else row
-        key = None if row.key_number is None else Piece(*row[-len(Piece._fields) :])
-        return _Copy(row.copy, row.came_from, row.newest, row.kept, row.bytes, version, key)
-
     def _added(self, copy: _Copy, row: dict[str, Any], text: bytes) -> bool:
         """Add a version; return False if the copy's versions have changed meanwhile."""
-        replaces = copy.version is not None and _replaces(copy, row["origin"])
+        # The newest one is replaced where there are far too many; the text before a replacement of
+        # the student's stays, unless this is a flood as well.
+        over = max(copy.kept / MOST_VERSIONS, copy.bytes / MOST_BYTES)
+        over -= ORIGINS[row["origin"]] in REPLACING
+        replaces = copy.version is not None and over >= _FULL and copy.kept > 1
         is_key = copy.key is not None and copy.key.number == copy.newest
-        link = stored(text, None if replaces and is_key else copy.key)
-        addition = _Addition(copy.copy, copy.newest, copy.kept, row | values_of(link), replaces)
+        row |= stored(text, None if replaces and is_key else copy.key)
+        addition = _Addition(copy.copy, copy.newest, copy.kept, row, replaces)
         self._additions.add(addition)
         if isinstance(addition.outcome, MograderError):
             raise addition.outcome
@@ -339,17 +314,13 @@ class Versions:
         """Return the number of a release, given to it if it has none; 0 for ""."""
         if not digest:
             return 0
-        with reading(self._engine) as connection:
-            row = connection.execute(_RELEASE, {"of": digest})
-            number: int | None = row.scalar_one_or_none()
-        if number is not None:
-            return number
-        # As in _copy.
-        with suppress(Conflict), writing(self._engine, fleeting=True) as connection:
-            connection.execute(insert(version_releases).values(digest=digest))
-        with reading(self._engine) as connection:
-            found: int = connection.execute(_RELEASE, {"of": digest}).scalar_one()
-        return found
+        wanted = select(version_releases.c.number).where(version_releases.c.digest == digest)
+        if (number := self._value(wanted)) is None:
+            # As in _copy.
+            with suppress(Conflict):
+                self._change(insert(version_releases), {"digest": digest}, fleeting=True)
+            (number,) = self._values(wanted)
+        return int(number)
 
 
 _LISTED = (
@@ -366,8 +337,6 @@ _LISTED = (
     .join(version_copies, version_copies.c.copy == versions.c.copy)
     .outerjoin(version_releases, version_releases.c.number == versions.c.release)
 )
-
-_RELEASE = select(version_releases.c.number).where(version_releases.c.digest == bindparam("of"))
 
 _KEY = versions.alias("key")
 
@@ -398,20 +367,19 @@ _REPLACED = versions.c.copy == bindparam("which"), versions.c.number == bindpara
 _LENGTH = select(func.length(versions.c.data)).where(*_REPLACED)
 _REMOVE = delete(versions).where(*_REPLACED)
 _ADD = insert(versions)
-_COUNT = (
-    update(version_copies)
-    .where(
-        version_copies.c.copy == bindparam("which"),
-        version_copies.c.newest == bindparam("expected"),
-        version_copies.c.kept == bindparam("before"),
-    )
-    .values(
-        newest=bindparam("following"),
-        saved=bindparam("at"),
-        release=bindparam("came_from"),
-        kept=version_copies.c.kept + bindparam("one_more"),
-        bytes=version_copies.c.bytes + bindparam("more"),
-    )
+UNCHANGED = update(version_copies).where(
+    version_copies.c.copy == bindparam("which"),
+    version_copies.c.newest == bindparam("expected"),
+    version_copies.c.kept == bindparam("before"),
+)
+"""The change of a copy whose versions are the expected ones."""
+
+_COUNT = UNCHANGED.values(
+    newest=bindparam("following"),
+    saved=bindparam("at"),
+    release=bindparam("came_from"),
+    kept=version_copies.c.kept + bindparam("one_more"),
+    bytes=version_copies.c.bytes + bindparam("more"),
 )
 
 
@@ -437,14 +405,6 @@ def _insert(connection: Connection, addition: _Addition) -> bool:
         connection.execute(_REMOVE, old)
     connection.execute(_ADD, {"copy": addition.copy, **addition.row})
     return True
-
-
-def _replaces(copy: _Copy, origin: int) -> bool:
-    """Return whether a new version takes the newest one's place: there are far too many."""
-    over = max(copy.kept / MOST_VERSIONS, copy.bytes / MOST_BYTES)
-    if ORIGINS[origin] in REPLACING:  # the text before it stays, unless this is a flood as well
-        over -= 1
-    return over >= _FULL and copy.kept > 1
 
 
 def _named(user: str, item: str) -> tuple[Any, ...]:

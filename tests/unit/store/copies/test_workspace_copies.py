@@ -50,11 +50,12 @@ def spaces(request: pytest.FixtureRequest, root: Path) -> Workspaces:
     return Workspaces(root, disk=request.param())
 
 
-def started(root: Path, release: Release, work: bytes = WORK) -> Path:
-    """A copy that was worked on; returns its directory."""
-    directory = Workspaces(root).ensure(ALICE, release)
-    (directory / "A1.py").write_bytes(work)
-    return directory
+@pytest.fixture
+def directory(root: Path, release: Release) -> Path:
+    """The directory of a copy that was worked on."""
+    copy = Workspaces(root).ensure(ALICE, release)
+    (copy / "A1.py").write_bytes(WORK)
+    return copy
 
 
 def names(directory: Path) -> set[str]:
@@ -62,9 +63,8 @@ def names(directory: Path) -> set[str]:
 
 
 def test_b57_beginning_anew_keeps_the_work_beside_the_release(
-    spaces: Workspaces, root: Path, release: Release
+    spaces: Workspaces, root: Path, release: Release, directory: Path
 ) -> None:
-    directory = started(root, release)
     (directory / "data.csv").write_bytes(b"mine")
     kept = spaces.renew(ALICE, release, NOW)
     assert [each.name for each in spaces.archives(ALICE, A1)] == [kept]
@@ -77,10 +77,9 @@ def test_b57_beginning_anew_keeps_the_work_beside_the_release(
 
 
 def test_b57_data_files_that_were_left_alone_become_those_of_the_new_release(
-    spaces: Workspaces, root: Path, releases: Releases, release: Release
+    spaces: Workspaces, releases: Releases, release: Release, directory: Path
 ) -> None:
     """Else the copy would count as up to date with files of the release before."""
-    directory = started(root, release)
     (directory / "own.csv").write_bytes(b"mine")
     new = publish(releases, {"A1.py": b"anew", "data.csv": b"2", "own.csv": b"2"})
     known = KnownFiles({"data.csv": frozenset({hashlib.sha256(b"1").hexdigest()})})
@@ -90,13 +89,8 @@ def test_b57_data_files_that_were_left_alone_become_those_of_the_new_release(
 
 
 def test_b57_a_copy_that_lacks_a_data_file_of_its_release_is_not_up_to_date(
-    spaces: Workspaces,
-    root: Path,
-    releases: Releases,
-    release: Release,
-    caplog: pytest.LogCaptureFixture,
+    spaces: Workspaces, releases: Releases, caplog: pytest.LogCaptureFixture, directory: Path
 ) -> None:
-    directory = started(root, release)
     (directory / ".fetched").write_bytes(b"")
     os.utime(directory / ".fetched", (0, 0))
     (directory / "data.csv").unlink()
@@ -112,11 +106,11 @@ def test_b57_a_copy_that_lacks_a_data_file_of_its_release_is_not_up_to_date(
     assert "data.csv could not be put in place" in caplog.text
 
 
+@pytest.mark.usefixtures("directory")
 def test_b57_a_copy_as_old_as_its_release_is_not_out_of_date(
     spaces: Workspaces, root: Path, release: Release
 ) -> None:
     """Two ways to make a moment of these nanoseconds differ by a microsecond."""
-    started(root, release)
     published = 1_795_000_456_798_934_595
     os.utime(release.notebook, ns=(published, published))
     current = Releases(release.directory.parent).get(A1)
@@ -126,9 +120,8 @@ def test_b57_a_copy_as_old_as_its_release_is_not_out_of_date(
 
 
 def test_b57_two_resets_in_one_second_keep_both_copies(
-    spaces: Workspaces, root: Path, release: Release
+    spaces: Workspaces, release: Release, directory: Path
 ) -> None:
-    directory = started(root, release)
     first = spaces.renew(ALICE, release, NOW)
     (directory / "A1.py").write_bytes(b"again")
     second = spaces.renew(ALICE, release, NOW)
@@ -138,9 +131,8 @@ def test_b57_two_resets_in_one_second_keep_both_copies(
 
 @pytest.mark.parametrize("trap", ["link", "pipe", "directory", "sparse"])
 def test_what_took_the_notebooks_place_is_kept_and_harms_nobody(
-    spaces: Workspaces, root: Path, release: Release, trap: str
+    spaces: Workspaces, release: Release, trap: str, directory: Path
 ) -> None:
-    directory = started(root, release)
     notebook = directory / "A1.py"
     notebook.unlink()
     match trap:
@@ -164,17 +156,16 @@ def test_what_took_the_notebooks_place_is_kept_and_harms_nobody(
 
 
 def test_a_copy_that_a_killed_hub_has_placed_by_a_link_can_be_read(
-    root: Path, release: Release
+    root: Path, directory: Path
 ) -> None:
-    directory = started(root, release)
     (root / ".staging" / f"{1:024x}").hardlink_to(directory / "A1.py")
     assert Workspaces(root).text(ALICE, A1, 100) == WORK.decode()
 
 
+@pytest.mark.usefixtures("directory")
 def test_what_a_killed_hub_has_half_written_goes_after_an_hour(
     root: Path, release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started(root, release)
     left, other = root / ".staging" / f"{1:024x}", root / ".staging" / "other"
     for path in (left, other):
         path.write_bytes(b"half")
@@ -188,9 +179,8 @@ def test_what_a_killed_hub_has_half_written_goes_after_an_hour(
 
 
 def test_only_archives_are_listed_whatever_the_student_called_a_file(
-    spaces: Workspaces, root: Path, release: Release
+    spaces: Workspaces, directory: Path
 ) -> None:
-    directory = started(root, release)
     for name in ("A1.bak.py", "A1.bak.1.py", f"A2.bak.{STAMP}.py", f"A1.bak.{STAMP}.py.txt"):
         (directory / name).write_bytes(b"")
     (directory / "A1.bak.20269999T999999.py").write_bytes(b"")
@@ -203,9 +193,8 @@ def test_only_archives_are_listed_whatever_the_student_called_a_file(
 
 
 def test_of_a_folder_with_many_files_only_the_earlier_versions_are_looked_at(
-    spaces: Workspaces, root: Path, release: Release, monkeypatch: pytest.MonkeyPatch
+    spaces: Workspaces, release: Release, monkeypatch: pytest.MonkeyPatch, directory: Path
 ) -> None:
-    directory = started(root, release)
     for name in (KEPT, *(f"{number}.py" for number in range(9))):
         (directory / name).write_bytes(b"")
     look, looked = UntrustedDir.look, list[str]()
@@ -221,9 +210,8 @@ def test_of_a_folder_with_many_files_only_the_earlier_versions_are_looked_at(
 
 
 def test_a_time_that_no_calendar_has_harms_nobody(
-    spaces: Workspaces, root: Path, release: Release
+    spaces: Workspaces, release: Release, directory: Path
 ) -> None:
-    directory = started(root, release)
     for name in ("A1.py", ".fetched", ".uploaded"):
         os.utime(directory / name, (1 << 33, 1 << 33))
     (directory / KEPT).write_bytes(b"")
@@ -234,9 +222,8 @@ def test_a_time_that_no_calendar_has_harms_nobody(
 
 
 def test_there_is_an_end_to_the_archives(
-    spaces: Workspaces, root: Path, releases: Releases, release: Release
+    spaces: Workspaces, releases: Releases, directory: Path
 ) -> None:
-    directory = started(root, release)
     for name, _ in zip(archive_names(A1, NOW), range(MOST_ARCHIVES), strict=False):
         (directory / name).write_bytes(b"")
     with pytest.raises(Conflict, match="earlier versions"):
@@ -257,9 +244,8 @@ def test_there_is_an_end_to_the_items_of_one_student(
 
 
 def test_markers_that_are_directories_stop_nobody(
-    spaces: Workspaces, root: Path, release: Release
+    spaces: Workspaces, release: Release, directory: Path
 ) -> None:
-    directory = started(root, release)
     for marker in (".uploaded", ".fetched", ".exported"):
         (directory / marker).unlink(missing_ok=True)
         (directory / marker).mkdir()

@@ -93,9 +93,8 @@ def test_files_public_and_the_folders_that_are_named_go_along(tmp_path: Path) ->
     make(tmp_path / "A1", "A1.py", *wanted)
     make(tmp_path / "A1", ".env", "A1.html", "A1.ZIP", "A1_20260310T200800.py", "files.json")
     make(tmp_path / "A1", "solutions/A1.py", "public/.hidden", "__marimo__/session/A1.py.json")
-    make(
-        tmp_path / "A1", "lib/__pycache__/f.pyc", "data/1/2/3.csv", "data/-x.csv", "venv/pyvenv.cfg"
-    )
+    make(tmp_path / "A1", "lib/__pycache__/f.pyc", "data/1/2/3.csv", "data/-x.csv")
+    make(tmp_path / "A1", "venv/pyvenv.cfg")
     (tmp_path / "A1" / "data" / "up").symlink_to(tmp_path)
     (tmp_path / "A1" / "elsewhere").symlink_to(tmp_path)
     os.mkfifo(tmp_path / "A1" / "data" / "pipe")

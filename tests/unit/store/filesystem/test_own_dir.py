@@ -13,27 +13,27 @@ from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.files.disk import Disk, Place, PortableDisk
 from mograder.core.files.windows_files import FileHeld
 from mograder.store.filesystem import own_dir
-from mograder.store.filesystem.own_dir import FolderOfFiles, OwnDir, folder_of_files
+from mograder.store.filesystem.own_dir import OwnDir, folder_of_files
 from mograder.store.filesystem.untrusted_dir import NewFile, UntrustedDir
 
-Make = Callable[[Path], FolderOfFiles]
+Make = Callable[[Path], UntrustedDir | OwnDir]
 
 
-def own(base: Path) -> FolderOfFiles:
+def own(base: Path) -> UntrustedDir | OwnDir:
     return OwnDir(base, base / ".staging")
 
 
-def untrusted(base: Path) -> FolderOfFiles:
+def untrusted(base: Path) -> UntrustedDir | OwnDir:
     return UntrustedDir(base, staging=base / ".staging")
 
 
 @pytest.fixture(params=[own, untrusted])
 def folder(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> FolderOfFiles:
+) -> UntrustedDir | OwnDir:
     """The folder of this test, in both ways."""
     monkeypatch.setattr(own_dir, "DISK", PortableDisk())
-    found: FolderOfFiles = request.param(tmp_path)
+    found: UntrustedDir | OwnDir = request.param(tmp_path)
     return found
 
 
@@ -51,7 +51,7 @@ def test_linux_takes_the_stricter_one(tmp_path: Path, monkeypatch: pytest.Monkey
     assert isinstance(folder_of_files(tmp_path, tmp_path / "s"), OwnDir)
 
 
-def test_files_are_written_read_and_replaced(folder: FolderOfFiles, tmp_path: Path) -> None:
+def test_files_are_written_read_and_replaced(folder: UntrustedDir | OwnDir, tmp_path: Path) -> None:
     folder.make_directory("data/raw")
     assert folder.write("data/raw/x.csv", b"1\n")
     assert folder.write("data/raw/x.csv", b"2\n")
@@ -63,7 +63,7 @@ def test_files_are_written_read_and_replaced(folder: FolderOfFiles, tmp_path: Pa
 
 
 def test_what_is_replaced_is_kept_under_the_first_free_name(
-    folder: FolderOfFiles, tmp_path: Path
+    folder: UntrustedDir | OwnDir, tmp_path: Path
 ) -> None:
     names = ["lab.bak.py", "lab.bak-1.py"]
     assert folder.replace_keeping("lab.py", names, io.BytesIO(b"1")) is None
@@ -76,14 +76,16 @@ def test_what_is_replaced_is_kept_under_the_first_free_name(
     assert files(tmp_path) == expected
 
 
-def test_a_link_is_kept_as_a_link(folder: FolderOfFiles, tmp_path: Path) -> None:
+def test_a_link_is_kept_as_a_link(folder: UntrustedDir | OwnDir, tmp_path: Path) -> None:
     (tmp_path / "lab.py").symlink_to("elsewhere.py")
     assert folder.replace_keeping("lab.py", ["kept.py"], io.BytesIO(b"new")) == "kept.py"
     assert (tmp_path / "kept.py").is_symlink()
     assert (tmp_path / "lab.py").read_bytes() == b"new"
 
 
-def test_what_is_moved_takes_no_name_that_is_taken(folder: FolderOfFiles, tmp_path: Path) -> None:
+def test_what_is_moved_takes_no_name_that_is_taken(
+    folder: UntrustedDir | OwnDir, tmp_path: Path
+) -> None:
     folder.make_directory("old")
     folder.write("old/x.csv", b"12", NewFile(modified_ns=10**18))
     folder.write("taken", b"")
@@ -100,13 +102,13 @@ def test_what_is_moved_takes_no_name_that_is_taken(folder: FolderOfFiles, tmp_pa
 
 
 @pytest.mark.parametrize("path", ["../out", "/etc/passwd", "a//b", "", "a/../../b"])
-def test_no_path_leads_out(folder: FolderOfFiles, path: str, tmp_path: Path) -> None:
+def test_no_path_leads_out(folder: UntrustedDir | OwnDir, path: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput):
         folder.write(path, b"x")
     assert not files(tmp_path)
 
 
-def test_limits_and_missing_files_are_told(folder: FolderOfFiles) -> None:
+def test_limits_and_missing_files_are_told(folder: UntrustedDir | OwnDir) -> None:
     folder.write("large", b"12345")
     with pytest.raises(TooLarge):
         folder.read("large", 4)

@@ -306,7 +306,7 @@ def test_an_error_in_between_leaves_nothing_of_a_run(
     def fail(*_: object) -> None:
         raise OSError("no more")
 
-    monkeypatch.setattr(gradebook_marks, "_put_graded", fail)
+    monkeypatch.setattr(gradebook_marks, "put_work", fail)
     with pytest.raises(OSError, match="no more"):
         book.record_run(a_run(points={**FAIR, "Q1": 0.0}, later=2))
     assert (only(book), book.history("A1", "alice")) == before

@@ -34,7 +34,6 @@ from tests.support.gradebooks import (
     import_0316,
     only,
     put_recorded,
-    row_of,
 )
 from tests.support.threads import at_once
 
@@ -445,15 +444,3 @@ def test_every_mark_by_saved_comments_is_their_sum_after_any_changes(
         for student in STUDENTS:
             found = QuestionMarks(book).state("A1", student, "Analysis").question.points
             assert found == bank.expected(student)
-
-
-def test_a_mark_is_exported_for_0_3_16(book: Gradebook, tmp_path: Path) -> None:
-    assert said(book, number(30, "Clear.")).total == 52.1
-    export_0316(book)
-    row = row_of(tmp_path / "gradebook.db")
-    assert (row["manual_mark"], row["total_mark"]) == (50, 52.1)
-    said(book, number(45, "All in all."), question=WHOLE)
-    export_0316(book)
-    row = row_of(tmp_path / "gradebook.db")
-    assert (row["manual_mark"], row["total_mark"], row["feedback"]) == (75, 67.1, "All in all.")
-    assert only(book).total == 67.1

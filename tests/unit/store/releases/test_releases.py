@@ -23,13 +23,19 @@ from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.files.disk import Disk
 from mograder.core.names import ItemName
 from mograder.store.releases.published_release import parse_file
-from mograder.store.releases.releases import ItemKind, Limits, Releases
+from mograder.store.releases.releases import ItemKind, Limits, Release, Releases
 from tests.support.clock import ManualClock
 from tests.support.releases import publish
 from tests.support.threads import at_once
 
 A1 = ItemName.parse("A1")
 NOTEBOOK = b"import marimo\n"
+
+
+def got(releases: Releases) -> Release:
+    release = releases.get(A1)
+    assert release is not None
+    return release
 
 
 def lay(root: Path, item: str, files: Mapping[str, str]) -> None:
@@ -181,8 +187,7 @@ def test_a_directory_of_0_3_16_opens_without_its_keys_and_environment(
         "data/inner.csv": "x",
     }
     lay(root, "A1", files)
-    release = releases.get(A1)
-    assert release is not None
+    release = got(releases)
     assert release.kind is ItemKind.LECTURE
     assert release.files == ("A1.py", "helper.py")
     for filename in (*(files.keys() - {"A1.py", "helper.py"}), "files.json", "nothing", ""):
@@ -228,8 +233,7 @@ def test_the_manifest_decides_the_kind_before_the_notebook(releases: Releases, r
             "files.json": json.dumps({"files": listed, "type": "demo"}),
         },
     )
-    release = releases.get(A1)
-    assert release is not None
+    release = got(releases)
     assert release.kind is ItemKind.DEMO
     assert release.files == ("A1.html", "A1.py")
 
@@ -239,8 +243,7 @@ def test_a_manifest_that_makes_no_sense_lets_only_the_notebook_out(
     releases: Releases, root: Path, manifest: str
 ) -> None:
     lay(root, "A1", {"A1.py": "x", "solution.py": "x", "files.json": manifest})
-    release = releases.get(A1)
-    assert release is not None
+    release = got(releases)
     assert (release.kind, release.files) == (ItemKind.ASSIGNMENT, ("A1.py",))
 
 
@@ -377,8 +380,7 @@ def test_uploads_at_once_are_stored_whole_or_overtaken_by_a_later_one(releases: 
         return number
 
     assert at_once(4, one) == [0, 1, 2, 3]
-    release = releases.get(A1)
-    assert release is not None
+    release = got(releases)
     assert release.notebook.read_bytes() == (release.directory / "twin.py").read_bytes()
 
 

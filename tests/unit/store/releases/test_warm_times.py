@@ -16,10 +16,7 @@ LATER = NOW + timedelta(days=7)
 
 
 def test_times_are_added_shown_by_another_hub_and_removed(tmp_path: Path) -> None:
-    times, other = (
-        WarmTimes(tmp_path / "r" / ".warm.json"),
-        WarmTimes(tmp_path / "r" / ".warm.json"),
-    )
+    times, other = (WarmTimes(tmp_path / "r" / ".warm.json") for _ in range(2))
     assert times.all() == {}
     times.add(["L01", "A1"], LATER, NOW)
     assert times.add(["A1"], NOW, NOW) == {"A1": (NOW, LATER), "L01": (LATER,)}

@@ -21,7 +21,6 @@ _REFUSAL = "the audit log only grows"
 
 
 def upgrade() -> None:
-    """Create the tables, the counter of users' numbers, and the triggers of the audit log."""
     connection = op.get_bind()
     metadata.create_all(connection, checkfirst=False)
     connection.execute(sa.insert(counters).values(name="slots", value=0))

@@ -415,8 +415,7 @@ async def thin_versions(thinning: Thinning, clock: Clock, stop: asyncio.Event) -
     removed = 0
     for copy in await asyncio.to_thread(thinning.due, clock.now(), _AT_ONCE):
         begun = time.monotonic()
-        thinned = await asyncio.to_thread(thinning.thin, copy, clock.now())
-        removed += thinned.removed
+        removed += await asyncio.to_thread(thinning.thin, copy, clock.now())
         if await set_within(stop, _IDLE_TIMES * (time.monotonic() - begun)):
             break
     if removed:
