@@ -209,9 +209,9 @@ class GradingJobs:
                 return None
             self._current, self._counts, self._again = row, Counts(), ""
             self._idle.clear()
-            self._running = asyncio.create_task(
-                self._batch(row.item, _request_to_go_on(row), self._progress)
-            )
+            since = row.asked_at if row.started_at else None
+            request = replace(_request_of(row), since=since)
+            self._running = asyncio.create_task(self._batch(row.item, request, self._progress))
             return self._running
 
     def _progress(self, counts: Counts) -> None:
@@ -268,7 +268,3 @@ class GradingJobs:
 
 def _request_of(row: JobRow) -> GradingRequest:
     return GradingRequest(row.students, row.force, row.failed_only)
-
-
-def _request_to_go_on(row: JobRow) -> GradingRequest:
-    return replace(_request_of(row), since=row.asked_at if row.started_at else None)
