@@ -230,15 +230,16 @@ async def open_runs(
     opening = partial(open_workbench, loaded, environ, trusted=True, runs=runs, jobs=jobs)
     async with AsyncExitStack() as stack:
         bench = await _sandboxed(stack, opening, loaded, warn) if sandbox else None
-        found, lock = [] if bench is None else [bench], asyncio.Lock()
+        plain, lock = bench, asyncio.Lock()
 
         async def opened() -> Workbench:
+            nonlocal plain
             async with lock:
-                if not found:
-                    plain = opening(sandbox=False, own_python=own_python)
-                    made = await stack.enter_async_context(plain)
-                    found.append(replace(made, limits=lambda *_: _NO_LIMITS))
-                return found[0]
+                if plain is None:
+                    made = opening(sandbox=False, own_python=own_python)
+                    bench = await stack.enter_async_context(made)
+                    plain = replace(bench, limits=lambda *_: _NO_LIMITS)
+                return plain
 
         yield AuthorRuns(loaded, opened, protected=bench is not None)
 
@@ -270,8 +271,15 @@ def run_report(text: str, filename: str, result: ExecutionResult, seconds: float
     found: dict[str, list[CheckResult]] = {}
     for check in result.checks:
         found.setdefault(check.label, []).append(check)
+    errors = []
+    for told in result.cells:
+        if told.status is CellStatus.ERROR and told.index < len(cells):
+            cell = cells[told.index]
+            line = cell.line_of(told.line) if told.line else cell.first
+            message = f"{told.error_type}: {told.message}" if told.message else told.error_type
+            errors.append(Finding(filename, line, message, _HOW))
     return RunReport(
-        cell_errors=tuple(_failures(cells, filename, result)),
+        cell_errors=tuple(errors),
         checks=tuple(worst_result(each, cells, recording) for each in found.values()),
         outputs=tuple(CellOutput(c.index, _plain(c.shown)) for c in result.cells),
         problem=_problem(cells, result, seconds),
@@ -304,32 +312,25 @@ def _problem(cells: tuple[Cell, ...], result: ExecutionResult, seconds: float) -
     return result.problem
 
 
-def _failures(cells: tuple[Cell, ...], filename: str, result: ExecutionResult) -> list[Finding]:
-    found = []
-    for told in result.cells:
-        if told.status is CellStatus.ERROR and told.index < len(cells):
-            cell = cells[told.index]
-            line = cell.line_of(told.line) if told.line else cell.first
-            message = f"{told.error_type}: {told.message}" if told.message else told.error_type
-            found.append(Finding(filename, line, message, _HOW))
-    return found
-
-
 def _plain(shown: str) -> str:
     """Return the text of a cell's output without HTML tags, but with the attributes' values."""
-    return html.unescape(_TAGS.sub(_attributes, shown))
-
-
-def _attributes(tag: re.Match[str]) -> str:
-    return " " + html.unescape(tag[0]) if "data-" in tag[0] else ""
+    without = _TAGS.sub(lambda tag: f" {html.unescape(tag[0])}" * ("data-" in tag[0]), shown)
+    return html.unescape(without)
 
 
 def judge_source(text: str, filename: str, report: RunReport) -> tuple[Finding, ...]:
     """Return the errors of cells and the checks that do not pass, in the order of the file."""
     if report.problem:
         return (Finding(filename, 1, f"it did not run: {report.problem}"),)
-    errors = (replace(error, filename=filename) for error in report.cell_errors)
-    return tuple(sorted({*errors, *_failed(text, filename, report)}))
+    found = {replace(error, filename=filename) for error in report.cell_errors}
+    lines = {each.label: each.line for each in checks_in(parse_cells(text, filename))}
+    for check in report.checks:
+        if check.status != "success":
+            reason = "; ".join(check.details) or "it waits for an answer"
+            end = "" if reason.endswith((".", "!", "?")) else "."
+            message = f"the check {check.label!r} does not pass: {reason}{end}"
+            found.add(Finding(filename, lines.get(check.label, 1), message, _CORRECT))
+    return tuple(sorted(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,13 +410,3 @@ def _broken(
             yield error
         elif not known:
             yield replace(error, hint=_AS_FUNCTIONS)
-
-
-def _failed(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
-    lines = {each.label: each.line for each in checks_in(parse_cells(text, filename))}
-    for check in report.checks:
-        if check.status != "success":
-            reason = "; ".join(check.details) or "it waits for an answer"
-            end = "" if reason.endswith((".", "!", "?")) else "."
-            message = f"the check {check.label!r} does not pass: {reason}{end}"
-            yield Finding(filename, lines.get(check.label, 1), message, _CORRECT)
