@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,8 @@ from mograder.core.names import nfc
 from mograder.core.sections.settings_model import CourseRule, LateRule, PenaltiesSettings
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.grading.late_work import (
+    MOODLE,
+    PLATFORM,
     UNKNOWN,
     Basis,
     Deduction,
@@ -171,15 +173,14 @@ class CourseLate:
 
     def deductions(self, book: Gradebook) -> Mapping[tuple[str, str], Penalty]:
         """Return the deduction of all work by assignment and student, with the time that counts."""
-        return {
-            (name, each.grade.student): Penalty(
-                each.grade.penalty_pct,
-                each.grade.penalised,
-                None if each.deduction.time is None else each.deduction.time.received.timestamp(),
-            )
-            for name, found in self.course(book).items()
-            for each in found
-        }
+        found = {}
+        for name, grades in self.course(book).items():
+            for each in grades:
+                time = each.deduction.time
+                at = None if time is None else time.received.timestamp()
+                penalty = Penalty(each.grade.penalty_pct, each.grade.penalised, at)
+                found[name, each.grade.student] = penalty
+        return found
 
     def grades(self, book: Gradebook, assignment: str) -> tuple[StudentGrade, ...]:
         """Return the marks of an assignment as they count."""
@@ -215,7 +216,10 @@ class CourseLate:
 
         Those of assignments that no change names are without their questions.
         """
-        work, named = LateWork(book), _named(changes)
+        named = frozenset(
+            ALL_ASSIGNMENTS if isinstance(each, Membership) else each.assignment for each in changes
+        )
+        work = LateWork(book)
         records = work.read(sorted(named), whole=named)
         shared = any(map(self._late_days, (records.facts, records.facts.after(changes))))
         if shared or ALL_ASSIGNMENTS in named:
@@ -258,8 +262,8 @@ class CourseLate:
         change = facts.with_dates(assignment, given)
         policy = change.policy
         due = policy.due or policy.set_due or others.general
-        dates = ItemDates(opens, due, policy.closes or others.closes_by_hand)
-        dates.demand_order(assignment)
+        by_hand = None if others.closes_from in (MOODLE, PLATFORM) else others.closes
+        ItemDates(opens, due, policy.closes or by_hand).demand_order(assignment)
         return change
 
     def rule(self, assignment: str, facts: LateFacts) -> PenaltiesSettings:
@@ -460,21 +464,20 @@ class CourseDates:
         there = self._opened if self._path.is_file() else None
         return self._late.if_received(there, self._known().facts, work)
 
-    @contextmanager
-    def _opened(self) -> Iterator[Gradebook]:
-        """Yield the gradebook, which is closed again if it is not a shared one."""
-        if self._book is not None:
-            yield self._book()
-            return
-        with viewed_gradebook(self._path) as book:
-            yield book
+    def _opened(self) -> AbstractContextManager[Gradebook]:
+        """Return the gradebook, which is closed again if it is not a shared one."""
+        return viewed_gradebook(self._path) if self._book is None else nullcontext(self._book())
 
     def _known(self) -> _Facts:
         """Return what the gradebook says, or said last if it cannot be read now.
 
         While one that could not be read is tried again, other threads do not wait for that.
         """
-        self._ask()
+        if time.monotonic() - self._asked >= _AGAIN_SECONDS:
+            # Did another machine write the gradebook of a share? The server is asked by the
+            # directory: to close the file would drop the locks that SQLite holds on it here.
+            self._asked = time.monotonic()
+            look_for(self._path.parent, self._disk)
         if not self._lock.acquire(blocking=self._failure is None):
             return self._facts
         try:
@@ -498,15 +501,6 @@ class CourseDates:
     def _with_openings(self, facts: LateFacts) -> _Facts:
         return _Facts(facts, openings(self._loaded.settings, facts))
 
-    def _ask(self) -> None:
-        """Once a second, ask the server of a share whether another machine wrote the gradebook.
-
-        By its directory: to close the file would drop the locks that SQLite holds on it here.
-        """
-        if time.monotonic() - self._asked >= _AGAIN_SECONDS:
-            self._asked = time.monotonic()
-            look_for(self._path.parent, self._disk)
-
     def _read(self) -> LateFacts:
         with self._opened() as book:
             return LateWork(book).facts()
@@ -522,13 +516,6 @@ def gradebook_stamp(path: Path) -> _Stamp:
             continue
         found.append((status.st_mtime_ns, status.st_size))
     return tuple(found)
-
-
-def _named(changes: Sequence[Change]) -> frozenset[str]:
-    """Return the assignments that changes name; "" among them for all."""
-    return frozenset(
-        ALL_ASSIGNMENTS if isinstance(each, Membership) else each.assignment for each in changes
-    )
 
 
 def _time(

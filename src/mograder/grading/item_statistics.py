@@ -213,24 +213,19 @@ def _question(
         changed, available = max(changed, found.at), found.available
     if not own:
         return None
+    tells = len(own) >= _FEWEST and len(set(own)) > 1 and len(set(others)) > 1
     return QuestionStatistics(
         key,
         available,
         len(own),
         statistics.fmean(own),
         statistics.fmean(shares),
-        _correlation(own, others),
+        statistics.correlation(own, others) if tells else None,
         sum(points <= 0 for points in own),
         sum(share >= 1 for share in shares),
         changed,
         tuple(checks),
     )
-
-
-def _correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
-    if len(one) < _FEWEST or len(set(one)) == 1 or len(set(other)) == 1:
-        return None
-    return statistics.correlation(one, other)
 
 
 def _checks(results: Mapping[str, GradingResult]) -> Mapping[str, Sequence[CheckStatistics]]:

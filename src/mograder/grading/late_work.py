@@ -79,11 +79,6 @@ class DueDates:
         return max(time, self.extensions.get(student, time))
 
     @property
-    def closes_by_hand(self) -> datetime | None:
-        """When submissions end, if that does not come from Moodle or another platform."""
-        return None if self.closes_from in (MOODLE, PLATFORM) else self.closes
-
-    @property
     def last(self) -> datetime | None:
         """The time after which no student may improve their work in time.
 
@@ -187,7 +182,7 @@ def days_late(
 
 def percent_of(rule: PenaltiesSettings, days: int) -> float:
     """Return the deduction for a number of days, in per cent of the mark: 0 to 100."""
-    if _is_cut_off(rule, days):
+    if 0 < rule.cut_off_days < days:
         return _ALL
     return float(min(_of_days(rule, days), _most(rule)))
 
@@ -214,11 +209,6 @@ def late_days_for(rule: PenaltiesSettings, days: int, left: int) -> int:
 
 def _grace(rule: PenaltiesSettings) -> timedelta:
     return timedelta(minutes=min(max(0.0, rule.grace_minutes), _MOST_MINUTES))  # 0 for nan
-
-
-def _is_cut_off(rule: PenaltiesSettings, days: int) -> bool:
-    """Return whether work that is so many days late counts nothing."""
-    return 0 < rule.cut_off_days < days
 
 
 class TimeSource(StrEnum):
@@ -329,27 +319,18 @@ def late_work(
     ``late_days`` are those of each student for all assignments of ``works`` together, which are
     used in the order of the student's due dates. ``terms`` has every assignment of ``works``.
     """
-    if not late_days:  # no work takes anything from another
-        return {
-            (each.assignment, each.student): _deduct(terms[each.assignment], each, 0)
-            for each in works
-        }
+
+    def order(work: Work) -> tuple[float, str]:
+        due = terms[work.assignment].due.of(work.student)
+        return (float("inf") if due is None else due.timestamp()), work.assignment
+
     found: dict[tuple[str, str], Deduction] = {}
-    by_student: defaultdict[str, list[Work]] = defaultdict(list)
-    for work in works:
-        by_student[work.student].append(work)
-    for student, own in by_student.items():
-        left = late_days
-        for work in sorted(own, key=lambda each: _order(terms[each.assignment], each)):
-            deduction = _deduct(terms[work.assignment], work, left)
-            left -= deduction.free
-            found[work.assignment, student] = deduction
+    left: defaultdict[str, int] = defaultdict(lambda: late_days)
+    for work in sorted(works, key=order):
+        deduction = _deduct(terms[work.assignment], work, left[work.student])
+        left[work.student] -= deduction.free
+        found[work.assignment, work.student] = deduction
     return found
-
-
-def _order(terms: Terms, work: Work) -> tuple[float, str]:
-    due = terms.due.of(work.student)
-    return (float("inf") if due is None else due.timestamp()), work.assignment
 
 
 def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
@@ -373,7 +354,7 @@ def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
     charged = days - free
     percent = percent_of(rule, charged)
     limit, limit_days = Limit.NONE, 0
-    if _is_cut_off(rule, charged):
+    if 0 < rule.cut_off_days < charged:
         limit, limit_days = Limit.CUT_OFF, rule.cut_off_days
     elif _of_days(rule, charged) > _most(rule):
         limit = Limit.MOST

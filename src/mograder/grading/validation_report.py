@@ -223,11 +223,7 @@ def _shares(
         return [replace(checks[0], earned=earned, available=available)]
     share = partial(marks_of_weight, available, total=question_weight(weights, least))
     return [
-        replace(
-            check,
-            earned=share(held.earned),
-            available=share(held.total),
-        )
+        replace(check, earned=share(held.earned), available=share(held.total))
         for check in checks
         for held in [held_to(check.weights, least[check.label])]
     ]
@@ -295,17 +291,11 @@ def _lines(report: ValidationReport) -> Iterator[str]:
         yield f"  {WORDS[check.status]}: {_plain(check.label)}{f' [{marks}]' if marks else ''}"
         yield from (f"    - {_plain(message)}" for message in check.messages)
     for error in report.cell_errors:
-        yield from _error_lines(error)
-
-
-def _error_lines(error: CellError) -> Iterator[str]:
-    name = "" if error.cell in ("", "_") else f" {error.cell}"
-    yield (
-        f"  ERROR: cell{name} ({place_of(error.line)}): "
-        f"{_plain(error.error_type)}: {_plain(error.message)}"
-    )
-    output = [_plain(line) for line in error.output.splitlines()]
-    yield from (f"    | {line}" for line in output[-_OUTPUT_LINES:])
+        name = "" if error.cell in ("", "_") else f" {error.cell}"
+        said = f"{_plain(error.error_type)}: {_plain(error.message)}"
+        yield f"  ERROR: cell{name} ({place_of(error.line)}): {said}"
+        output = error.output.splitlines()[-_OUTPUT_LINES:]
+        yield from (f"    | {_plain(line)}" for line in output)
 
 
 def _plain(text: str) -> str:
@@ -378,7 +368,21 @@ def answer_of(report: ValidationReport, *, html_available: bool) -> ValidationAn
         ok=report.ok,
         summary=headline(report),
         outcome=report.outcome.value,
-        checks=tuple(_check(each) for each in report.checks),
+        checks=tuple(
+            CheckAnswer(
+                label=check.label,
+                status=_OLD_WORDS[check.status],
+                details=check.messages,
+                ran=check.status is not CheckStatus.NOT_RUN,
+                passed=check.passed,
+                earned=check.earned,
+                available=check.available,
+                cell=check.cell,
+                line=check.line,
+                index=check.index,
+            )
+            for check in report.checks
+        ),
         cell_errors=len(errors),
         errors=errors,
         export_ok=report.ran,
@@ -387,22 +391,6 @@ def answer_of(report: ValidationReport, *, html_available: bool) -> ValidationAn
         integrity_level=report.integrity.level.value,
         integrity_warnings=tuple(str(each) for each in report.integrity.warnings),
         seconds=round(report.seconds, 3),
-    )
-
-
-def _check(check: ValidatedCheck) -> CheckAnswer:
-    ran = check.status is not CheckStatus.NOT_RUN
-    return CheckAnswer(
-        label=check.label,
-        status=_OLD_WORDS[check.status],
-        details=check.messages,
-        ran=ran,
-        passed=check.passed,
-        earned=check.earned,
-        available=check.available,
-        cell=check.cell,
-        line=check.line,
-        index=check.index,
     )
 
 
