@@ -74,7 +74,16 @@ class WorkFiles:
 
     def _handed_in(self, student: str) -> bytes | None:
         file = self._sent.get(nfc(student))
-        return _submission(file) if file is not None and file.path.is_file() else None
+        if file is None or not file.path.is_file():
+            return None
+        try:
+            if not file.problem:
+                return read_submission(file.path)
+        except InvalidInput:
+            pass
+        except TooLarge as error:
+            raise TooLarge("The submission is larger than a notebook may be.") from error
+        raise InvalidInput("The submission is no regular file that can be read.")
 
     @staticmethod
     def _text(student: str, *places: Callable[[str], bytes | None]) -> str:
@@ -123,17 +132,6 @@ def has_page(autograded: Path, student: str) -> bool:
             return _OUR_HEAD in file.read(_HEAD_BYTES)
     except (MograderError, OSError):
         return False
-
-
-def _submission(file: SubmittedFile) -> bytes:
-    if file.problem:
-        raise InvalidInput("The submission is no regular file that can be read.")
-    try:
-        return read_submission(file.path)
-    except InvalidInput as error:
-        raise InvalidInput("The submission is no regular file that can be read.") from error
-    except TooLarge as error:
-        raise TooLarge("The submission is larger than a notebook may be.") from error
 
 
 def _file_name(student: str, suffix: str) -> str:

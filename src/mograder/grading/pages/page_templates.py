@@ -49,13 +49,9 @@ def _environment() -> Environment:
         loader=PackageLoader("mograder.grading.pages", "."),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_finalize,
+        # A template's own markup stays as it is.
+        finalize=lambda each: each if hasattr(each, "__html__") else readable(str(each)),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-
-
-def _finalize(value: object) -> object:
-    """Return a value as readable text; a template's own markup stays as it is."""
-    return value if hasattr(value, "__html__") else readable(str(value))

@@ -268,7 +268,9 @@ def release(
     unchanged: list[str] = []
     for each in feedback.works(students):
         grade = each.grade
-        why = each.last.problem or _why_none(grade)
+        why = each.last.problem
+        if not why and grade.final is None:
+            why = ", ".join(waiting_for(grade)) or "there is no mark yet"
         if why:
             left_out.append((grade.student, why))
             continue
@@ -335,13 +337,6 @@ def check_note(note: str) -> None:
     """Raise :class:`InvalidInput` if it is too long."""
     if len(note) > LONGEST_NOTE:
         raise InvalidInput(f"The note may have at most {LONGEST_NOTE} characters.")
-
-
-def _why_none(grade: StudentGrade) -> str:
-    """Return why a student has no mark; "" for one who has."""
-    if grade.final is not None:
-        return ""
-    return ", ".join(waiting_for(grade)) or "there is no mark yet"
 
 
 def _is_same(
