@@ -87,14 +87,11 @@ class CountedGrade:
 
 @dataclass(frozen=True, slots=True)
 class ComparedGrade:
-    """A student's marks before and after changes that are not recorded yet."""
-
     before: CountedGrade
     after: CountedGrade
 
     @property
     def differs(self) -> bool:
-        """Whether the mark or its deduction changes."""
         one, other = self.before.grade, self.after.grade
         return (one.final, one.penalty_pct) != (other.final, other.penalty_pct)
 
@@ -157,7 +154,6 @@ class CourseLate:
     def counted(
         self, book: Gradebook, assignment: str, students: Collection[str] | None = None
     ) -> tuple[CountedGrade, ...]:
-        """Return the marks of students, or of all, as they count, with what explains deductions."""
         work = LateWork(book)
         records = work.read([assignment], students, [assignment])
         if self._late_days(records.facts):
@@ -167,7 +163,6 @@ class CourseLate:
     def course(
         self, book: Gradebook, students: Collection[str] | None = None
     ) -> Mapping[str, tuple[CountedGrade, ...]]:
-        """Return the marks of all assignments as they count, without their questions."""
         records = LateWork(book).read(None, students)
         return self._count(records, records.facts)
 
@@ -183,7 +178,6 @@ class CourseLate:
         return found
 
     def grades(self, book: Gradebook, assignment: str) -> tuple[StudentGrade, ...]:
-        """Return the marks of an assignment as they count."""
         return tuple(each.grade for each in self.counted(book, assignment))
 
     def if_received(
@@ -363,7 +357,6 @@ class CourseLate:
 
 
 def export_if_set(loaded: LoadedSettings, book: Gradebook, at: datetime) -> None:
-    """Write the marks into 0.3.16's tables if ``[gradebook] export_0316`` is true."""
     if not loaded.settings.gradebook.export_0316:
         return
     told = book.export_0316(None, CourseLate(loaded).deductions, at)
@@ -451,7 +444,6 @@ class CourseDates:
         return found[1]
 
     def usual(self, item: str) -> OwnDates:
-        """Return the dates of an item for students without an exception."""
         dates = self.of(item)
         return OwnDates(dates.general, dates.closes)
 
@@ -465,7 +457,6 @@ class CourseDates:
         return self._late.if_received(there, self._known().facts, work)
 
     def _opened(self) -> AbstractContextManager[Gradebook]:
-        """Return the gradebook, which is closed again if it is not a shared one."""
         return viewed_gradebook(self._path) if self._book is None else nullcontext(self._book())
 
     def _known(self) -> _Facts:

@@ -148,7 +148,6 @@ def course_statistics(
 def item_statistics(
     assignment: str, grades: Sequence[StudentGrade], results: Mapping[str, GradingResult]
 ) -> ItemStatistics:
-    """Return the statistics of an assignment; ``results`` are the students' last, by name."""
     totals = [grade.total for grade in grades if grade.total is not None]
     available = max((grade.max_mark for grade in grades), default=0.0)
     checks = _checks(results)

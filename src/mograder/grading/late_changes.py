@@ -151,7 +151,6 @@ def described(change: Change, zone: tzinfo | None) -> str:
 
 
 def rule_value(value: object) -> str:
-    """Return the value of a rule's key as it is typed."""
     if value is None or value == "":
         return "none"
     if isinstance(value, bool):
@@ -200,7 +199,6 @@ def read_changes(
 
 
 def write_changes(facts: LateFacts) -> str:
-    """Return the CSV of all extensions, exemptions and groups in force."""
     entries = sorted(facts.extensions.values(), key=lambda each: each.entry)
     rows: Iterable[Sequence[str]] = (
         (

@@ -89,7 +89,6 @@ class DueDates:
         return max([*found, *ends] if self.general is None else found, default=None)
 
     def with_facts(self, facts: LateFacts, assignment: str) -> DueDates:
-        """Return the dates with the extensions and exemptions of the gradebook."""
         extensions = dict(self.extensions)
         exempt = set(self.exempt)
         for student, found in facts.by_student(assignment).items():
@@ -212,8 +211,6 @@ def _grace(rule: PenaltiesSettings) -> timedelta:
 
 
 class TimeSource(StrEnum):
-    """Where the time of a submission came from."""
-
     RECEIPT = "receipt"
     SERVER = "assignment server"
     MOODLE = "Moodle"
@@ -230,8 +227,6 @@ _BY = {
 
 
 class Basis(StrEnum):
-    """The reason for a deduction, or for none."""
-
     TIMES = "times"
     EXEMPT = "exempt"
     OFF = "no deductions"
@@ -247,8 +242,6 @@ UNKNOWN = frozenset({Basis.UNSET, Basis.NO_DUE_DATE, Basis.NO_TIME})
 
 
 class Limit(StrEnum):
-    """Why a deduction is not the days times the percentage of a day."""
-
     NONE = ""
     MOST = "most"
     CUT_OFF = "cut-off"
@@ -450,5 +443,4 @@ def _is_by_seconds(deduction: Deduction) -> bool:
 
 
 def marks_text(value: float | None) -> str:
-    """Return marks with at most two decimals, empty for None."""
     return number_text(value, places=2)

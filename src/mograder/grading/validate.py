@@ -380,7 +380,6 @@ class _Judging:
         return self._cells.get(self._ran_by.get(index, index))
 
     def _tested(self, check: Check, told: CellResult) -> ValidatedCheck:
-        """Return the result of a cell that is a test, which passes if it ends without an error."""
         cell, fails = check.cell, told.status is CellStatus.ERROR
         hidden = _HIDDEN in cell.code
         waits = hidden and not _ASSERT.search(cell.code)
@@ -436,7 +435,6 @@ class _Judging:
         )
 
     def errors(self) -> Iterator[CellError]:
-        """Yield the cells that failed but are no tests, in the order of the file."""
         tests = {each.cell.index for of in self._places.values() for each in of if each.is_test}
         for told in self._result.cells:
             if told.status is CellStatus.ERROR and told.index not in tests:
@@ -452,7 +450,6 @@ class _Judging:
                 yield CellError(cell.name, line, kind, message, tail, code, index)
 
     def _index(self, cell: Cell) -> int | None:
-        """Return the number of a cell in the student's own file."""
         own = self._own.get(cell.index)
         return None if own is None else own.index
 

@@ -137,8 +137,6 @@ class CellError:
 
 @dataclass(frozen=True, slots=True)
 class IntegrityFindings:
-    """The release that the notebook was compared with, and the differences."""
-
     level: Level = Level.NONE
     warnings: tuple[Finding, ...] = ()
 
@@ -160,7 +158,6 @@ class ValidationReport:
 
     @property
     def ran(self) -> bool:
-        """Whether the notebook ran from its first cell to its last."""
         return self.outcome is Outcome.FINISHED and not self.problem
 
     @property
@@ -255,7 +252,6 @@ def render_text(report: ValidationReport) -> str:
 
 
 def headline(report: ValidationReport) -> str:
-    """Return a summary of the report in one sentence."""
     if report.problem:
         return report.problem
     parts = [f"{sum(check.passed for check in report.checks)} of {len(report.checks)} checks pass"]
@@ -271,7 +267,6 @@ def headline(report: ValidationReport) -> str:
 
 
 def place_of(line: int | None) -> str:
-    """Return a line of the student's file in words."""
     return "put back from the release" if line is None else f"line {line}"
 
 
@@ -299,7 +294,6 @@ def _lines(report: ValidationReport) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Return a text as one line without control characters."""
     return "".join(char if char.isprintable() else " " for char in text).strip()
 
 
@@ -323,8 +317,6 @@ class CheckAnswer(_Answer):
 
 
 class ErrorAnswer(_Answer):
-    """A cell that failed."""
-
     cell: str
     line: int | None
     error_type: str
@@ -353,8 +345,6 @@ class ValidationAnswer(_Answer):
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """The report of a validation, and its time."""
-
     at: datetime
     answer: ValidationAnswer
 
@@ -395,7 +385,6 @@ def answer_of(report: ValidationReport, *, html_available: bool) -> ValidationAn
 
 
 def render_html(report: ValidationReport) -> str:
-    """Return the report as a page, light and dark."""
     return render_page(
         "report.html.j2",
         report=report,

@@ -181,7 +181,6 @@ async def open_plain(
 
 @asynccontextmanager
 async def _directory() -> AsyncIterator[Path]:
-    """Yield a new directory, which is removed afterwards."""
     made = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="mograder-"))
     try:
         yield made

@@ -265,7 +265,6 @@ async def _sandboxed(
 
 
 def run_report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:
-    """Return the report of a run for the author; the worst result of each check counts."""
     notebook = parse_cells(text, filename)
     cells, recording = notebook.cells, RecordingCells(notebook)
     found: dict[str, list[CheckResult]] = {}
@@ -287,7 +286,6 @@ def run_report(text: str, filename: str, result: ExecutionResult, seconds: float
 
 
 def _problem(cells: tuple[Cell, ...], result: ExecutionResult, seconds: float) -> str:
-    """Return why a notebook did not run to its end, in a sentence for its author."""
     index, where = result.interrupted, ""
     if index is not None and index < len(cells):
         where = f" in the cell at line {cells[index].first}"
@@ -349,7 +347,6 @@ class ReleaseFindings:
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """The findings that prevent a release."""
         return tuple(sorted({*self.failures, *self.leaks, *self.early}))
 
 
@@ -383,7 +380,6 @@ def judge_release(source: str, release: str, filename: str, report: RunReport) -
 def in_source(
     source: str, release: str, filename: str, findings: Iterable[Finding]
 ) -> tuple[Finding, ...]:
-    """Return findings about a release under the source's name and line numbers."""
     matcher = SequenceMatcher(None, split_lines(source), split_lines(release), autojunk=False)
     blocks = matcher.get_matching_blocks()
 

@@ -365,7 +365,6 @@ class _Generator:
     async def _check(
         self, made: Sequence[_Made], stage: ReleaseBuild, lines: list[Line]
     ) -> list[str]:
-        """Run sources and releases in parallel; return what is wrong with either."""
         for each in made:
             self._tell(Step.VALIDATE, f"{shown(each.source)}: running it with its solutions")
         async with asyncio.TaskGroup() as group:
@@ -474,13 +473,11 @@ def _advice_on_checks(
 
 
 def left_out(item: SourceItem, support: Belongings) -> list[Line]:
-    """Return a line for each file or folder that is not part of the release."""
     place = shown(item.directory)
     return [Line(Step.LEFT_OUT, f"{place}/{each.name}: {each.reason}.") for each in support.left]
 
 
 def _missing_files(item: SourceItem, source: Path, text: str) -> list[Line]:
-    """Return a line for each missing file that ``marimo.App(...)`` names."""
     missing = [name for name in app_files(text) if not (item.directory / name).is_file()]
     return [
         Line(Step.ADVICE, f"{shown(source)}:1: marimo.App(...) names {name}, which is not there.")

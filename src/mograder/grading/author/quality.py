@@ -169,7 +169,6 @@ class _Examination:
         self._report.complete = True
 
     def _read(self) -> ExaminedSource | None:
-        """Return the source, None if it has nothing to examine."""
         text, filename = without_mark(read_notebook(self._path)), shown(self._path)
         release = make_release(text, filename=filename, assignment=self._path.stem)
         if release is None:
@@ -232,7 +231,6 @@ def report_of(text: str, filename: str, trial: Trial, seconds: float) -> RunRepo
 
 
 def _tell_release(source: ExaminedSource, run: RunReport, report: QualityReport) -> None:
-    """Add what is wrong with the release's own run, in which nothing is answered."""
     found = judge_release(source.notebook.text, source.release, source.filename, run)
     faults = [(Fault.SOLUTION, each) for each in found.failures]
     faults += [(Fault.EMPTY, each) for each in (*found.early, *found.partly)]

@@ -86,12 +86,10 @@ class QualityReport:
     complete: bool = False
 
     def add(self, finding: QualityFinding) -> None:
-        """Add a finding once."""
         if finding not in self.findings:
             self.findings.append(finding)
 
     def summary(self) -> str:
-        """Return the result in a line."""
         count = len(self.findings)
         told = "clean" if not count else counted(count, "finding")
         if not self.complete:
@@ -103,7 +101,6 @@ class QualityReport:
         return f"{self.filename}: {'; '.join(parts)}"
 
     def as_data(self) -> dict[str, object]:
-        """Return the report as JSON's types."""
         return {
             "file": self.filename,
             "complete": self.complete,
@@ -134,7 +131,6 @@ class Trial:
     result: ExecutionResult | None = None
 
     def passes(self, label: str) -> bool:
-        """Whether a check passes as a whole."""
         return label in self.checks and self.checks[label].status == "success"
 
     def passed(self) -> frozenset[str]:

@@ -102,7 +102,6 @@ class Findings:
 
 
 def judge_solution(subject: Subject, result: JudgingResult) -> Findings:
-    """Return what is wrong if the author's own solution is judged apart from its checks."""
     if result.problem:
         lines = result.problem.splitlines()
         why = " … ".join(dict.fromkeys((lines[0], lines[-1])))
@@ -165,7 +164,6 @@ def _has_marks(plan: GradingPlan, key: str) -> bool:
 
 
 def _labels(plan: GradingPlan, result: JudgingResult) -> Iterator[tuple[int, JudgedLabel]]:
-    """Yield the labels of a result, each with its line in the source."""
     lines = {
         (part.cell, label.label): label.line
         for part in plan.checks

@@ -173,7 +173,6 @@ class _Names(ast.NodeTransformer):
 
 
 def _bindings(tree: ast.Module) -> Iterator[str]:
-    """Yield the names that code binds, in the order of their appearance."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()

@@ -42,7 +42,6 @@ class WorkFiles:
         self._submitted = submitted
 
     def students(self) -> tuple[str, ...]:
-        """Return the students with a submitted file or a graded copy, sorted."""
         graded = self._autograded.glob("*.py") if self._autograded.is_dir() else ()
         found = {path.stem for path in graded if not path.name.startswith(".")}
         return tuple(sorted(found | self._sent.keys()))
@@ -126,7 +125,6 @@ def nameless_page(autograded: Path, student: str) -> bytes:
 
 
 def has_page(autograded: Path, student: str) -> bool:
-    """Return whether there is a page of the notebook as it ran that :func:`graded_page` returns."""
     try:
         with entry_named(autograded, _file_name(student, ".html")).open("rb") as file:
             return _OUR_HEAD in file.read(_HEAD_BYTES)

@@ -75,7 +75,6 @@ class QuestionSources:
 
     @property
     def students(self) -> tuple[int, ...]:
-        """The cells that students may change."""
         return tuple(each.index for each in self.cells if each.students)
 
 
@@ -123,7 +122,6 @@ def question_sources(text: str, filename: str) -> QuestionSources:
 
 
 def _without(marks: Collection[int], cell: Cell) -> str:
-    """Return a cell's code without those lines of the file."""
     lines = enumerate(cell.code.split("\n"), start=1)
     return "\n".join(line for number, line in lines if cell.line_of(number) not in marks)
 

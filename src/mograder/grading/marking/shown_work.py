@@ -80,8 +80,6 @@ class ShownWork:
 
 @dataclass(frozen=True, slots=True)
 class WorkToShow:
-    """A submission's text and its assignment's source."""
-
     text: str
     filename: str
     sources: QuestionSources

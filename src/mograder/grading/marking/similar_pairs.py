@@ -122,7 +122,6 @@ class SimilarPair:
 
     @property
     def share(self) -> float:
-        """The larger of both shares."""
         return max(self.code, self.prose)
 
 
@@ -224,7 +223,6 @@ def code_terms(code: str, first: int = 1) -> Iterator[Term]:
 
 
 def prose_terms(code: str, first: int = 1) -> Iterator[Term]:
-    """Yield the words of the longer strings in a cell's code."""
     tree = tree_of(code)
     for node in ast.walk(tree) if tree is not None else ():
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
@@ -240,7 +238,6 @@ def prose_terms(code: str, first: int = 1) -> Iterator[Term]:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Return the words of a text, without case and punctuation."""
     return tuple(word[0].casefold() for word in _WORD.finditer(text))
 
 
@@ -262,7 +259,6 @@ def _of(text: NotebookTerms, kind: Kind) -> Mapping[int, Place]:
 def _shared(
     prints: Mapping[str, Mapping[int, Place]],
 ) -> Mapping[tuple[str, str], Set[int]]:
-    """Return the fingerprints that two submissions share, without those that many have."""
     owners: dict[int, list[str]] = defaultdict(list)
     for name in sorted(prints):
         for number in prints[name]:

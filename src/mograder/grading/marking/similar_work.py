@@ -45,7 +45,6 @@ class ComparedWork:
     given: tuple[Path, ...]
 
     def files(self) -> WorkFiles:
-        """Return the students' files as they are now."""
         return WorkFiles(self.autograded, self.submitted)
 
 
@@ -84,7 +83,6 @@ class Line:
 
 
 def compared_work(loaded: LoadedSettings, item: ItemName, source: Path | None) -> ComparedWork:
-    """Return the files of an assignment that are compared; blocks."""
     dirs = loaded.settings.dirs
     autograded, submitted = (
         entry_named(loaded.path(each), item) for each in (dirs.autograded, dirs.submitted)

@@ -150,7 +150,6 @@ class PlainElements(HTMLParser):
         self._formats = 0
 
     def read(self, markup: str) -> str:
-        """Return markup with plain elements."""
         self.feed(markup)
         self.close()
         while self._open:

@@ -22,7 +22,6 @@ _STRONG = re.compile(r"\*\*([^*\n]+)\*\*")
 
 
 def render_page(template: str, **values: object) -> str:
-    """Return a page from a template beside this module."""
     return _environment().get_template(template).render(values)
 
 

@@ -109,7 +109,6 @@ class WrittenPage:
 def works_of(
     key: bytes, book: Gradebook, assignment: str, counted: Sequence[CountedGrade]
 ) -> tuple[GradedWork, ...]:
-    """Return the marks of students with what explains them; ``key`` verifies results."""
     students = [each.grade.student for each in counted]
     reasons = read_mark_reasons(book, assignment)
     results = last_results(key, book, assignment, students)

@@ -134,8 +134,6 @@ class ConditionView:
 
 @dataclass(frozen=True, slots=True)
 class LabelView:
-    """A check, or all checks with hidden tests of a question together."""
-
     title: str
     judgement: Judgement
     marks: str = ""
@@ -267,7 +265,6 @@ def _is_replaced(key: str, grade: StudentGrade) -> bool:
 
 
 def _status(work: GradedWork, disclosure: Disclosure, *, withheld: bool) -> str:
-    """Return a sentence if the page says no mark, else ""."""
     if withheld and disclosure.later is not None:
         return f"Your mark will be told after {moment(disclosure.later, disclosure.zone)}."
     if work.grade.final is not None:
@@ -279,7 +276,6 @@ def _status(work: GradedWork, disclosure: Disclosure, *, withheld: bool) -> str:
 
 
 def _notes(result: GradingResult | None) -> Iterator[str]:
-    """Yield sentences about the whole submission."""
     if result is None:
         return
     if result.problem and result.state is not GradingState.NEEDS_ATTENTION:
@@ -331,7 +327,6 @@ def _sentences(
     found: Sequence[tuple[GradedCheck, GradedLabel]],
     level: Level,
 ) -> Iterator[str]:
-    """Yield what there is to say about a question as a whole."""
     if grade.open:
         yield f"This question is {grade.open}."
     elif grade.marker:
@@ -351,8 +346,6 @@ def _sentences(
 
 @dataclass(frozen=True, slots=True)
 class _Shares:
-    """The weights of a question's labels, as parts of its marks."""
-
     available: float
     weights: Mapping[str, Weights]
 

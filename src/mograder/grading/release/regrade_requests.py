@@ -276,7 +276,6 @@ def is_changed(grade: StudentGrade, stands: Standing, key: str) -> bool:
 
 
 def points_seen(stands: Standing, key: str, present: float | None) -> float | None:
-    """Return the points that the student sees for a question, else the present ones."""
     if stands.shown is None:
         return present
     seen = _question_or_none(parse_marks(stands.shown.grade).grade, key)

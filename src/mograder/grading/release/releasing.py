@@ -56,7 +56,6 @@ class ReleasedMarks:
     reasons: Mapping[str, MarkReasons] = field(default_factory=dict)
 
     def work(self, last: LastResult) -> GradedWork:
-        """Return the marks for a page; ``last`` is the result of the run."""
         return GradedWork(self.grade, last, self.deduction, self.reasons)
 
 
@@ -64,7 +63,6 @@ _FORM = TypeAdapter(ReleasedMarks)
 
 
 def marks_now(work: GradedWork) -> ReleasedMarks:
-    """Return a student's present marks, as a release keeps them."""
     checks = () if work.last.result is None else work.last.result.checks
     return ReleasedMarks(
         grade=work.grade,
@@ -110,7 +108,6 @@ def readable_marks(row: ReleaseRow | None) -> ReleasedMarks | None:
 
 
 def differ(one: StudentGrade, other: StudentGrade) -> bool:
-    """Return whether a student would see other marks or comments."""
     return _seen(one) != _seen(other)
 
 
@@ -121,8 +118,6 @@ def _seen(grade: StudentGrade) -> object:
 
 
 class ReleaseState(StrEnum):
-    """The states of a student's marks of an assignment, as the student sees them."""
-
     NO_MARK = "no mark yet"
     NOT_RELEASED = "not released"
     WAITING = "will be released"
@@ -334,7 +329,6 @@ def new_release(
 
 
 def check_note(note: str) -> None:
-    """Raise :class:`InvalidInput` if it is too long."""
     if len(note) > LONGEST_NOTE:
         raise InvalidInput(f"The note may have at most {LONGEST_NOTE} characters.")
 

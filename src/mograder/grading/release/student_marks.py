@@ -102,7 +102,6 @@ class Telling:
         return Disclosure.of(settings, name, due=self._told_from(begin), now=begin).later
 
     def _was_told(self, row: ReleaseRow, rows: Sequence[ReleaseRow]) -> bool:
-        """Return whether a release was shown at a time when nothing was held back."""
         if row.visible_from is None:
             return False
         marks = readable_marks(row)

@@ -80,6 +80,10 @@ SOURCE_HASH = ".mograder_source_hash"
 _PRIVATE = 0o600
 
 _Keep = Callable[[SubmittedFile, GradedNotebook, str], Sequence[str]]
+"""Keeps a result and its page, and returns sentences for the grader.
+
+Raises :class:`Conflict` for a result that must not be kept; another error ends the run.
+"""
 _Screen = Callable[[SubmittedNotebook], Awaitable[str]]
 
 
@@ -115,7 +119,6 @@ class Autograded:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The labels of the source, else those of the results."""
         expected = (Column(each.label, each.key) for each in self.assignment.labels)
         return tuple(dict.fromkeys(expected)) or columns_of(self.rows)
 
@@ -180,10 +183,6 @@ async def autograde(
     watch.begins(assignment, len(waiting), len(current))
 
     def keep(file: SubmittedFile, graded: GradedNotebook, page: str) -> Sequence[str]:
-        """Keep a result and its page; return sentences for the grader.
-
-        Raises Conflict if it must not be kept; another error ends the run.
-        """
         run = results.last_run(assignment.name, file.student)
         _refuse_earlier(file, graded.result, run)
         result = graded.result
@@ -236,7 +235,6 @@ async def _grade_batch(
 
 
 def _refuse_earlier(file: SubmittedFile, result: GradingResult, last: RecordedRun | None) -> None:
-    """Refuse a result if other work counts by now, and that was graded meanwhile."""
     if file.counts_as is None or last is None or last.submission_sha256 == result.submission_sha256:
         return
     try:
@@ -256,7 +254,6 @@ def _is_of(path: Path, sha256: str) -> bool:
 
 
 def _copy(directory: Path, student: str) -> tuple[Path, Path]:
-    """Return the paths of the two files that grading makes of a submission."""
     return directory / f"{student}.py", directory / f"{student}.html"
 
 
@@ -331,7 +328,6 @@ def _divide(
     assignment: GradedAssignment,
     known: Callable[[str], GradingResult | None],
 ) -> tuple[list[SubmittedFile], list[ResultRow]]:
-    """Return the submissions to grade, and the rows of those whose result is up to date."""
     waiting: list[SubmittedFile] = []
     current: list[ResultRow] = []
     for file in request.submissions:

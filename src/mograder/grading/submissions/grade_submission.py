@@ -337,7 +337,6 @@ def _weighing_1(result: ValidatedCheck) -> ValidatedCheck:
 
 
 def _labels(part: Part) -> tuple[str, ...]:
-    """Return the known labels of a check in their order, each once."""
     labels = () if part.check is None else part.check.labels
     return tuple(dict.fromkeys(each.label for each in labels if each.label is not None))
 

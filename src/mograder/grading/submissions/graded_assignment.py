@@ -158,8 +158,6 @@ async def prepare_assignment(
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A source and its release as read."""
-
     text: str
     filename: str
     plan: GradingPlan

@@ -81,7 +81,6 @@ def expected_labels(
 
 
 def released_labels(release: NotebookText) -> tuple[ExpectedLabel, ...]:
-    """Return the labels of a release, for an assignment without a source."""
     weights = stated_weights(release)
     return tuple(
         ExpectedLabel(
@@ -180,7 +179,6 @@ def state_of(states: Iterable[GradingState]) -> GradingState:
 
 
 def failed_labels(expected: Iterable[ExpectedLabel]) -> tuple[GradedLabel, ...]:
-    """Return the labels of a check that did not run: nothing is earned of their weights."""
     return tuple(
         GradedLabel(label=each.label, key=each.key, earned=0.0, total=each.total, passed=False)
         for each in expected

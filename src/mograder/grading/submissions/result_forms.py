@@ -175,12 +175,10 @@ def row_of(result: GradingResult, *, notes: Sequence[str] = (), fresh: bool = Tr
 
 
 def unread_row(student: str, problem: str) -> ResultRow:
-    """Return the row of a submission that cannot be graded at all."""
     return ResultRow(student, GradingState.NEEDS_ATTENTION, problem)
 
 
 def columns_of(rows: Sequence[ResultRow]) -> tuple[Column, ...]:
-    """Return the labels of all rows, in the order in which they appear."""
     return tuple(dict.fromkeys(column for row in rows for column, _ in row.labels))
 
 
@@ -316,7 +314,6 @@ def _literal(marks: Mapping[str, float]) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a number without sign and exponent."""
     return format(Decimal(repr(float(value))), "f") if math.isfinite(value) and value > 0 else "0.0"
 
 
