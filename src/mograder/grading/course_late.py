@@ -186,10 +186,10 @@ class CourseLate:
         facts: LateFacts,
         work: Work,
     ) -> Deduction:
-        """Return the deduction if work were received at its time; ``work`` is not graded yet.
+        """Return the deduction if work, not graded yet, were received at its time.
 
-        ``book`` opens the gradebook, None without one. It is read only where late days of the term
-        may lower the deduction, since other work may have used them.
+        The gradebook is read only where late days of the term may lower the deduction, since other
+        work may have used them.
         """
         late_days, works = self._late_days(facts), [work]
         terms = {work.assignment: self.terms(work.assignment, facts)}
@@ -206,10 +206,7 @@ class CourseLate:
         return late_work(terms, late_days, works)[work.assignment, work.student]
 
     def preview(self, book: Gradebook, changes: Sequence[Change]) -> Preview:
-        """Return the marks that changes may concern, before and after them.
-
-        Those of assignments that no change names are without their questions.
-        """
+        """Return the marks that changes may concern; questions only of the assignments named."""
         named = frozenset(
             ALL_ASSIGNMENTS if isinstance(each, Membership) else each.assignment for each in changes
         )
@@ -309,10 +306,7 @@ class CourseLate:
         return [(name, rule) for name, rule in (rules if assignment else rules[3:]) if rule]
 
     def served(self, assignment: str) -> ServedAssignment | None:
-        """Return an assignment of the course's assignment server, None without one.
-
-        It is the same object until the manifest changes.
-        """
+        """Return an assignment of the assignment server, the same until the manifest changes."""
         if not (self._loaded.course_dir / MANIFEST_FILE).is_file():
             return None
         try:

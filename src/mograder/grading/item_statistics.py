@@ -136,10 +136,7 @@ class ItemStatistics:
 def course_statistics(
     late: CourseLate, book: Gradebook, assignment: str, key: bytes
 ) -> ItemStatistics:
-    """Return the statistics of an assignment as it is marked now; blocks.
-
-    Results whose signature is not by ``key`` do not count.
-    """
+    """Return the statistics of the present marks; results not signed by ``key`` do not count."""
     found = last_results(key, book, assignment)
     results = {name: last.result for name, last in found.items() if last.result is not None}
     return item_statistics(assignment, late.grades(book, assignment), results)

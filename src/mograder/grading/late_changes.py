@@ -125,10 +125,7 @@ def policy_change(facts: LateFacts, assignment: str, entries: Mapping[str, str])
 
 
 def described(change: Change, zone: tzinfo | None) -> str:
-    """Return a change in words, for people who are about to record it, and for the log.
-
-    ``zone`` is that of its times, as `course_zone` returns it.
-    """
+    """Return a change in words, for people who are about to record it, and for the log."""
     if isinstance(change, Membership):
         return (
             f"{change.student} {'leaves' if change.removed else 'enters'} the group {change.group}"
@@ -244,10 +241,7 @@ def _name(text: str, what: str) -> str:
 
 
 def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...]:
-    """Return the names of assignments, also of those without submissions.
-
-    Those with an extension or a stored rule are among them, also if there is nothing else of them.
-    """
+    """Return the names of assignments, also of those with only an extension or a stored rule."""
     settings, facts = loaded.settings, LateWork(book).facts()
     names = {each.name for each in book.assignments()} | set(settings.items)
     names |= {each.assignment for each in facts.extensions.values()} | facts.policies.keys()

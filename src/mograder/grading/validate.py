@@ -341,10 +341,7 @@ class _Judging:
         return "Not all of its cells were run." if len(result.cells) < len(cells) else ""
 
     def checks(self) -> MarkedChecks:
-        """Return every check that should have run, then those that only the run reveals.
-
-        These are of calls like ``check(f"Q{n}", …)`` in cells that count.
-        """
+        """Return what should have run, then what calls like ``check(f"Q{n}", …)`` reveal."""
         checks = [self._check(label, places) for label, places in self._places.items()]
         dynamic = {
             cell.index: cell

@@ -177,13 +177,9 @@ def with_marks(
 ) -> MarkedChecks:
     """Return the checks with their marks, and the marks earned and available in all of them.
 
-    Args:
-        checks: The checks, with their weights.
-        available: The marks of each question, by key.
-        expected: The known weights of labels (:func:`mograder.marks.question_marks`).
-
-    The second value is None if no check belongs to a question with marks. Checks of one question
-    divide its marks by their weights.
+    ``available`` are the marks of each question, ``expected`` the known weights of labels
+    (:func:`mograder.marks.question_marks`), by which checks of one question divide its marks. The
+    second value is None if no check belongs to a question with marks.
     """
     questions: dict[str, list[ValidatedCheck]] = {}
     for check in checks:

@@ -133,11 +133,10 @@ class AuthorRuns:
         return found
 
     async def run(self, notebook: Path, support: Path, progress: Progress) -> RunReport:
-        """Run a notebook from its first cell to its last, with the files of ``support`` beside it.
+        """Run a copy of a notebook, with the files of ``support`` beside it.
 
-        Neither of them is changed. In a sandbox it is run as a session would: without network and
-        with a session's limits, so that mistakes that show only on a hub are found before students
-        meet them.
+        A sandbox has no network and a session's limits, so that mistakes that show only on a hub
+        are found before students meet them.
         """
         text = await asyncio.to_thread(read_notebook, notebook)
         variant = NotebookVariant(text, notebook.name, support, self._seconds)
@@ -185,10 +184,7 @@ class AuthorRuns:
             return await bench.runner.judge(request)
 
     async def keep(self, trial: AuthorTrial, contract: str) -> None:
-        """Keep the contract of a trial for later grading.
-
-        None is kept of the Python that runs mograder: grading uses another environment.
-        """
+        """Keep a trial's contract, unless the Python is mograder's: grading uses another one."""
         bench = await self._opened()
         if bench.environments is not None:
             recording = Recording(

@@ -486,10 +486,7 @@ def _missing_files(item: SourceItem, source: Path, text: str) -> list[Line]:
 
 
 def packages(source: Path, text: str) -> list[Line]:
-    """Return a line for each import that the header does not declare.
-
-    Empty if there is no header; for assignments another check reports that.
-    """
+    """Return a line for each import that the header, if there is one, does not declare."""
     if not has_block(text):
         return []
     found = undeclared(text, shown(source), modules_beside(source.parent))
@@ -499,10 +496,7 @@ def packages(source: Path, text: str) -> list[Line]:
 def _copy_support(
     item: SourceItem, names: Sequence[str], stage: ReleaseBuild, target: str
 ) -> list[Line]:
-    """Copy files beside a notebook that are newer than the release's; return lines to report.
-
-    Raises: InvalidInput if the release has a file that marks a solution.
-    """
+    """Copy newer files; raises InvalidInput if the release has one that marks a solution."""
     lines = []
     for name in names:
         source = item.directory / name

@@ -124,10 +124,7 @@ def judge_solution(subject: Subject, result: JudgingResult) -> Findings:
 
 
 def judge_empty(subject: Subject, result: JudgingResult) -> Findings:
-    """Return the labels that earn marks for the release, in which nothing is answered.
-
-    The findings of the release's own run are told elsewhere.
-    """
+    """Return what earns marks only when the release, in which nothing is answered, is judged."""
     known = {each.label for each in subject.release.report.checks if each.status != "warn"}
     errors: list[Finding] = []
     advice: list[Finding] = []
@@ -200,10 +197,7 @@ def judged_otherwise(subject: Subject, result: JudgingResult) -> Iterator[tuple[
 
 
 def unseen_checks(plan: GradingPlan, filename: str, report: RunReport) -> Iterator[Finding]:
-    """Yield the checks with marks that the notebook's run has recorded and the plan has not.
-
-    Grading would leave their questions to people.
-    """
+    """Yield the recorded checks with marks whose questions grading would leave to people."""
     checks = [
         (part.cell, part.check.labels)
         for part in (*plan.checks, *plan.beside)

@@ -302,19 +302,13 @@ def _title(name: str) -> str:
 
 
 def assignment_text(title: str, *, marimo: str, runtime: str = _RUNTIME) -> str:
-    """Return the source of an assignment with checks, a hidden test and a written answer.
-
-    ``runtime`` is the directory of our wheel for notebooks, relative to the notebook's.
-    """
+    """``runtime`` is the directory of our wheel for notebooks, relative to the notebook's."""
     head = _HEADER.format(more="", marimo=marimo, runtime=_quoted(runtime))
     return head + _ASSIGNMENT.format(title=_safe(title)) + _END
 
 
 def lecture_text(title: str, *, marimo: str, assignment: str = "", runtime: str = _RUNTIME) -> str:
-    """Return the source of a lecture that links to an assignment, if there is one.
-
-    ``runtime`` is as for an assignment.
-    """
+    """Return the source of a lecture that links to an assignment, if there is one."""
     more = '# mograder-type = "lecture"\n'
     head = _HEADER.format(more=more, marimo=marimo, runtime=_quoted(runtime))
     link = _LINK.format(name=assignment) if assignment else ""

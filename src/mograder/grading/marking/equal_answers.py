@@ -63,10 +63,7 @@ async def answer_groups(
     sources: QuestionSources,
     question: str,
 ) -> tuple[AnswerGroup, ...]:
-    """Return the groups of two or more of the students with equal answers to a question.
-
-    Students whose submission cannot be read now are in none.
-    """
+    """Return the groups; students whose submission cannot be read now are in none."""
     answers: dict[str, list[str]] = {}
     for student in students:
         try:

@@ -51,10 +51,7 @@ class WorkFiles:
         return self._text(student, self._graded, self._handed_in)
 
     def handed_in_first(self, student: str) -> str:
-        """Return the text of the file that a student submitted, else of the graded copy.
-
-        That copy has cells of graders, too.
-        """
+        """Return the text of the submitted file, else of the copy, which has graders' cells."""
         return self._text(student, self._handed_in, self._graded)
 
     def has_handed_in(self, student: str) -> bool:

@@ -128,10 +128,7 @@ class SimilarPair:
 def similar_pairs(
     submissions: Mapping[str, NotebookTerms], given: Iterable[NotebookTerms] = ()
 ) -> tuple[SimilarPair, ...]:
-    """Return the similar pairs of students, those with the largest share first.
-
-    ``given`` are the release and the author's solution.
-    """
+    """Return the largest share first; ``given`` are the release and the author's solution."""
     shares: dict[Kind, dict[tuple[str, str], float]] = {CODE: {}, PROSE: {}}
     matches: dict[tuple[str, str], list[Match]] = defaultdict(list)
     texts = tuple(given)

@@ -31,10 +31,7 @@ def readable(text: str) -> str:
 
 
 def styled(text: str) -> Iterator[tuple[str, str]]:
-    """Split an author's text for a check into elements and their text.
-
-    Code and emphasis in its markdown become elements; other text has the element "".
-    """
+    """Yield the code and emphasis of an author's Markdown as elements, other text as ""."""
     for index, part in enumerate(_CODE.split(text)):
         if index % 2:
             yield "code", part

@@ -137,10 +137,7 @@ def render_feedback_page(work: GradedWork, disclosure: Disclosure, notebook: Sho
 def write_pages(
     works: Iterable[GradedWork], disclosure: Disclosure, autograded: Path, output: Path
 ) -> Iterator[WrittenPage]:
-    """Write the pages, and yield each as it is done; an error concerns one student only.
-
-    ``autograded`` has the copies of the submissions, ``output`` gets the pages.
-    """
+    """Write the pages, and yield each as it is done; an error concerns one student only."""
     for work in works:
         student = work.grade.student
         path = output / f"{student}.html"

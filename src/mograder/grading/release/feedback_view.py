@@ -84,10 +84,7 @@ class Disclosure:
     def of(
         cls, settings: Settings, assignment: str, *, due: datetime | None, now: datetime
     ) -> Disclosure:
-        """Return what the settings allow for an assignment at a time.
-
-        ``due`` is the last time for work of any student. Without one, pages tell at once.
-        """
+        """``due`` is the last time for work of any student; without one, pages tell at once."""
         own = settings.of_item(assignment)
         level = own.hidden_tests or settings.grading.hidden_tests
         after = own.hidden_tests_after or settings.grading.hidden_tests_after
@@ -414,11 +411,8 @@ def _label(
     level: Level,
     silent: frozenset[tuple[int, str]],
 ) -> LabelView:
-    """Return all of a label whose own tests are not hidden, or may be shown.
-
-    The calls are of the whole check, which may have hidden tests, too.
-    """
-    full = level >= Level.FULL
+    """Return all of a label whose own tests are not hidden, or may be shown."""
+    full = level >= Level.FULL  # the calls are of the whole check, which may have hidden tests
     calls = _calls(check) if full or not check.hidden else ()
     telling = full or (check.cell, label.label) not in silent
     return LabelView(

@@ -201,10 +201,7 @@ class DueMarks:
 def marks_of_student(
     loaded: LoadedSettings, book: Gradebook, key: bytes, student: str, now: datetime
 ) -> Mapping[str, StudentMark]:
-    """Return what a student sees, by assignment; blocks.
-
-    Assignments of which the student never saw a mark are left out, and damaged ones logged.
-    """
+    """Return what a student sees, by assignment; damaged marks are logged."""
     requests: defaultdict[str, list[RegradeRequest]] = defaultdict(list)
     found: dict[str, StudentMark] = {}
     releases = MarkReleases(book).rows_of(student)
@@ -270,10 +267,7 @@ def released_marks(feedback: CourseFeedback) -> Mapping[str, ReleasedMarks] | No
 def write_released_pages(
     feedback: CourseFeedback, released: Iterable[ReleasedMarks], directory: Path
 ) -> Iterator[tuple[str, str]]:
-    """Write the page of each student's released marks as ``USER.html``.
-
-    Yields the students whose page could not be written, with the reason.
-    """
+    """Write ``USER.html`` for each; yield whose page could not be written, with the reason."""
     tells, rows = telling(feedback), MarkReleases(feedback.book).rows(feedback.assignment)
     for marks in released:
         student = marks.grade.student
@@ -286,10 +280,7 @@ def write_released_pages(
 
 
 def due_marks(feedback: CourseFeedback) -> DueMarks:
-    """Return the marks that other systems may have: those that students see now.
-
-    Blocks, and may raise the gradebook's errors.
-    """
+    """Return the marks that other systems may have: those that students see now."""
     tells = telling(feedback)
     found: dict[str, DueMark | None] = {}
     moments = [] if tells.ahead.later is None else [tells.ahead.later]

@@ -258,10 +258,7 @@ def _copy(directory: Path, student: str) -> tuple[Path, Path]:
 
 
 def write_copy(directory: Path, graded: GradedNotebook, page: str) -> tuple[str, ...]:
-    """Write ``.py``, and ``.html`` with a page; return sentences about changes of the text.
-
-    Raises: Busy when the disk is full.
-    """
+    """Write ``.py``, and ``.html`` with a page; return sentences about changes of the text."""
     text, taken_out = grading_copy(graded.text, graded.result)
     notebook, shown = _copy(directory, graded.result.student)
     _write(notebook, text)
@@ -358,10 +355,7 @@ def _is_current(file: SubmittedFile, known: GradingResult, basis: Basis, directo
 
 
 def _screen(assignment: GradedAssignment, denied: Denied | None) -> _Screen | None:
-    """Return how to find code for which a submission is not run, None if no code is denied.
-
-    A text that cannot be parsed has no such code; grading reports it.
-    """
+    """Return how to find denied code; one that cannot be parsed has none: grading reports it."""
     if denied is None:
         return None
     apart, release = IsolatedCall(), assignment.release

@@ -110,10 +110,7 @@ def interface_of(plan: GradingPlan) -> tuple[str, ...]:
 
 
 def check_digests(text: str, plan: GradingPlan) -> frozenset[str]:
-    """Return the SHA-256 of the codes of the cells that hold nothing but checks.
-
-    ``text`` is that of the source, or a release that was made of it.
-    """
+    """Return the SHA-256 of the cells of a source or its release with nothing but checks."""
     parts = (part for part in (*plan.checks, *plan.beside) if part.code)
     whole = {part.cell for part in parts if part.check and not part.check.split}
     cells = parse_cells(text, "<source>").cells

@@ -363,10 +363,7 @@ def _check(
 
 
 def _label(check: ValidatedCheck, wanted: float) -> GradedLabel:
-    """Return the result of one label, held to the weight that its author has given it.
-
-    The run does not tell the weights of its conditions.
-    """
+    """Return a label's result, held to its author's weight; those of conditions are not told."""
     ran = check.status is not CheckStatus.NOT_RUN
     conditions = (JudgedCondition(message=m, weight=0.0, passed=False) for m in check.messages)
     held = held_to(check.weights, wanted)
