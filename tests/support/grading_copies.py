@@ -144,7 +144,7 @@ RECORDED = Path(__file__).parents[1] / "data" / "legacy" / "grading-copies.json"
 
 def main() -> None:
     """Write the copies, without what 0.3.16 reads in them."""
-    copies = {name: {"text": grading_copy(*case).text} for name, case in CASES.items()}
+    copies = {name: {"text": grading_copy(*case)[0]} for name, case in CASES.items()}
     RECORDED.write_text(json.dumps({"copies": copies}, indent=1) + "\n")
 
 

@@ -13,9 +13,8 @@ from mograder.core.names import ItemName
 from mograder.grading.author.scaffold import (
     FIRST_ASSIGNMENT,
     FIRST_LECTURE,
-    new_assignment,
     new_course,
-    new_lecture,
+    new_item,
 )
 from mograder.store.course.course import shown
 
@@ -49,15 +48,10 @@ def new(
     loaded = load_course(course_dir)
     sources, runtime = loaded.path(loaded.settings.dirs.source), loaded.state_dir / "runtime"
     generate = ["mograder", "generate", *([] if course_dir is None else ["-C", str(course_dir)])]
-    if assignment is not None:
-        name = ItemName.parse_new(assignment, _names_in(sources))
-        _say(new_assignment(name, sources, runtime))
-        _next(["marimo", "edit", shown(sources / name / f"{name}.py")], [*generate, name])
-    if lecture is not None:
-        name = ItemName.parse_new(lecture, _names_in(sources))
-        _say(new_lecture(name, sources, runtime))
-        notebook = shown(sources / name / f"{name}.py")
-        _next(["marimo", "edit", notebook], [*generate, "--lecture", name])
+    generate += [] if lecture is None else ["--lecture"]
+    name = ItemName.parse_new(assignment or lecture or "", _names_in(sources))
+    _say(new_item(name, sources, runtime, lecture=lecture is not None))
+    _next(["marimo", "edit", shown(sources / name / f"{name}.py")], [*generate, name])
 
 
 def _next(*commands: list[str]) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,8 @@ from mograder.core.names import nfc
 from mograder.core.sections.settings_model import CourseRule, LateRule, PenaltiesSettings
 from mograder.core.settings import LoadedSettings, Origin
 from mograder.grading.late_work import (
+    MOODLE,
+    PLATFORM,
     UNKNOWN,
     Basis,
     Deduction,
@@ -85,14 +87,11 @@ class CountedGrade:
 
 @dataclass(frozen=True, slots=True)
 class ComparedGrade:
-    """A student's marks before and after changes that are not recorded yet."""
-
     before: CountedGrade
     after: CountedGrade
 
     @property
     def differs(self) -> bool:
-        """Whether the mark or its deduction changes."""
         one, other = self.before.grade, self.after.grade
         return (one.final, one.penalty_pct) != (other.final, other.penalty_pct)
 
@@ -155,7 +154,6 @@ class CourseLate:
     def counted(
         self, book: Gradebook, assignment: str, students: Collection[str] | None = None
     ) -> tuple[CountedGrade, ...]:
-        """Return the marks of students, or of all, as they count, with what explains deductions."""
         work = LateWork(book)
         records = work.read([assignment], students, [assignment])
         if self._late_days(records.facts):
@@ -165,24 +163,21 @@ class CourseLate:
     def course(
         self, book: Gradebook, students: Collection[str] | None = None
     ) -> Mapping[str, tuple[CountedGrade, ...]]:
-        """Return the marks of all assignments as they count, without their questions."""
         records = LateWork(book).read(None, students)
         return self._count(records, records.facts)
 
     def deductions(self, book: Gradebook) -> Mapping[tuple[str, str], Penalty]:
         """Return the deduction of all work by assignment and student, with the time that counts."""
-        return {
-            (name, each.grade.student): Penalty(
-                each.grade.penalty_pct,
-                each.grade.penalised,
-                None if each.deduction.time is None else each.deduction.time.received.timestamp(),
-            )
-            for name, found in self.course(book).items()
-            for each in found
-        }
+        found = {}
+        for name, grades in self.course(book).items():
+            for each in grades:
+                time = each.deduction.time
+                at = None if time is None else time.received.timestamp()
+                penalty = Penalty(each.grade.penalty_pct, each.grade.penalised, at)
+                found[name, each.grade.student] = penalty
+        return found
 
     def grades(self, book: Gradebook, assignment: str) -> tuple[StudentGrade, ...]:
-        """Return the marks of an assignment as they count."""
         return tuple(each.grade for each in self.counted(book, assignment))
 
     def if_received(
@@ -191,10 +186,10 @@ class CourseLate:
         facts: LateFacts,
         work: Work,
     ) -> Deduction:
-        """Return the deduction if work were received at its time; ``work`` is not graded yet.
+        """Return the deduction if work, not graded yet, were received at its time.
 
-        ``book`` opens the gradebook, None without one. It is read only where late days of the term
-        may lower the deduction, since other work may have used them.
+        The gradebook is read only where late days of the term may lower the deduction, since other
+        work may have used them.
         """
         late_days, works = self._late_days(facts), [work]
         terms = {work.assignment: self.terms(work.assignment, facts)}
@@ -211,11 +206,11 @@ class CourseLate:
         return late_work(terms, late_days, works)[work.assignment, work.student]
 
     def preview(self, book: Gradebook, changes: Sequence[Change]) -> Preview:
-        """Return the marks that changes may concern, before and after them.
-
-        Those of assignments that no change names are without their questions.
-        """
-        work, named = LateWork(book), _named(changes)
+        """Return the marks that changes may concern; questions only of the assignments named."""
+        named = frozenset(
+            ALL_ASSIGNMENTS if isinstance(each, Membership) else each.assignment for each in changes
+        )
+        work = LateWork(book)
         records = work.read(sorted(named), whole=named)
         shared = any(map(self._late_days, (records.facts, records.facts.after(changes))))
         if shared or ALL_ASSIGNMENTS in named:
@@ -258,8 +253,8 @@ class CourseLate:
         change = facts.with_dates(assignment, given)
         policy = change.policy
         due = policy.due or policy.set_due or others.general
-        dates = ItemDates(opens, due, policy.closes or others.closes_by_hand)
-        dates.demand_order(assignment)
+        by_hand = None if others.closes_from in (MOODLE, PLATFORM) else others.closes
+        ItemDates(opens, due, policy.closes or by_hand).demand_order(assignment)
         return change
 
     def rule(self, assignment: str, facts: LateFacts) -> PenaltiesSettings:
@@ -311,10 +306,7 @@ class CourseLate:
         return [(name, rule) for name, rule in (rules if assignment else rules[3:]) if rule]
 
     def served(self, assignment: str) -> ServedAssignment | None:
-        """Return an assignment of the course's assignment server, None without one.
-
-        It is the same object until the manifest changes.
-        """
+        """Return an assignment of the assignment server, the same until the manifest changes."""
         if not (self._loaded.course_dir / MANIFEST_FILE).is_file():
             return None
         try:
@@ -359,7 +351,6 @@ class CourseLate:
 
 
 def export_if_set(loaded: LoadedSettings, book: Gradebook, at: datetime) -> None:
-    """Write the marks into 0.3.16's tables if ``[gradebook] export_0316`` is true."""
     if not loaded.settings.gradebook.export_0316:
         return
     told = book.export_0316(None, CourseLate(loaded).deductions, at)
@@ -447,7 +438,6 @@ class CourseDates:
         return found[1]
 
     def usual(self, item: str) -> OwnDates:
-        """Return the dates of an item for students without an exception."""
         dates = self.of(item)
         return OwnDates(dates.general, dates.closes)
 
@@ -460,21 +450,19 @@ class CourseDates:
         there = self._opened if self._path.is_file() else None
         return self._late.if_received(there, self._known().facts, work)
 
-    @contextmanager
-    def _opened(self) -> Iterator[Gradebook]:
-        """Yield the gradebook, which is closed again if it is not a shared one."""
-        if self._book is not None:
-            yield self._book()
-            return
-        with viewed_gradebook(self._path) as book:
-            yield book
+    def _opened(self) -> AbstractContextManager[Gradebook]:
+        return viewed_gradebook(self._path) if self._book is None else nullcontext(self._book())
 
     def _known(self) -> _Facts:
         """Return what the gradebook says, or said last if it cannot be read now.
 
         While one that could not be read is tried again, other threads do not wait for that.
         """
-        self._ask()
+        if time.monotonic() - self._asked >= _AGAIN_SECONDS:
+            # Did another machine write the gradebook of a share? The server is asked by the
+            # directory: to close the file would drop the locks that SQLite holds on it here.
+            self._asked = time.monotonic()
+            look_for(self._path.parent, self._disk)
         if not self._lock.acquire(blocking=self._failure is None):
             return self._facts
         try:
@@ -498,15 +486,6 @@ class CourseDates:
     def _with_openings(self, facts: LateFacts) -> _Facts:
         return _Facts(facts, openings(self._loaded.settings, facts))
 
-    def _ask(self) -> None:
-        """Once a second, ask the server of a share whether another machine wrote the gradebook.
-
-        By its directory: to close the file would drop the locks that SQLite holds on it here.
-        """
-        if time.monotonic() - self._asked >= _AGAIN_SECONDS:
-            self._asked = time.monotonic()
-            look_for(self._path.parent, self._disk)
-
     def _read(self) -> LateFacts:
         with self._opened() as book:
             return LateWork(book).facts()
@@ -522,13 +501,6 @@ def gradebook_stamp(path: Path) -> _Stamp:
             continue
         found.append((status.st_mtime_ns, status.st_size))
     return tuple(found)
-
-
-def _named(changes: Sequence[Change]) -> frozenset[str]:
-    """Return the assignments that changes name; "" among them for all."""
-    return frozenset(
-        ALL_ASSIGNMENTS if isinstance(each, Membership) else each.assignment for each in changes
-    )
 
 
 def _time(

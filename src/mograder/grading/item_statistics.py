@@ -136,10 +136,7 @@ class ItemStatistics:
 def course_statistics(
     late: CourseLate, book: Gradebook, assignment: str, key: bytes
 ) -> ItemStatistics:
-    """Return the statistics of an assignment as it is marked now; blocks.
-
-    Results whose signature is not by ``key`` do not count.
-    """
+    """Return the statistics of the present marks; results not signed by ``key`` do not count."""
     found = last_results(key, book, assignment)
     results = {name: last.result for name, last in found.items() if last.result is not None}
     return item_statistics(assignment, late.grades(book, assignment), results)
@@ -148,7 +145,6 @@ def course_statistics(
 def item_statistics(
     assignment: str, grades: Sequence[StudentGrade], results: Mapping[str, GradingResult]
 ) -> ItemStatistics:
-    """Return the statistics of an assignment; ``results`` are the students' last, by name."""
     totals = [grade.total for grade in grades if grade.total is not None]
     available = max((grade.max_mark for grade in grades), default=0.0)
     checks = _checks(results)
@@ -213,24 +209,19 @@ def _question(
         changed, available = max(changed, found.at), found.available
     if not own:
         return None
+    tells = len(own) >= _FEWEST and len(set(own)) > 1 and len(set(others)) > 1
     return QuestionStatistics(
         key,
         available,
         len(own),
         statistics.fmean(own),
         statistics.fmean(shares),
-        _correlation(own, others),
+        statistics.correlation(own, others) if tells else None,
         sum(points <= 0 for points in own),
         sum(share >= 1 for share in shares),
         changed,
         tuple(checks),
     )
-
-
-def _correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
-    if len(one) < _FEWEST or len(set(one)) == 1 or len(set(other)) == 1:
-        return None
-    return statistics.correlation(one, other)
 
 
 def _checks(results: Mapping[str, GradingResult]) -> Mapping[str, Sequence[CheckStatistics]]:

@@ -125,10 +125,7 @@ def policy_change(facts: LateFacts, assignment: str, entries: Mapping[str, str])
 
 
 def described(change: Change, zone: tzinfo | None) -> str:
-    """Return a change in words, for people who are about to record it, and for the log.
-
-    ``zone`` is that of its times, as `course_zone` returns it.
-    """
+    """Return a change in words, for people who are about to record it, and for the log."""
     if isinstance(change, Membership):
         return (
             f"{change.student} {'leaves' if change.removed else 'enters'} the group {change.group}"
@@ -151,7 +148,6 @@ def described(change: Change, zone: tzinfo | None) -> str:
 
 
 def rule_value(value: object) -> str:
-    """Return the value of a rule's key as it is typed."""
     if value is None or value == "":
         return "none"
     if isinstance(value, bool):
@@ -188,7 +184,10 @@ def read_changes(
     for row in table.rows:
         try:
             change = _change(row, table, assignments, assignment, zone)
-            _demand_once(change, row.line, seen)
+            if isinstance(change, Extension) and seen.setdefault(change.entry, row.line) < row.line:
+                name, first = change.assignment or "all assignments", seen[change.entry]
+                whose = change.student or f"the group {change.group}"
+                raise InvalidInput(f"{whose} has another row for {name}, in line {first}.")
             changes.append(change)
         except MograderError as error:
             problems.append(f"line {row.line}: {error.message}")
@@ -197,7 +196,6 @@ def read_changes(
 
 
 def write_changes(facts: LateFacts) -> str:
-    """Return the CSV of all extensions, exemptions and groups in force."""
     entries = sorted(facts.extensions.values(), key=lambda each: each.entry)
     rows: Iterable[Sequence[str]] = (
         (
@@ -235,17 +233,6 @@ def _change(
     )
 
 
-def _demand_once(change: Change, line: int, seen: dict[tuple[str, str, str], int]) -> None:
-    """Note the line of an extension; refuse it if another line has one that it would replace."""
-    if not isinstance(change, Extension):
-        return
-    first = seen.setdefault(change.entry, line)
-    if first != line:
-        whose = change.student or f"the group {change.group}"
-        name = change.assignment or "all assignments"
-        raise InvalidInput(f"{whose} has another row for {name}, in line {first}.")
-
-
 def _name(text: str, what: str) -> str:
     name = nfc(text.strip())
     if len(name) > _LONGEST_NAME or not name.isprintable():
@@ -254,10 +241,7 @@ def _name(text: str, what: str) -> str:
 
 
 def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...]:
-    """Return the names of assignments, also of those without submissions.
-
-    Those with an extension or a stored rule are among them, also if there is nothing else of them.
-    """
+    """Return the names of assignments, also of those with only an extension or a stored rule."""
     settings, facts = loaded.settings, LateWork(book).facts()
     names = {each.name for each in book.assignments()} | set(settings.items)
     names |= {each.assignment for each in facts.extensions.values()} | facts.policies.keys()
@@ -305,7 +289,12 @@ def preview_late(
     told: list[str] = []
     zone = course_zone(loaded.settings)
     for name in _dated(facts, after, changes):
-        dues.extend(_dues(late, name, (facts, after), zone))
+        one, other = (late.terms(name, each).due for each in (facts, after))
+        for student in sorted({*one.extensions, *other.extensions}):
+            was, due = one.of(student), other.of(student)
+            if was is not None and due is not None and was != due:
+                before = moment(was, zone)
+                dues.append(f"{name}, {student}: due {moment(due, zone)}; before: {before}")
         told.extend(_told(CourseFeedback(loaded, book, name, NO_KEY, now), facts, after))
     changed = {each.after.grade.assignment for each in found.differing}
     is_released = not changed.isdisjoint(MarkReleases(book).newest())
@@ -361,27 +350,17 @@ def _left_aside(
         )
 
 
-def _dues(
-    late: CourseLate, assignment: str, facts: tuple[LateFacts, LateFacts], zone: tzinfo | None
-) -> Iterator[str]:
-    one, other = (late.terms(assignment, each).due for each in facts)
-    for student in sorted({*one.extensions, *other.extensions}):
-        was, becomes = one.of(student), other.of(student)
-        if was is not None and becomes is not None and was != becomes:
-            then, before = moment(becomes, zone), moment(was, zone)
-            yield f"{assignment}, {student}: due {then}; before: {before}"
-
-
 def _told(feedback: CourseFeedback, facts: LateFacts, after: LateFacts) -> Iterator[str]:
     """Yield from when on marks are told, and of whom: who sees them already goes on seeing them."""
     was, other = telling(feedback, facts).ahead.later, telling(feedback, after)
     then, zone = other.ahead.later, other.ahead.zone
-    if was == then or not _has_hidden_tests(feedback):
+    checks = (each.checks for each in feedback.book.grades(feedback.assignment))
+    if was == then or not any(check.hidden for own in checks for check in own):
         return
     shown = shown_with_hidden_tests(feedback)
     waiting = [each for each, rows in shown.items() if other.of(rows).later is not None]
     seen = [each for each in shown if each not in waiting]
-    told, before = _from(then, zone), _from(was, zone)
+    told, before = (f"after {moment(t, zone)}" if t else "at once" for t in (then, was))
     tell = f"{feedback.assignment}: marks that tell results of hidden tests are told {told}"
     words = f"{tell}; before: {before}."
     if waiting:
@@ -389,12 +368,3 @@ def _told(feedback: CourseFeedback, facts: LateFacts, after: LateFacts) -> Itera
     if seen and then is not None:
         words += f" Seen already, and so not hidden again: the marks of {listed(seen)}."
     yield words
-
-
-def _has_hidden_tests(feedback: CourseFeedback) -> bool:
-    grades = feedback.book.grades(feedback.assignment)
-    return any(check.hidden for grade in grades for check in grade.checks)
-
-
-def _from(time: datetime | None, zone: tzinfo | None) -> str:
-    return "at once" if time is None else f"after {moment(time, zone)}"

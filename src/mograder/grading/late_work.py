@@ -79,11 +79,6 @@ class DueDates:
         return max(time, self.extensions.get(student, time))
 
     @property
-    def closes_by_hand(self) -> datetime | None:
-        """When submissions end, if that does not come from Moodle or another platform."""
-        return None if self.closes_from in (MOODLE, PLATFORM) else self.closes
-
-    @property
     def last(self) -> datetime | None:
         """The time after which no student may improve their work in time.
 
@@ -94,7 +89,6 @@ class DueDates:
         return max([*found, *ends] if self.general is None else found, default=None)
 
     def with_facts(self, facts: LateFacts, assignment: str) -> DueDates:
-        """Return the dates with the extensions and exemptions of the gradebook."""
         extensions = dict(self.extensions)
         exempt = set(self.exempt)
         for student, found in facts.by_student(assignment).items():
@@ -187,7 +181,7 @@ def days_late(
 
 def percent_of(rule: PenaltiesSettings, days: int) -> float:
     """Return the deduction for a number of days, in per cent of the mark: 0 to 100."""
-    if _is_cut_off(rule, days):
+    if 0 < rule.cut_off_days < days:
         return _ALL
     return float(min(_of_days(rule, days), _most(rule)))
 
@@ -216,14 +210,7 @@ def _grace(rule: PenaltiesSettings) -> timedelta:
     return timedelta(minutes=min(max(0.0, rule.grace_minutes), _MOST_MINUTES))  # 0 for nan
 
 
-def _is_cut_off(rule: PenaltiesSettings, days: int) -> bool:
-    """Return whether work that is so many days late counts nothing."""
-    return 0 < rule.cut_off_days < days
-
-
 class TimeSource(StrEnum):
-    """Where the time of a submission came from."""
-
     RECEIPT = "receipt"
     SERVER = "assignment server"
     MOODLE = "Moodle"
@@ -240,8 +227,6 @@ _BY = {
 
 
 class Basis(StrEnum):
-    """The reason for a deduction, or for none."""
-
     TIMES = "times"
     EXEMPT = "exempt"
     OFF = "no deductions"
@@ -257,8 +242,6 @@ UNKNOWN = frozenset({Basis.UNSET, Basis.NO_DUE_DATE, Basis.NO_TIME})
 
 
 class Limit(StrEnum):
-    """Why a deduction is not the days times the percentage of a day."""
-
     NONE = ""
     MOST = "most"
     CUT_OFF = "cut-off"
@@ -329,27 +312,18 @@ def late_work(
     ``late_days`` are those of each student for all assignments of ``works`` together, which are
     used in the order of the student's due dates. ``terms`` has every assignment of ``works``.
     """
-    if not late_days:  # no work takes anything from another
-        return {
-            (each.assignment, each.student): _deduct(terms[each.assignment], each, 0)
-            for each in works
-        }
+
+    def order(work: Work) -> tuple[float, str]:
+        due = terms[work.assignment].due.of(work.student)
+        return (float("inf") if due is None else due.timestamp()), work.assignment
+
     found: dict[tuple[str, str], Deduction] = {}
-    by_student: defaultdict[str, list[Work]] = defaultdict(list)
-    for work in works:
-        by_student[work.student].append(work)
-    for student, own in by_student.items():
-        left = late_days
-        for work in sorted(own, key=lambda each: _order(terms[each.assignment], each)):
-            deduction = _deduct(terms[work.assignment], work, left)
-            left -= deduction.free
-            found[work.assignment, student] = deduction
+    left: defaultdict[str, int] = defaultdict(lambda: late_days)
+    for work in sorted(works, key=order):
+        deduction = _deduct(terms[work.assignment], work, left[work.student])
+        left[work.student] -= deduction.free
+        found[work.assignment, work.student] = deduction
     return found
-
-
-def _order(terms: Terms, work: Work) -> tuple[float, str]:
-    due = terms.due.of(work.student)
-    return (float("inf") if due is None else due.timestamp()), work.assignment
 
 
 def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
@@ -373,7 +347,7 @@ def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
     charged = days - free
     percent = percent_of(rule, charged)
     limit, limit_days = Limit.NONE, 0
-    if _is_cut_off(rule, charged):
+    if 0 < rule.cut_off_days < charged:
         limit, limit_days = Limit.CUT_OFF, rule.cut_off_days
     elif _of_days(rule, charged) > _most(rule):
         limit = Limit.MOST
@@ -381,11 +355,7 @@ def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
 
 
 def late_sentence(grade: StudentGrade, deduction: Deduction, zone: tzinfo | None) -> str:
-    """Return the effect of lateness on a mark in words: a sum, a reason, or "" if there is none.
-
-    ``grade`` has the deduction already, as :class:`~mograder.grading.course_late.CourseLate`
-    returns it. ``zone`` is that of :func:`moment`.
-    """
+    """Return a sum, a reason, or ""; ``grade`` has the deduction already."""
     if deduction.percent and grade.total is not None:
         total, after = marks_text(grade.total), marks_text(grade.penalised)
         return f"{total} − {marks_text(deduction.percent)} % ({reason(deduction, zone)}) = {after}"
@@ -469,5 +439,4 @@ def _is_by_seconds(deduction: Deduction) -> bool:
 
 
 def marks_text(value: float | None) -> str:
-    """Return marks with at most two decimals, empty for None."""
     return number_text(value, places=2)

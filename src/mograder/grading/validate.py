@@ -117,8 +117,17 @@ async def validate(
     prepared = await apart.call(partial(_prepare, submission), size=size)
     if isinstance(prepared, ValidationReport):
         return prepared
-    request = _request(submission, prepared.text)
-    result = await execute(replace(request, begun=begun))
+    request = ExecutionRequest(
+        without_mark(prepared.text),
+        PurePath(submission.filename).name,
+        submission.environment,
+        submission.limits,
+        submission.seconds,
+        folder=submission.folder,
+        uid_slot=submission.uid_slot,
+        begun=begun,
+    )
+    result = await execute(request)
     judge = partial(_judge, submission, prepared, result)
     return await apart.call(judge, size=size)
 
@@ -152,8 +161,15 @@ class Validations:
         if self._waiting[student] >= _OF_ONE_STUDENT:
             raise Busy("Your notebook is being validated.", retry_after=_RETRY_SECONDS)
         with under_way(self._waiting, student):
-            key = f"{student} {_digest(submission)}"
-            self._take_turn(student, key)
+            text = f"{submission.filename}\0{submission.text}".encode("utf-8", "surrogatepass")
+            key = f"{student} {hashlib.sha256(text).hexdigest()}"
+            busy = self._shared.busy
+            self._last = {each: of for each, of in self._last.items() if busy(of)}
+            if self._last.get(student, key) != key:
+                raise Busy("A notebook of yours is being validated.", retry_after=_RETRY_SECONDS)
+            if len(self._shared) >= _MOST_WAITING and not busy(key):
+                raise Busy("Too many notebooks are being validated.", retry_after=_RETRY_SECONDS)
+            self._last[student] = key
 
             async def run(tell: Progress) -> ValidationReport:
                 if others := len(self._shared) - 1:
@@ -163,29 +179,8 @@ class Validations:
 
             return await self._shared.get(key, run, progress)
 
-    def _take_turn(self, student: str, key: str) -> None:
-        self._last = {each: of for each, of in self._last.items() if self._shared.busy(of)}
-        if self._last.get(student, key) != key:
-            raise Busy("A notebook of yours is being validated.", retry_after=_RETRY_SECONDS)
-        if len(self._shared) >= _MOST_WAITING and not self._shared.busy(key):
-            raise Busy("Too many notebooks are being validated.", retry_after=_RETRY_SECONDS)
-        self._last[student] = key
-
     async def close(self) -> None:
-        """Cancel all validations in progress."""
         await self._shared.close()
-
-
-def _request(submission: Submission, text: str) -> ExecutionRequest:
-    return ExecutionRequest(
-        without_mark(text),
-        PurePath(submission.filename).name,
-        submission.environment,
-        submission.limits,
-        submission.seconds,
-        folder=submission.folder,
-        uid_slot=submission.uid_slot,
-    )
 
 
 def _with_calls(notebook: NotebookText, called: Sequence[Cell]) -> str:
@@ -219,8 +214,7 @@ class _Prepared:
 def _judge(
     submission: Submission, prepared: _Prepared, result: ExecutionResult
 ) -> ValidationReport:
-    integrity = prepared.integrity
-    judging = _Judging(prepared, result)
+    integrity, judging = prepared.integrity, _Judging(prepared, result)
     checks, marks = judging.checks()
     return ValidationReport(
         submission.filename,
@@ -245,21 +239,18 @@ def _prepare(submission: Submission) -> _Prepared | ValidationReport:
         text = submission.text if integrity.restored is None else integrity.restored
         to_run = parse_cells(text, filename)
     except InvalidInput as error:
-        checks, marks = ((), None) if released is None else _never_ran(released)
+        if released is None:
+            return ValidationReport(filename, Outcome.UNREADABLE, str(error))
+        keys = {check.label: check.key for check in checks_in(released)}
+        weights, why = stated_weights(released), "the notebook cannot be read"
+        lost = [_not_run(*each, why, weights) for each in keys.items()]
+        checks, marks = with_marks(lost, marks_of(released) or {}, weights)
         return ValidationReport(filename, Outcome.UNREADABLE, str(error), checks, marks=marks)
     found = tuple(checks_in(to_run))
     tests = (each.cell for each in found if each.is_test)
     functions = tuple(cell for cell in tests if cell.kind is CellKind.FUNCTION)
     text = _with_calls(to_run, functions)
     return _Prepared(text, found, functions, own, to_run, released, integrity)
-
-
-def _never_ran(released: NotebookText) -> MarkedChecks:
-    marks = marks_of(released) or {}
-    keys = {check.label: check.key for check in checks_in(released)}
-    weights = stated_weights(released)
-    checks = [_not_run(*each, "the notebook cannot be read", weights) for each in keys.items()]
-    return with_marks(checks, marks, weights)
 
 
 def _not_run(label: str, key: str, why: str, known: Mapping[str, float]) -> ValidatedCheck:
@@ -340,24 +331,30 @@ class _Judging:
 
     def problem(self, seconds: float) -> str:
         """Return why the notebook did not run to its end, in a sentence for its student."""
-        result = self._result
-        if problem := run_problem(result, seconds, self._where_it_was()):
+        result, cells, where = self._result, self._to_run.cells, ""
+        if result.interrupted is not None and result.interrupted < len(cells):
+            line = self._line(cells[result.interrupted], 1)
+            known = f" in the cell at line {line}"
+            where = " in a cell that was put back" if line is None else known
+        if problem := run_problem(result, seconds, where):
             return problem
-        if len(result.cells) < len(self._to_run.cells):
-            return "Not all of its cells were run."
-        return ""
-
-    def _where_it_was(self) -> str:
-        index = self._result.interrupted
-        if index is None or index >= len(self._to_run.cells):
-            return ""
-        line = self._line(self._to_run.cells[index], 1)
-        return " in a cell that was put back" if line is None else f" in the cell at line {line}"
+        return "Not all of its cells were run." if len(result.cells) < len(cells) else ""
 
     def checks(self) -> MarkedChecks:
-        """Return every check that should have run, then those that only the run reveals."""
+        """Return what should have run, then what calls like ``check(f"Q{n}", …)`` reveal."""
         checks = [self._check(label, places) for label, places in self._places.items()]
-        for label, (cell, results) in self._dynamic().items():
+        dynamic = {
+            cell.index: cell
+            for cell in self._to_run.cells
+            if cell.index in self._counted
+            if has_label_of_run(cell.code) or self._recording.records_any(cell.code)
+        }
+        found: dict[str, list[CheckResult]] = {}
+        for each in self._result.checks:
+            if each.index in dynamic and each.label not in self._places:
+                found.setdefault(each.label, []).append(each)
+        for label, results in found.items():
+            cell = dynamic[results[0].index]
             checks.append(self._judged(label, results, cell, cell.line_of(1)))
         return with_marks(checks, self._marks, self._expected)
 
@@ -380,7 +377,6 @@ class _Judging:
         return self._cells.get(self._ran_by.get(index, index))
 
     def _tested(self, check: Check, told: CellResult) -> ValidatedCheck:
-        """Return the result of a cell that is a test, which passes if it ends without an error."""
         cell, fails = check.cell, told.status is CellStatus.ERROR
         hidden = _HIDDEN in cell.code
         waits = hidden and not _ASSERT.search(cell.code)
@@ -416,21 +412,6 @@ class _Judging:
                 return "its cell did not end"
         return "its cell ran without it"
 
-    def _dynamic(self) -> dict[str, tuple[Cell, list[CheckResult]]]:
-        """Return results of calls like ``check(f"Q{n}", …)`` in cells that count."""
-        dynamic = {
-            cell.index: cell
-            for cell in self._to_run.cells
-            if cell.index in self._counted
-            if has_label_of_run(cell.code) or self._recording.records_any(cell.code)
-        }
-        found: dict[str, tuple[Cell, list[CheckResult]]] = {}
-        for each in self._result.checks:
-            cell = dynamic.get(each.index)
-            if cell is not None and each.label not in self._places:
-                found.setdefault(each.label, (cell, []))[1].append(each)
-        return found
-
     def _judged(
         self, label: str, results: list[CheckResult], cell: Cell, line: int
     ) -> ValidatedCheck:
@@ -451,27 +432,21 @@ class _Judging:
         )
 
     def errors(self) -> Iterator[CellError]:
-        """Yield the cells that failed but are no tests, in the order of the file."""
         tests = {each.cell.index for of in self._places.values() for each in of if each.is_test}
         for told in self._result.cells:
-            if told.index >= len(self._to_run.cells):
-                continue
-            if told.index in tests and told.status is CellStatus.ERROR:
-                continue
-            cell = self._to_run.cells[told.index]
-            if told.status is CellStatus.ERROR:
-                yield self._error(cell, told, told.error_type, told.message)
+            if told.status is CellStatus.ERROR and told.index not in tests:
+                kind, message = told.error_type, told.message
             elif told.status is CellStatus.INTERRUPTED:
-                yield self._error(cell, told, "Interrupted", "It was running at the end.")
-
-    def _error(self, cell: Cell, told: CellResult, kind: str, message: str) -> CellError:
-        line = self._line(cell, told.line or 1)
-        code = _line_of(cell.code, told.line or 1)
-        index = self._index(cell)
-        return CellError(cell.name, line, kind, message, told.output_tail, code, index)
+                kind, message = "Interrupted", "It was running at the end."
+            else:
+                continue
+            if told.index < len(self._to_run.cells):
+                cell = self._to_run.cells[told.index]
+                line, code = self._line(cell, told.line or 1), _line_of(cell.code, told.line or 1)
+                tail, index = told.output_tail, self._index(cell)
+                yield CellError(cell.name, line, kind, message, tail, code, index)
 
     def _index(self, cell: Cell) -> int | None:
-        """Return the number of a cell in the student's own file."""
         own = self._own.get(cell.index)
         return None if own is None else own.index
 
@@ -485,8 +460,3 @@ class _Judging:
 def _line_of(code: str, number: int) -> str:
     lines = code.split("\n")
     return lines[number - 1].strip()[:_CODE_SHOWN] if 1 <= number <= len(lines) else ""
-
-
-def _digest(submission: Submission) -> str:
-    text = f"{submission.filename}\0{submission.text}"
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

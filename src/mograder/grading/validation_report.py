@@ -137,8 +137,6 @@ class CellError:
 
 @dataclass(frozen=True, slots=True)
 class IntegrityFindings:
-    """The release that the notebook was compared with, and the differences."""
-
     level: Level = Level.NONE
     warnings: tuple[Finding, ...] = ()
 
@@ -160,7 +158,6 @@ class ValidationReport:
 
     @property
     def ran(self) -> bool:
-        """Whether the notebook ran from its first cell to its last."""
         return self.outcome is Outcome.FINISHED and not self.problem
 
     @property
@@ -180,13 +177,9 @@ def with_marks(
 ) -> MarkedChecks:
     """Return the checks with their marks, and the marks earned and available in all of them.
 
-    Args:
-        checks: The checks, with their weights.
-        available: The marks of each question, by key.
-        expected: The known weights of labels (:func:`mograder.marks.question_marks`).
-
-    The second value is None if no check belongs to a question with marks. Checks of one question
-    divide its marks by their weights.
+    ``available`` are the marks of each question, ``expected`` the known weights of labels
+    (:func:`mograder.marks.question_marks`), by which checks of one question divide its marks. The
+    second value is None if no check belongs to a question with marks.
     """
     questions: dict[str, list[ValidatedCheck]] = {}
     for check in checks:
@@ -223,11 +216,7 @@ def _shares(
         return [replace(checks[0], earned=earned, available=available)]
     share = partial(marks_of_weight, available, total=question_weight(weights, least))
     return [
-        replace(
-            check,
-            earned=share(held.earned),
-            available=share(held.total),
-        )
+        replace(check, earned=share(held.earned), available=share(held.total))
         for check in checks
         for held in [held_to(check.weights, least[check.label])]
     ]
@@ -259,7 +248,6 @@ def render_text(report: ValidationReport) -> str:
 
 
 def headline(report: ValidationReport) -> str:
-    """Return a summary of the report in one sentence."""
     if report.problem:
         return report.problem
     parts = [f"{sum(check.passed for check in report.checks)} of {len(report.checks)} checks pass"]
@@ -275,7 +263,6 @@ def headline(report: ValidationReport) -> str:
 
 
 def place_of(line: int | None) -> str:
-    """Return a line of the student's file in words."""
     return "put back from the release" if line is None else f"line {line}"
 
 
@@ -295,21 +282,14 @@ def _lines(report: ValidationReport) -> Iterator[str]:
         yield f"  {WORDS[check.status]}: {_plain(check.label)}{f' [{marks}]' if marks else ''}"
         yield from (f"    - {_plain(message)}" for message in check.messages)
     for error in report.cell_errors:
-        yield from _error_lines(error)
-
-
-def _error_lines(error: CellError) -> Iterator[str]:
-    name = "" if error.cell in ("", "_") else f" {error.cell}"
-    yield (
-        f"  ERROR: cell{name} ({place_of(error.line)}): "
-        f"{_plain(error.error_type)}: {_plain(error.message)}"
-    )
-    output = [_plain(line) for line in error.output.splitlines()]
-    yield from (f"    | {line}" for line in output[-_OUTPUT_LINES:])
+        name = "" if error.cell in ("", "_") else f" {error.cell}"
+        said = f"{_plain(error.error_type)}: {_plain(error.message)}"
+        yield f"  ERROR: cell{name} ({place_of(error.line)}): {said}"
+        output = error.output.splitlines()[-_OUTPUT_LINES:]
+        yield from (f"    | {_plain(line)}" for line in output)
 
 
 def _plain(text: str) -> str:
-    """Return a text as one line without control characters."""
     return "".join(char if char.isprintable() else " " for char in text).strip()
 
 
@@ -333,8 +313,6 @@ class CheckAnswer(_Answer):
 
 
 class ErrorAnswer(_Answer):
-    """A cell that failed."""
-
     cell: str
     line: int | None
     error_type: str
@@ -363,8 +341,6 @@ class ValidationAnswer(_Answer):
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """The report of a validation, and its time."""
-
     at: datetime
     answer: ValidationAnswer
 
@@ -378,7 +354,21 @@ def answer_of(report: ValidationReport, *, html_available: bool) -> ValidationAn
         ok=report.ok,
         summary=headline(report),
         outcome=report.outcome.value,
-        checks=tuple(_check(each) for each in report.checks),
+        checks=tuple(
+            CheckAnswer(
+                label=check.label,
+                status=_OLD_WORDS[check.status],
+                details=check.messages,
+                ran=check.status is not CheckStatus.NOT_RUN,
+                passed=check.passed,
+                earned=check.earned,
+                available=check.available,
+                cell=check.cell,
+                line=check.line,
+                index=check.index,
+            )
+            for check in report.checks
+        ),
         cell_errors=len(errors),
         errors=errors,
         export_ok=report.ran,
@@ -390,24 +380,7 @@ def answer_of(report: ValidationReport, *, html_available: bool) -> ValidationAn
     )
 
 
-def _check(check: ValidatedCheck) -> CheckAnswer:
-    ran = check.status is not CheckStatus.NOT_RUN
-    return CheckAnswer(
-        label=check.label,
-        status=_OLD_WORDS[check.status],
-        details=check.messages,
-        ran=ran,
-        passed=check.passed,
-        earned=check.earned,
-        available=check.available,
-        cell=check.cell,
-        line=check.line,
-        index=check.index,
-    )
-
-
 def render_html(report: ValidationReport) -> str:
-    """Return the report as a page, light and dark."""
     return render_page(
         "report.html.j2",
         report=report,

@@ -10,22 +10,20 @@ time.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from heapq import heappop, heappush
 from importlib import metadata
 from pathlib import Path
 
 from mograder.core.errors import MograderError, SandboxUnavailable
 from mograder.core.log import get_logger
 from mograder.core.operating_system import SYSTEM, SYSTEM_NAME, user_cache
-from mograder.core.sections.settings_model import Settings
 from mograder.core.settings import FILE_NAME, Environ, LoadedSettings
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import CommandRunner, Environments
@@ -104,20 +102,16 @@ class SandboxSlots:
     @contextmanager
     def pair(self) -> Iterator[tuple[int, int]]:
         """Hold two numbers: the worker's and the judge's."""
-        taken = self._take(), self._take()
+        one, other = (heappop(self._free) if self._free else next(self._new) for _ in range(2))
         try:
-            yield taken
+            yield one, other
         finally:
-            for each in taken:
-                heapq.heappush(self._free, each)
-
-    def _take(self) -> int:
-        if self._free:
-            return heapq.heappop(self._free)
-        return next(self._new)
+            heappush(self._free, one)
+            heappush(self._free, other)
 
 
-def open_workbench(
+@asynccontextmanager
+async def open_workbench(
     loaded: LoadedSettings,
     environ: Environ,
     *,
@@ -126,53 +120,23 @@ def open_workbench(
     trusted: bool = False,
     runs: int = 1,
     jobs: int = 2,
-) -> AbstractAsyncContextManager[Workbench]:
-    """Return the context of a workbench for ``runs`` runs, ``jobs`` at a time.
+) -> AsyncIterator[Workbench]:
+    """Yield a workbench for ``runs`` runs, ``jobs`` at a time; on Linux with its own supervisor.
 
-    On Linux, without ``sandbox``, or if the settings switch it off, this machine is not protected
-    from the notebooks. On other systems it never is. ``own_python`` and ``trusted`` are as for
-    :func:`open_sandboxed`.
+    With ``trusted``, the files beside a notebook may be as many and as large as an author's.
+    Without ``sandbox``, or if the settings switch it off, this machine is not protected from the
+    notebooks; on other systems it never is. With ``own_python`` they have the packages of the
+    Python that runs mograder.
 
-    Entering it raises:
+    Raises:
         SandboxUnavailable: A sandbox is wanted and cannot be made; or the settings demand one on a
             system that has none.
     """
-    if sys.platform == "linux":
-        return open_sandboxed(
-            loaded,
-            environ,
-            sandbox=sandbox,
-            own_python=own_python,
-            trusted=trusted,
-            runs=runs,
-            jobs=jobs,
-        )
-    else:  # noqa: RET505 - mypy skips an else of another system, and no statements after it
-        return open_plain(loaded, environ, own_python=own_python, jobs=jobs)
-
-
-if sys.platform == "linux":  # supervisors need it
-
-    @asynccontextmanager
-    async def open_sandboxed(
-        loaded: LoadedSettings,
-        environ: Environ,
-        *,
-        sandbox: bool = True,
-        own_python: bool = False,
-        trusted: bool = False,
-        runs: int = 1,
-        jobs: int = 2,
-    ) -> AsyncIterator[Workbench]:
-        """Yield a workbench for ``runs`` runs, ``jobs`` at a time, with a supervisor of its own.
-
-        With ``trusted``, the files beside a notebook may be as many and as large as an author's.
-        Without ``sandbox``, or if the settings switch it off, this machine is not protected from
-        the notebooks. With ``own_python`` they have the packages of the Python that runs mograder.
-
-        Raises: SandboxUnavailable if a sandbox is wanted and cannot be made.
-        """
-        place, _ = places(loaded, environ)
+    if sys.platform != "linux":
+        async with open_plain(loaded, environ, own_python=own_python, jobs=jobs) as plain:
+            yield plain
+    else:
+        place, _ = _places(loaded, environ)
         config = supervisor_config(loaded, environ)
         if not sandbox:
             config = config.model_copy(update={"sandbox": "none"})
@@ -191,8 +155,7 @@ if sys.platform == "linux":  # supervisors need it
             runner = SandboxedRunner(
                 client, copies / "runs", remove_tree, at_once=jobs, bounds=bounds
             )
-            limits = partial(_limits, loaded.settings)
-            yield Workbench(runner, limits, environments, client.warm, own)
+            yield Workbench(runner, _limits(loaded), environments, client.warm, own)
 
 
 @asynccontextmanager
@@ -212,13 +175,12 @@ async def open_plain(
     async with _directory() as copies:
         runner = PlainProcesses(variables, copies, at_once=jobs, bounds=_AUTHORS_BOUNDS)
         async with _environments_of(loaded, environ, runner, own_python) as environments:
-            limits = partial(_limits, loaded.settings)
-            yield Workbench(runner, limits, environments, _no_warm_start)
+            # Only supervisors keep processes for fast starts.
+            yield Workbench(runner, _limits(loaded), environments, lambda _: asyncio.sleep(0))
 
 
 @asynccontextmanager
 async def _directory() -> AsyncIterator[Path]:
-    """Yield a new directory, which is removed afterwards."""
     made = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="mograder-"))
     try:
         yield made
@@ -226,16 +188,11 @@ async def _directory() -> AsyncIterator[Path]:
         await asyncio.to_thread(shutil.rmtree, made, ignore_errors=True)
 
 
-def _limits(settings: Settings, text: str, item: str) -> Limits:
-    """Return the limits of an item's runs, as :attr:`Workbench.limits` does."""
-    return limits_for(settings, read_script(text), item)
+def _limits(loaded: LoadedSettings) -> Callable[[str, str], Limits]:
+    return lambda text, item: limits_for(loaded.settings, read_script(text), item)
 
 
-async def _no_warm_start(_: Path) -> None:
-    """Do nothing: only supervisors keep processes for fast starts."""
-
-
-def places(loaded: LoadedSettings, environ: Environ) -> tuple[Path, Path]:
+def _places(loaded: LoadedSettings, environ: Environ) -> tuple[Path, Path]:
     """Return the directories of wheels and environments: the course's, else the user's cache.
 
     Only Linux has hubs to share the course's with. Elsewhere folders of courses are often copied to
@@ -253,14 +210,11 @@ def places(loaded: LoadedSettings, environ: Environ) -> tuple[Path, Path]:
 async def _environments_of(
     loaded: LoadedSettings, environ: Environ, runner: CommandRunner, own_python: bool
 ) -> AsyncIterator[Environments | None]:
-    """Yield the environments of a command, which are built by the commands of ``runner``.
-
-    With ``own_python`` there are none.
-    """
+    """Yield the environments of a command, built by ``runner``; None with ``own_python``."""
     if own_python:
         yield None
         return
-    place, directory = places(loaded, environ)
+    place, directory = _places(loaded, environ)
     environments = Environments(
         directory,
         runner,
@@ -275,7 +229,6 @@ async def _environments_of(
 
 
 def demand_no_sandbox(loaded: LoadedSettings) -> None:
-    """Raise :class:`SandboxUnavailable` if ``[security] use_bubblewrap`` demands a sandbox."""
     if loaded.settings.security.use_bubblewrap:
         raise SandboxUnavailable(
             f"[security] use_bubblewrap is true, but {SYSTEM_NAME} has no sandboxes.",

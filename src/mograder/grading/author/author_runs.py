@@ -133,11 +133,10 @@ class AuthorRuns:
         return found
 
     async def run(self, notebook: Path, support: Path, progress: Progress) -> RunReport:
-        """Run a notebook from its first cell to its last, with the files of ``support`` beside it.
+        """Run a copy of a notebook, with the files of ``support`` beside it.
 
-        Neither of them is changed. In a sandbox it is run as a session would: without network and
-        with a session's limits, so that mistakes that show only on a hub are found before students
-        meet them.
+        A sandbox has no network and a session's limits, so that mistakes that show only on a hub
+        are found before students meet them.
         """
         text = await asyncio.to_thread(read_notebook, notebook)
         variant = NotebookVariant(text, notebook.name, support, self._seconds)
@@ -185,10 +184,7 @@ class AuthorRuns:
             return await bench.runner.judge(request)
 
     async def keep(self, trial: AuthorTrial, contract: str) -> None:
-        """Keep the contract of a trial for later grading.
-
-        None is kept of the Python that runs mograder: grading uses another environment.
-        """
+        """Keep a trial's contract, unless the Python is mograder's: grading uses another one."""
         bench = await self._opened()
         if bench.environments is not None:
             recording = Recording(
@@ -230,15 +226,16 @@ async def open_runs(
     opening = partial(open_workbench, loaded, environ, trusted=True, runs=runs, jobs=jobs)
     async with AsyncExitStack() as stack:
         bench = await _sandboxed(stack, opening, loaded, warn) if sandbox else None
-        found, lock = [] if bench is None else [bench], asyncio.Lock()
+        plain, lock = bench, asyncio.Lock()
 
         async def opened() -> Workbench:
+            nonlocal plain
             async with lock:
-                if not found:
-                    plain = opening(sandbox=False, own_python=own_python)
-                    made = await stack.enter_async_context(plain)
-                    found.append(replace(made, limits=lambda *_: _NO_LIMITS))
-                return found[0]
+                if plain is None:
+                    made = opening(sandbox=False, own_python=own_python)
+                    bench = await stack.enter_async_context(made)
+                    plain = replace(bench, limits=lambda *_: _NO_LIMITS)
+                return plain
 
         yield AuthorRuns(loaded, opened, protected=bench is not None)
 
@@ -264,14 +261,20 @@ async def _sandboxed(
 
 
 def run_report(text: str, filename: str, result: ExecutionResult, seconds: float) -> RunReport:
-    """Return the report of a run for the author; the worst result of each check counts."""
     notebook = parse_cells(text, filename)
     cells, recording = notebook.cells, RecordingCells(notebook)
     found: dict[str, list[CheckResult]] = {}
     for check in result.checks:
         found.setdefault(check.label, []).append(check)
+    errors = []
+    for told in result.cells:
+        if told.status is CellStatus.ERROR and told.index < len(cells):
+            cell = cells[told.index]
+            line = cell.line_of(told.line) if told.line else cell.first
+            message = f"{told.error_type}: {told.message}" if told.message else told.error_type
+            errors.append(Finding(filename, line, message, _HOW))
     return RunReport(
-        cell_errors=tuple(_failures(cells, filename, result)),
+        cell_errors=tuple(errors),
         checks=tuple(worst_result(each, cells, recording) for each in found.values()),
         outputs=tuple(CellOutput(c.index, _plain(c.shown)) for c in result.cells),
         problem=_problem(cells, result, seconds),
@@ -279,7 +282,6 @@ def run_report(text: str, filename: str, result: ExecutionResult, seconds: float
 
 
 def _problem(cells: tuple[Cell, ...], result: ExecutionResult, seconds: float) -> str:
-    """Return why a notebook did not run to its end, in a sentence for its author."""
     index, where = result.interrupted, ""
     if index is not None and index < len(cells):
         where = f" in the cell at line {cells[index].first}"
@@ -304,32 +306,25 @@ def _problem(cells: tuple[Cell, ...], result: ExecutionResult, seconds: float) -
     return result.problem
 
 
-def _failures(cells: tuple[Cell, ...], filename: str, result: ExecutionResult) -> list[Finding]:
-    found = []
-    for told in result.cells:
-        if told.status is CellStatus.ERROR and told.index < len(cells):
-            cell = cells[told.index]
-            line = cell.line_of(told.line) if told.line else cell.first
-            message = f"{told.error_type}: {told.message}" if told.message else told.error_type
-            found.append(Finding(filename, line, message, _HOW))
-    return found
-
-
 def _plain(shown: str) -> str:
     """Return the text of a cell's output without HTML tags, but with the attributes' values."""
-    return html.unescape(_TAGS.sub(_attributes, shown))
-
-
-def _attributes(tag: re.Match[str]) -> str:
-    return " " + html.unescape(tag[0]) if "data-" in tag[0] else ""
+    without = _TAGS.sub(lambda tag: f" {html.unescape(tag[0])}" * ("data-" in tag[0]), shown)
+    return html.unescape(without)
 
 
 def judge_source(text: str, filename: str, report: RunReport) -> tuple[Finding, ...]:
     """Return the errors of cells and the checks that do not pass, in the order of the file."""
     if report.problem:
         return (Finding(filename, 1, f"it did not run: {report.problem}"),)
-    errors = (replace(error, filename=filename) for error in report.cell_errors)
-    return tuple(sorted({*errors, *_failed(text, filename, report)}))
+    found = {replace(error, filename=filename) for error in report.cell_errors}
+    lines = {each.label: each.line for each in checks_in(parse_cells(text, filename))}
+    for check in report.checks:
+        if check.status != "success":
+            reason = "; ".join(check.details) or "it waits for an answer"
+            end = "" if reason.endswith((".", "!", "?")) else "."
+            message = f"the check {check.label!r} does not pass: {reason}{end}"
+            found.add(Finding(filename, lines.get(check.label, 1), message, _CORRECT))
+    return tuple(sorted(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +343,6 @@ class ReleaseFindings:
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """The findings that prevent a release."""
         return tuple(sorted({*self.failures, *self.leaks, *self.early}))
 
 
@@ -382,7 +376,6 @@ def judge_release(source: str, release: str, filename: str, report: RunReport) -
 def in_source(
     source: str, release: str, filename: str, findings: Iterable[Finding]
 ) -> tuple[Finding, ...]:
-    """Return findings about a release under the source's name and line numbers."""
     matcher = SequenceMatcher(None, split_lines(source), split_lines(release), autojunk=False)
     blocks = matcher.get_matching_blocks()
 
@@ -409,13 +402,3 @@ def _broken(
             yield error
         elif not known:
             yield replace(error, hint=_AS_FUNCTIONS)
-
-
-def _failed(text: str, filename: str, report: RunReport) -> Iterator[Finding]:
-    lines = {each.label: each.line for each in checks_in(parse_cells(text, filename))}
-    for check in report.checks:
-        if check.status != "success":
-            reason = "; ".join(check.details) or "it waits for an answer"
-            end = "" if reason.endswith((".", "!", "?")) else "."
-            message = f"the check {check.label!r} does not pass: {reason}{end}"
-            yield Finding(filename, lines.get(check.label, 1), message, _CORRECT)

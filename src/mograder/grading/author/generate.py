@@ -10,7 +10,7 @@ The outcome of each item has the lines of output, whose prefixes are 0.3.16's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -194,7 +194,11 @@ def _generate_lecture(item: SourceItem, options: GenerateOptions, lines: list[Li
         refuse_to_replace(target, source.parent, options.sources / source.stem)
         text = read_notebook(source)
         modes = {name: _mode(name, options) for name in linked_items(text)}
-        support = _support(item, source, text)
+        support = support_files(item, [text])
+        if item.directory.name != source.stem:  # it may hold other lectures too
+            named = frozenset(app_files(text))
+            why = f"its folder is not called {source.stem}, so it is not known to belong to it"
+            support = support.without({each: why for each in support.files if each not in named})
         kept = support.files
         lecture = to_lecture(text, filename=filename, mode_of=modes.get, kept=kept)
         refuse(in_source(text, lecture, filename, find_leaks(lecture, filename)))
@@ -294,13 +298,15 @@ class _Generator:
             unprotected = self._options.unprotected.get(self._item.name, ())
             planned = review_grading(text, filename, unprotected)
             refuse(planned.errors)
-            for finding in (
-                *(*release.advice, *self._objections(text, filename)),
-                *(*planned.advice, *_advice_on_checks(text, filename, release, planned.plan)),
-            ):
-                self._tell(Step.ADVICE, str(finding))
-            for told in unknown_keys(planned.plan, unprotected, filename) if planned.plan else ():
-                self._tell(Step.ADVICE, told)
+            denied, advice = self._options.denied, [*release.advice]
+            if denied is not None:  # what a hub would object to if students wrote this
+                advice += screen_source(text, filename, denied)
+            advice += planned.advice
+            keys: Sequence[str] = ()
+            if planned.plan is not None:
+                advice += _advice_on_checks(text, filename, release, planned.plan)
+                keys = tuple(unknown_keys(planned.plan, unprotected, filename))
+            self._lines += [Line(Step.ADVICE, str(each)) for each in (*advice, *keys)]
             self._lines += [*_missing_files(self._item, source, text), *packages(source, text)]
             made.append(_Made(source, text, release, planned.plan))
         return tuple(made)
@@ -314,11 +320,6 @@ class _Generator:
             leaks = find_leaks(release.text, filename)
             refuse(in_source(text, release.text, filename, leaks))
         return release
-
-    def _objections(self, text: str, filename: str) -> Sequence[Finding]:
-        """Return what a hub would object to if students wrote the author's solution."""
-        denied = self._options.denied
-        return () if denied is None else screen_source(text, filename, denied)
 
     def _released(self, filename: str) -> str:
         return shown(self._target / Path(filename).name)
@@ -364,10 +365,8 @@ class _Generator:
     async def _check(
         self, made: Sequence[_Made], stage: ReleaseBuild, lines: list[Line]
     ) -> list[str]:
-        """Run sources and releases in parallel; return what is wrong with either."""
         for each in made:
-            told = f"{shown(each.source)}: running it with its solutions"
-            self._tell(Step.VALIDATE, told)
+            self._tell(Step.VALIDATE, f"{shown(each.source)}: running it with its solutions")
         async with asyncio.TaskGroup() as group:
             runs = [group.create_task(self._run_both(each, stage)) for each in made]
         reports = [run.result() for run in runs]
@@ -391,21 +390,19 @@ class _Generator:
         return problems
 
     async def _run_both(self, made: _Made, stage: ReleaseBuild) -> tuple[RunReport, RunReport]:
-        name, folder = made.source.name, made.source.parent
-        source = await asyncio.to_thread(_that_opens, made, stage)
+        name, source = made.source.name, made.source
+        plain = without_mark(made.text)
+        if plain != made.text:  # marimo cannot open it with the byte order mark
+            data = plain.encode("utf-8", "surrogatepass")
+            source = await asyncio.to_thread(stage.aside, name, data)
         async with asyncio.TaskGroup() as group:
-            one = group.create_task(self._run_source(source, folder, shown(made.source)))
             other = group.create_task(
                 self._run(stage.path / name, stage.path, self._released(name))
             )
-        return one.result(), other.result()
-
-    async def _run_source(self, notebook: Path, support: Path, filename: str) -> RunReport:
-        """Run a source, and tell of its checks at once: others may still run for long."""
-        report = await self._run(notebook, support, filename)
-        for check in report.checks:
-            self._watch.check(self._item.name, check)
-        return report
+            one = await self._run(source, made.source.parent, shown(made.source))
+            for check in one.checks:  # at once: others may still run for long
+                self._watch.check(self._item.name, check)
+        return one, other.result()
 
     async def _run(self, notebook: Path, support: Path, filename: str) -> RunReport:
         """Run a notebook when a slot is free; an error that prevents it is its problem."""
@@ -464,11 +461,9 @@ class _Generator:
 
 
 def _advice_on_checks(
-    text: str, filename: str, release: ReleaseText, plan: GradingPlan | None
+    text: str, filename: str, release: ReleaseText, plan: GradingPlan
 ) -> Sequence[Finding]:
     """Return what `mograder quality` tells of the checks without running them."""
-    if plan is None:
-        return ()
     notebook = parse_cells(text, filename)
     found = {
         *outside_influences(notebook, plan, filename),
@@ -477,22 +472,12 @@ def _advice_on_checks(
     return sorted({Finding(filename, each.line, each.message, each.remedy) for each in found})
 
 
-def _that_opens(made: _Made, stage: ReleaseBuild) -> Path:
-    """Return the source, or a copy without the byte order mark, which marimo cannot open."""
-    plain = without_mark(made.text)
-    if plain == made.text:
-        return made.source
-    return stage.aside(made.source.name, plain.encode("utf-8", "surrogatepass"))
-
-
 def left_out(item: SourceItem, support: Belongings) -> list[Line]:
-    """Return a line for each file or folder that is not part of the release."""
     place = shown(item.directory)
     return [Line(Step.LEFT_OUT, f"{place}/{each.name}: {each.reason}.") for each in support.left]
 
 
 def _missing_files(item: SourceItem, source: Path, text: str) -> list[Line]:
-    """Return a line for each missing file that ``marimo.App(...)`` names."""
     missing = [name for name in app_files(text) if not (item.directory / name).is_file()]
     return [
         Line(Step.ADVICE, f"{shown(source)}:1: marimo.App(...) names {name}, which is not there.")
@@ -501,36 +486,17 @@ def _missing_files(item: SourceItem, source: Path, text: str) -> list[Line]:
 
 
 def packages(source: Path, text: str) -> list[Line]:
-    """Return a line for each import that the header does not declare.
-
-    Empty if there is no header; for assignments another check reports that.
-    """
+    """Return a line for each import that the header, if there is one, does not declare."""
     if not has_block(text):
         return []
     found = undeclared(text, shown(source), modules_beside(source.parent))
     return [Line(Step.ADVICE, str(finding)) for finding in found]
 
 
-def _support(item: SourceItem, source: Path, text: str) -> Belongings:
-    """Return the files that belong to a lecture: all others in a folder of the lecture's name.
-
-    If the folder holds other lectures too, only the files that ``marimo.App(...)`` names.
-    """
-    found = support_files(item, [text])
-    if item.directory.name == source.stem:
-        return found
-    named = frozenset(app_files(text))
-    reason = f"its folder is not called {source.stem}, so it is not known to belong to it"
-    return found.without({name: reason for name in found.files if name not in named})
-
-
 def _copy_support(
     item: SourceItem, names: Sequence[str], stage: ReleaseBuild, target: str
 ) -> list[Line]:
-    """Copy files beside a notebook that are newer than the release's; return lines to report.
-
-    Raises: InvalidInput if the release has a file that marks a solution.
-    """
+    """Copy newer files; raises InvalidInput if the release has one that marks a solution."""
     lines = []
     for name in names:
         source = item.directory / name
@@ -539,20 +505,14 @@ def _copy_support(
         elif stage.differs(source, name):
             text = f"{Path(target) / name}:1: it is newer than the source's and not replaced."
             lines.append(Line(Step.ADVICE, f"{text} Remove it to take {shown(source)}."))
-    return [*lines, *_left_from_before(item, names, stage, target)]
-
-
-def _left_from_before(
-    item: SourceItem, names: Sequence[str], stage: ReleaseBuild, target: str
-) -> Iterator[Line]:
-    """Yield a line for each file that only the old release had: students still get it."""
     files = belongings(stage.path).files
     refuse(solutions_in({str(Path(target) / name): stage.path / name for name in files}))
     known = {*names, *(notebook.name for notebook in item.notebooks)}
     for name in files:
-        if name not in known:
+        if name not in known:  # only the old release had it
             text = f"{Path(target) / name}:1: students get it, though it is not the source's."
-            yield Line(Step.ADVICE, f"{text} Remove it if they should not.")
+            lines.append(Line(Step.ADVICE, f"{text} Remove it if they should not."))
+    return lines
 
 
 def _mode(name: str, options: GenerateOptions) -> str | None:
@@ -581,20 +541,11 @@ def _check_names(item: str, files: Sequence[str], target: Path) -> list[Line]:
     Raises: InvalidInput for a new name, the item's or a file's, that not every system takes.
     """
     if not target.is_dir() and ItemName.valid(item):
-        ItemName.parse_new(item, _items(target.parent))
+        base = target.parent
+        ItemName.parse_new(item, [each.name for each in base.iterdir()] if base.is_dir() else [])
+    there = [each for each in target.rglob("*") if each.is_file()] if target.is_dir() else []
     try:
-        known = refuse_new_problems(files, _files(target))
+        known = refuse_new_problems(files, [each.relative_to(target).as_posix() for each in there])
     except InvalidInput as error:
         raise InvalidInput(f"{item}: {error.message}", hint=error.hint) from error
     return [Line(Step.ADVICE, f"{item}: {each}") for each in known]
-
-
-def _items(directory: Path) -> list[str]:
-    return [each.name for each in directory.iterdir()] if directory.is_dir() else []
-
-
-def _files(directory: Path) -> list[str]:
-    if not directory.is_dir():
-        return []
-    found = (path for path in directory.rglob("*") if path.is_file())
-    return [path.relative_to(directory).as_posix() for path in found]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +47,7 @@ from mograder.notebook.grading.checks_advice import (
     outside_influences,
 )
 from mograder.notebook.grading.grading_split import review_grading
-from mograder.notebook.grading.mutants import Mutant, choose, mutants_of
+from mograder.notebook.grading.mutants import choose, mutants_of
 from mograder.notebook.source.release import make_release, without_mark
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.store.course.course import read_notebook, shown
@@ -117,27 +116,20 @@ async def examine(
         )
     started = time.monotonic()
     try:
-        await _Examination(path, runs, options, watch, report, started).run()
+        own, end = runs.of_item(options.item), started + options.budget
+        await _Examination(path, own, options, watch, report, end).run()
     finally:
         report.seconds = time.monotonic() - started
 
 
+@dataclass(frozen=True, slots=True)
 class _Examination:
-    def __init__(
-        self,
-        path: Path,
-        runs: AuthorRuns,
-        options: QualityOptions,
-        watch: QualityWatch,
-        report: QualityReport,
-        started: float,
-    ) -> None:
-        self._path = path
-        self._runs = runs.of_item(options.item)
-        self._options = options
-        self._watch = watch
-        self._report = report
-        self._end = started + options.budget
+    _path: Path
+    _runs: AuthorRuns
+    _options: QualityOptions
+    _watch: QualityWatch
+    _report: QualityReport
+    _end: float
 
     async def run(self) -> None:
         source = await asyncio.to_thread(self._read)
@@ -154,7 +146,9 @@ class _Examination:
         if not await asyncio.to_thread(self._passes, source, own):
             self._report.complete = True
             return
-        mutants = await asyncio.to_thread(self._mutants, source)
+        found = await asyncio.to_thread(mutants_of, source.notebook, source.plan, source.filename)
+        self._report.mutants = len(found)
+        mutants = choose(found, self._options.mutants, self._options.seed)
         trial = await trials.run(source.release, self._options.seconds)  # the first was a cold one
         release = await asyncio.to_thread(
             report_of, source.release, source.filename, trial, self._options.seconds
@@ -165,11 +159,16 @@ class _Examination:
         each = min(plain.seconds, trial.seconds) + _OVERHEAD
         told = each * every / self._options.jobs + _JUNK_SECONDS
         self._watch.planned(source.filename, every, told)
-        await self._examine(source, trials, (own, release), mutants)
+        await self._judge(source, trials, (own, release))
+        seconds = self._options.seconds
+        tried = MutantTrials(source, trials, self._report, seconds=seconds, end=self._end)
+        await tried.run(mutants)
+        if left := self._report.mutants - self._report.tried:
+            untried = f"{left} of {self._report.mutants} wrong solutions were not tried"
+            self._report.notes.append(f"{untried}; `--mutants` and `--time` allow more.")
         self._report.complete = True
 
     def _read(self) -> ExaminedSource | None:
-        """Return the source, None if it has nothing to examine."""
         text, filename = without_mark(read_notebook(self._path)), shown(self._path)
         release = make_release(text, filename=filename, assignment=self._path.stem)
         if release is None:
@@ -207,28 +206,6 @@ class _Examination:
             self._report.notes.append("Nothing else was run, since the solution does not pass.")
         return not failed
 
-    def _mutants(self, source: ExaminedSource) -> Sequence[Mutant]:
-        found = mutants_of(source.notebook, source.plan, source.filename)
-        self._report.mutants = len(found)
-        return choose(found, self._options.mutants, self._options.seed)
-
-    async def _examine(
-        self,
-        source: ExaminedSource,
-        trials: Trials,
-        plain: tuple[RunReport, RunReport],
-        mutants: Sequence[Mutant],
-    ) -> None:
-        """Run everything else; ``plain`` are the runs of the source and its release."""
-        seconds = self._options.seconds
-        await self._judge(source, trials, plain)
-        tried = MutantTrials(source, trials, self._report, seconds=seconds, over=self._over)
-        await tried.run(mutants)
-        left = self._report.mutants - self._report.tried
-        if left:
-            told = f"{left} of {self._report.mutants} wrong solutions were not tried"
-            self._report.notes.append(f"{told}; `--mutants` and `--time` allow more.")
-
     async def _judge(
         self, source: ExaminedSource, trials: Trials, plain: tuple[RunReport, RunReport]
     ) -> None:
@@ -246,9 +223,6 @@ class _Examination:
             done = self._watch.done
             await tell_submissions(source, submissions, contract, self._runs, self._report, done)
 
-    def _over(self) -> bool:
-        return time.monotonic() > self._end
-
 
 def report_of(text: str, filename: str, trial: Trial, seconds: float) -> RunReport:
     if trial.result is None:
@@ -257,7 +231,6 @@ def report_of(text: str, filename: str, trial: Trial, seconds: float) -> RunRepo
 
 
 def _tell_release(source: ExaminedSource, run: RunReport, report: QualityReport) -> None:
-    """Add what is wrong with the release's own run, in which nothing is answered."""
     found = judge_release(source.notebook.text, source.release, source.filename, run)
     faults = [(Fault.SOLUTION, each) for each in found.failures]
     faults += [(Fault.EMPTY, each) for each in (*found.early, *found.partly)]
@@ -275,10 +248,7 @@ async def _judge_apart(
     runs: AuthorRuns,
     report: QualityReport,
 ) -> str:
-    """Judge the solution, junk and the release; return the contract, empty if there is none.
-
-    ``plain`` are the plain runs of the source and its release.
-    """
+    """Judge the solution, junk and the release; return the contract, empty if there is none."""
     text = source.notebook.text
     subject = Subject(
         source.filename,

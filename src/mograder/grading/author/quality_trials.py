@@ -7,6 +7,7 @@ with its checks only.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,12 +86,10 @@ class QualityReport:
     complete: bool = False
 
     def add(self, finding: QualityFinding) -> None:
-        """Add a finding once."""
         if finding not in self.findings:
             self.findings.append(finding)
 
     def summary(self) -> str:
-        """Return the result in a line."""
         count = len(self.findings)
         told = "clean" if not count else counted(count, "finding")
         if not self.complete:
@@ -102,7 +101,6 @@ class QualityReport:
         return f"{self.filename}: {'; '.join(parts)}"
 
     def as_data(self) -> dict[str, object]:
-        """Return the report as JSON's types."""
         return {
             "file": self.filename,
             "complete": self.complete,
@@ -133,7 +131,6 @@ class Trial:
     result: ExecutionResult | None = None
 
     def passes(self, label: str) -> bool:
-        """Whether a check passes as a whole."""
         return label in self.checks and self.checks[label].status == "success"
 
     def passed(self) -> frozenset[str]:
@@ -143,14 +140,6 @@ class Trial:
         if label not in self.checks:
             return self.problem or "it did not run"
         return "; ".join(self.checks[label].details) or "it waits for an answer"
-
-
-@dataclass(frozen=True, slots=True)
-class _Base:
-    """The solution's run with some cells only; ``cells`` are these."""
-
-    cells: frozenset[int]
-    trial: Trial
 
 
 class Trials:
@@ -187,14 +176,14 @@ class MutantTrials:
         report: QualityReport,
         *,
         seconds: float,
-        over: Callable[[], bool],
+        end: float,
     ) -> None:
-        """``seconds`` limit a run; once ``over`` is true no further mutant is tried."""
+        """``seconds`` limit a run; after ``end`` (monotonic) no further mutant is tried."""
         self._source = source
         self._trials = trials
         self._report = report
         self._seconds = seconds
-        self._over = over
+        self._end = end
         self._survivors: list[tuple[Mutant, frozenset[str]]] = []
 
     async def run(self, mutants: Sequence[Mutant]) -> None:
@@ -207,20 +196,19 @@ class MutantTrials:
             pairs = zip(bases, by_checks.values(), strict=True)
             async with asyncio.TaskGroup() as group:
                 for base, mutant in ((base, each) for base, some in pairs for each in some):
-                    group.create_task(self._try(mutant, base))
+                    group.create_task(self._try(mutant, *base))
         finally:
             for finding in _findings(self._survivors, self._source.filename):
                 self._report.add(finding)
 
-    async def _base(self, checks: frozenset[int]) -> _Base:
-        """Return the run of the solution with the cells that some checks need.
+    async def _base(self, checks: frozenset[int]) -> tuple[frozenset[int], Trial]:
+        """Return the cells that some checks need, and the run of the solution with these only.
 
         If a check does not pass then, since a cell changes what another one made, all cells run.
         """
         plan, notebook = self._source.plan, self._source.notebook
         cells = needed_cells(plan, checks)
-        every = frozenset(cell.index for cell in notebook.cells)
-        base = _Base(cells, await self._run(notebook.text, cells, self._seconds))
+        trial = await self._run(notebook.text, cells, self._seconds)
         labels = {
             each.label
             for part in plan.checks
@@ -228,9 +216,10 @@ class MutantTrials:
             for each in part.check.labels
             if each.label is not None
         }
-        if labels <= base.trial.passed():
-            return base
-        return _Base(every, await self._run(notebook.text, every, self._seconds))
+        if labels <= trial.passed():
+            return cells, trial
+        every = frozenset(cell.index for cell in notebook.cells)
+        return every, await self._run(notebook.text, every, self._seconds)
 
     async def _run(self, text: str, cells: frozenset[int], seconds: float) -> Trial:
         return await self._trials.run(await asyncio.to_thread(self._text, text, cells), seconds)
@@ -240,20 +229,20 @@ class MutantTrials:
         chosen = only_cells(parse_cells(text, self._source.filename), cells)
         return with_digests(parse_cells(chosen, self._source.filename), names)
 
-    async def _try(self, mutant: Mutant, base: _Base) -> None:
-        if self._over():
+    async def _try(self, mutant: Mutant, cells: frozenset[int], base: Trial) -> None:
+        if time.monotonic() > self._end:
             return
-        longest = min(self._seconds, max(_SHORTEST, _TIMES * base.trial.seconds))
-        trial = await self._run(mutant.text, base.cells, longest)
+        longest = min(self._seconds, max(_SHORTEST, _TIMES * base.seconds))
+        trial = await self._run(mutant.text, cells, longest)
         if trial.result is None:  # the machine's fault, which no check has noticed
             told = f"Wrong solutions could not be run: {trial.problem}"
             self._report.notes += [told] if told not in self._report.notes else []
             return
-        expected = base.trial.passed()
+        expected = base.passed()
         self._report.tried += 1
         if trial.problem or not expected <= trial.passed():
             self._report.noticed += 1
-        elif self._same_answers(mutant, base.trial, trial):
+        elif self._same_answers(mutant, base, trial):
             self._report.same += 1
         else:
             self._survivors.append((mutant, expected))

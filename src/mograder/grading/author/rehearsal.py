@@ -23,7 +23,6 @@ from mograder.grading.submissions.contract_recording import (
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.grading_plan import (
     GradingPlan,
-    LabelAnswers,
     Part,
     answers_of_labels,
     render_plan,
@@ -103,7 +102,6 @@ class Findings:
 
 
 def judge_solution(subject: Subject, result: JudgingResult) -> Findings:
-    """Return what is wrong if the author's own solution is judged apart from its checks."""
     if result.problem:
         lines = result.problem.splitlines()
         why = " … ".join(dict.fromkeys((lines[0], lines[-1])))
@@ -119,19 +117,14 @@ def judge_solution(subject: Subject, result: JudgingResult) -> Findings:
         unsteady = unsteady_labels(subject, result.rehearsal)
         found += [each for each in unsteady if each[1].line not in otherwise]
         advice += junk_passes(subject, result.rehearsal)
-        advice += never_failed(subject, result.rehearsal)
-        advice += _cut_short(subject, result.rehearsal)
-        advice += _crashes(subject, result.rehearsal)
+        advice += _weak_conditions(subject, result.rehearsal)
     errors = {finding for key, finding in found if _has_marks(subject.plan, key)}
     advice += (finding for key, finding in found if not _has_marks(subject.plan, key))
     return Findings(tuple(sorted(errors)), tuple(sorted(set(advice))), answers)
 
 
 def judge_empty(subject: Subject, result: JudgingResult) -> Findings:
-    """Return the labels that earn marks for the release, in which nothing is answered.
-
-    The findings of the release's own run are told elsewhere.
-    """
+    """Return what earns marks only when the release, in which nothing is answered, is judged."""
     known = {each.label for each in subject.release.report.checks if each.status != "warn"}
     errors: list[Finding] = []
     advice: list[Finding] = []
@@ -168,7 +161,6 @@ def _has_marks(plan: GradingPlan, key: str) -> bool:
 
 
 def _labels(plan: GradingPlan, result: JudgingResult) -> Iterator[tuple[int, JudgedLabel]]:
-    """Yield the labels of a result, each with its line in the source."""
     lines = {
         (part.cell, label.label): label.line
         for part in plan.checks
@@ -195,7 +187,8 @@ def judged_otherwise(subject: Subject, result: JudgingResult) -> Iterator[tuple[
         for label, found in judged.items():
             line = lines.get(label, part.line)
             if not found.passed:
-                why = _why(found) or check.reason
+                failed = (each for each in found.conditions if not each.passed)
+                why = next((each.reason or each.message for each in failed), "") or check.reason
                 yield found.key, _apart(subject, part, line, label, why)
             elif label in own and abs(own[label].total_weight - found.total) > _LITTLE:
                 weights = f"{own[label].total_weight:g} in the notebook, but {found.total:g}"
@@ -204,10 +197,7 @@ def judged_otherwise(subject: Subject, result: JudgingResult) -> Iterator[tuple[
 
 
 def unseen_checks(plan: GradingPlan, filename: str, report: RunReport) -> Iterator[Finding]:
-    """Yield the checks with marks that the notebook's run has recorded and the plan has not.
-
-    Grading would leave their questions to people.
-    """
+    """Yield the recorded checks with marks whose questions grading would leave to people."""
     checks = [
         (part.cell, part.check.labels)
         for part in (*plan.checks, *plan.beside)
@@ -224,11 +214,6 @@ def unseen_checks(plan: GradingPlan, filename: str, report: RunReport) -> Iterat
             hint = "Call `check` in the cell itself, or in a function of the notebook."
             line = lines.get(each.index, 1)
             yield Finding(filename, line, f"{message}does not see its call.", hint)
-
-
-def _why(label: JudgedLabel) -> str:
-    failed = [each for each in label.conditions if not each.passed]
-    return "; ".join(each.reason or each.message for each in failed[:1])
 
 
 def _apart(subject: Subject, part: Part, line: int, label: str, why: str) -> Finding:
@@ -285,21 +270,19 @@ def junk_passes(subject: Subject, report: RehearsalReport) -> Iterator[Finding]:
                 if known == name and all((*place, name, kind) in passed for place in others)
             ]
             if kinds:
-                told = [words[name, kind] for kind in kinds]
-                yield _weak(subject.filename, info, name, told, kinds[0])
+                told = ", or ".join([words[name, kind] for kind in kinds[:_MOST_KINDS]])
+                told += ", or …" if len(kinds) > _MOST_KINDS else ""
+                holds = f": {info.condition!r} holds" if info.condition else ""
+                message = f"the check {info.label!r} passes though `{name}` {told}{holds}."
+                hint = _HINTS.get(kinds[0], "Add a condition that does not hold then.")
+                yield Finding(subject.filename, info.line, message, hint)
 
 
-def _weak(filename: str, info: LabelAnswers, name: str, words: list[str], kind: str) -> Finding:
-    more = ", or …" if len(words) > _MOST_KINDS else ""
-    told = ", or ".join(words[:_MOST_KINDS])
-    holds = f": {info.condition!r} holds" if info.condition else ""
-    message = f"the check {info.label!r} passes though `{name}` {told}{more}{holds}."
-    hint = _HINTS.get(kind, "Add a condition that does not hold then.")
-    return Finding(filename, info.line, message, hint)
+def _weak_conditions(subject: Subject, report: RehearsalReport) -> Iterator[Finding]:
+    """Yield the conditions with marks that hold whatever the answer is; all trials were made.
 
-
-def never_failed(subject: Subject, report: RehearsalReport) -> Iterator[Finding]:
-    """Yield the conditions with marks that hold whatever the answer is; all trials were made."""
+    Then the checks that were not tried to the end, and those whose process junk ends.
+    """
     labels = answers_of_labels(subject.plan)
     for each in report.never:
         info = labels.get((each.cell, each.label))
@@ -308,24 +291,14 @@ def never_failed(subject: Subject, report: RehearsalReport) -> Iterator[Finding]
         message = f"no wrong answer that was tried makes {each.message!r} of {each.label!r} fail."
         hint = f"Let it depend on the answer, or leave it out, {_BESIDE}."
         yield Finding(subject.filename, info.line, message, hint)
-
-
-def _cut_short(subject: Subject, report: RehearsalReport) -> Iterator[Finding]:
     for cell in report.missed:
-        line = _line_of(subject.plan, cell)
         told = "not all wrong answers were tried on this check, since it took too long."
-        yield Finding(subject.filename, line, told)
-
-
-def _crashes(subject: Subject, report: RehearsalReport) -> Iterator[Finding]:
-    found: dict[tuple[int, str], str] = {}
-    for each in report.crashed:
-        found.setdefault((each.cell, each.name), each.words)
-    for (cell, name), words in found.items():
-        line = _line_of(subject.plan, cell)
+        yield Finding(subject.filename, _line_of(subject.plan, cell), told)
+    crashed = {(each.cell, each.name): each.words for each in reversed(report.crashed)}
+    for (cell, name), words in crashed.items():
         message = f"the process of this check ends without a result if `{name}` {words}."
         hint = "Compare what is wrong in it before you pass it to a library."
-        yield Finding(subject.filename, line, message, hint)
+        yield Finding(subject.filename, _line_of(subject.plan, cell), message, hint)
 
 
 async def rehearse(subject: Subject, runs: AuthorRuns, progress: Progress) -> Findings:
@@ -335,24 +308,19 @@ async def rehearse(subject: Subject, runs: AuthorRuns, progress: Progress) -> Fi
     grading would refuse it. If the solution cannot be judged at all, that is advice.
     """
     try:
-        return await _rehearse(subject, runs, progress)
+        trial = await asyncio.to_thread(trial_of, subject, subject.source)
+        own = await runs.judge(trial, progress)
+        found = await asyncio.to_thread(judge_solution, subject, own)
+        if found.errors or not own.contract:
+            return found
+        release = await asyncio.to_thread(trial_of, subject, subject.release, own.contract)
+        result = await runs.judge(release, progress)
+        empty = judge_empty(subject, result)
+        if not empty.errors and not contract_problems(subject.filename, subject.plan, own):
+            await runs.keep(trial, own.contract)
     except MograderError as error:
         message = f"grading was not rehearsed: {error}"
         return Findings(advice=(Finding(subject.filename, 1, message),))
-
-
-async def _rehearse(subject: Subject, runs: AuthorRuns, progress: Progress) -> Findings:
-    plan = subject.plan
-    trial = await asyncio.to_thread(trial_of, subject, subject.source)
-    own = await runs.judge(trial, progress)
-    found = await asyncio.to_thread(judge_solution, subject, own)
-    if found.errors or not own.contract:
-        return found
-    release = await asyncio.to_thread(trial_of, subject, subject.release, own.contract)
-    result = await runs.judge(release, progress)
-    empty = judge_empty(subject, result)
-    if not empty.errors and not contract_problems(subject.filename, plan, own):
-        await runs.keep(trial, own.contract)
     advice = tuple(sorted((*found.advice, *empty.advice)))
     return Findings(empty.errors, advice, found.answers)
 

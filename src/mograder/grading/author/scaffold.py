@@ -263,13 +263,13 @@ def new_course(directory: Path) -> tuple[Path, ...]:
         InvalidInput: The directory cannot be made or written to.
         SandboxUnavailable: Our wheel for notebooks cannot be written.
     """
-    marimo, title = _marimo(), _title(directory.resolve().name)
+    marimo, title = version("marimo"), _title(directory.resolve().name)
     assignment, lecture = FIRST_ASSIGNMENT, FIRST_LECTURE
     source = directory / "source"
     link = lecture_text("Lecture 1: Welcome", marimo=marimo, assignment=assignment)
     written = write_new(
         {
-            directory / FILE_NAME: _settings_text(title),
+            directory / FILE_NAME: _SETTINGS.format(title=_quoted(title)),
             source / assignment / f"{assignment}.py": assignment_text(
                 "Assignment 1: First steps", marimo=marimo
             ),
@@ -280,33 +280,21 @@ def new_course(directory: Path) -> tuple[Path, ...]:
     return written
 
 
-def new_assignment(name: ItemName, sources: Path, runtime: Path) -> tuple[Path, ...]:
-    """Create an assignment in a course; return the files that were written.
+def new_item(
+    name: ItemName, sources: Path, runtime: Path, *, lecture: bool = False
+) -> tuple[Path, ...]:
+    """Create an assignment or a lecture in a course; return the files that were written.
 
     ``runtime`` is the course's directory for our wheel, which is put there.
 
     Raises: as :func:`new_course`.
     """
+    make = lecture_text if lecture else assignment_text
     seen = os.path.relpath(runtime, sources / name)
-    return _new(
-        name, sources, runtime, assignment_text(_title(name), marimo=_marimo(), runtime=seen)
-    )
-
-
-def new_lecture(name: ItemName, sources: Path, runtime: Path) -> tuple[Path, ...]:
-    """Create a lecture; return the files that were written. Raises: as :func:`new_course`."""
-    seen = os.path.relpath(runtime, sources / name)
-    return _new(name, sources, runtime, lecture_text(_title(name), marimo=_marimo(), runtime=seen))
-
-
-def _new(name: ItemName, sources: Path, runtime: Path, text: str) -> tuple[Path, ...]:
-    written = write_new({sources / name / f"{name}.py": text})
+    made = make(_title(name), marimo=version("marimo"), runtime=seen)
+    written = write_new({sources / name / f"{name}.py": made})
     offer_runtime(runtime)
     return written
-
-
-def _marimo() -> str:
-    return version("marimo")
 
 
 def _title(name: str) -> str:
@@ -314,28 +302,17 @@ def _title(name: str) -> str:
 
 
 def assignment_text(title: str, *, marimo: str, runtime: str = _RUNTIME) -> str:
-    """Return the source of an assignment with checks, a hidden test and a written answer.
-
-    ``runtime`` is the directory of our wheel for notebooks, relative to the notebook's.
-    """
+    """``runtime`` is the directory of our wheel for notebooks, relative to the notebook's."""
     head = _HEADER.format(more="", marimo=marimo, runtime=_quoted(runtime))
     return head + _ASSIGNMENT.format(title=_safe(title)) + _END
 
 
 def lecture_text(title: str, *, marimo: str, assignment: str = "", runtime: str = _RUNTIME) -> str:
-    """Return the source of a lecture that links to an assignment, if there is one.
-
-    ``runtime`` is as for an assignment.
-    """
+    """Return the source of a lecture that links to an assignment, if there is one."""
     more = '# mograder-type = "lecture"\n'
     head = _HEADER.format(more=more, marimo=marimo, runtime=_quoted(runtime))
     link = _LINK.format(name=assignment) if assignment else ""
     return head + _LECTURE.format(title=_safe(title)) + link + _END
-
-
-def _settings_text(title: str) -> str:
-    """Return a course's ``mograder.toml``."""
-    return _SETTINGS.format(title=_quoted(title))
 
 
 def _quoted(text: str) -> str:

@@ -71,7 +71,6 @@ async def tell_submissions(
 
 
 def facts(source: ExaminedSource, counts: Sequence[CheckStatistics]) -> list[QualityFinding]:
-    """Return findings for labels that say nothing about students."""
     labels = answers_of_labels(source.plan)
     places = {label: (info.line, cell) for (cell, label), info in labels.items()}
     found = []
@@ -89,7 +88,6 @@ def facts(source: ExaminedSource, counts: Sequence[CheckStatistics]) -> list[Qua
 
 
 def _skipped(source: ExaminedSource) -> tuple[str, ...]:
-    """Return the digests of the check cells, of the source and as released."""
     released = plan_source(source.release, source.filename).plan
     checks = check_digests(source.notebook.text, source.plan)
     return tuple(sorted(checks | check_digests(source.release, released)))

@@ -42,11 +42,8 @@ def marking_order(
     key: bytes, assignment: str, marker: str, students: Iterable[str]
 ) -> tuple[str, ...]:
     """Return the students in a marker's order: random, and always the same."""
-
-    def place(student: str) -> tuple[str, str]:
-        return _digest(key, "order", assignment, marker, student), student
-
-    return tuple(sorted(students, key=place))
+    named = ((_digest(key, "order", assignment, marker, each), each) for each in students)
+    return tuple(student for _, student in sorted(named))
 
 
 def question_address(question: str) -> str:

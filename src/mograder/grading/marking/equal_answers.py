@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
@@ -56,14 +56,6 @@ class AnswerGroup:
     same: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Prose:
-    """The words of an answer's texts."""
-
-    shingles: frozenset[int]
-    numbers: frozenset[str]
-
-
 async def answer_groups(
     works: Works,
     files: WorkFiles,
@@ -71,28 +63,18 @@ async def answer_groups(
     sources: QuestionSources,
     question: str,
 ) -> tuple[AnswerGroup, ...]:
-    """Return the groups of two or more of the students with equal answers to a question.
-
-    Students whose submission cannot be read now are in none.
-    """
+    """Return the groups; students whose submission cannot be read now are in none."""
     answers: dict[str, list[str]] = {}
-    texts = await asyncio.to_thread(lambda: {each: _text(files, each) for each in students})
-    for student, text in texts.items():
+    for student in students:
         try:
+            text = await asyncio.to_thread(files.graded_first, student)
             work = await works.show(WorkToShow(text, "submission.py", sources))
-        except MograderError:
+        except (MograderError, OSError):
             continue  # one text must not keep the groups of the others from the markers
         codes = [cell.code for cell in work.of(question) if cell.own]
         if sum(map(len, codes)) <= _LONGEST:
             answers[student] = codes
     return await asyncio.to_thread(group_answers, answers, sources.kept)
-
-
-def _text(files: WorkFiles, student: str) -> str:
-    try:
-        return files.graded_first(student)
-    except (MograderError, OSError):
-        return ""
 
 
 def group_answers(
@@ -133,11 +115,7 @@ def _is_blank(tree: ast.Module) -> bool:
     """Return whether a cell does nothing: it has comments, ``pass`` and ``...`` at most."""
     return all(
         isinstance(each, ast.Pass)
-        or (
-            isinstance(each, ast.Expr)
-            and isinstance(each.value, ast.Constant)
-            and each.value.value is ...
-        )
+        or (isinstance(each, ast.Expr) and getattr(each.value, "value", None) is ...)
         for each in tree.body
     )
 
@@ -161,7 +139,9 @@ class _Names(ast.NodeTransformer):
                 # A name that no answer can have itself.
                 self._bound.setdefault(name, f"{len(self._bound)}")
         if all(map(_is_text, tree.body)):
-            _fold_texts(tree)
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    node.value = " ".join(node.value.split()).casefold()
         try:
             return ast.dump(self.visit(tree))
         except (RecursionError, ValueError):
@@ -180,95 +160,67 @@ class _Names(ast.NodeTransformer):
                 setattr(node, field, self._bound.get(value, value))
         if isinstance(node, (ast.Global, ast.Nonlocal)):
             node.names = [self._bound.get(name, name) for name in node.names]
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and _has_docstring(node):
-            body.pop(0)
+        if (
+            isinstance(node, _OWN)
+            and len(node.body) > 1
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body.pop(0)
         return super().generic_visit(node)
 
 
-def _has_docstring(node: ast.AST) -> bool:
-    """Return whether the first statement of a function or class is its docstring."""
-    if not isinstance(node, _OWN):
-        return False
-    first = node.body[0]
-    return (
-        len(node.body) > 1
-        and isinstance(first, ast.Expr)
-        and isinstance(first.value, ast.Constant)
-        and isinstance(first.value.value, str)
-    )
-
-
 def _bindings(tree: ast.Module) -> Iterator[str]:
-    """Yield the names that code binds, in the order of their appearance."""
-    for node in _preorder(tree):
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        waiting.extend(reversed(list(ast.iter_child_nodes(node))))
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             continue
-        for field in _NAME_FIELDS.get(type(node), ()):
-            name = getattr(node, field)
-            if name is not None:
-                yield name
-
-
-def _preorder(node: ast.AST) -> Iterator[ast.AST]:
-    waiting = [node]
-    while waiting:
-        last = waiting.pop()
-        yield last
-        waiting.extend(reversed(list(ast.iter_child_nodes(last))))
+        names = (getattr(node, field) for field in _NAME_FIELDS.get(type(node), ()))
+        yield from (name for name in names if name is not None)
 
 
 def _near_together(
     classes: Sequence[Sequence[str]], answers: Mapping[str, Sequence[str]]
 ) -> Iterator[list[Sequence[str]]]:
     """Yield classes of same answers, each with those that are near its first one."""
-    groups: list[tuple[_Prose, list[Sequence[str]]]] = []
+    groups: list[tuple[Set[int], Set[str], list[Sequence[str]]]] = []
     holders: dict[int, list[int]] = defaultdict(list)
     for members in classes:
-        prose = _prose(answers[members[0]])
-        if len(prose.shingles) + _SHINGLE - 1 < _FEWEST_WORDS:
+        words = _words(answers[members[0]])
+        spans = range(len(words) - _SHINGLE + 1)
+        shingles = {hash(tuple(words[at : at + _SHINGLE])) for at in spans}
+        numbers = {word for word in words if any(map(str.isdigit, word))}
+        if len(shingles) + _SHINGLE - 1 < _FEWEST_WORDS:
             yield [members]
             continue
-        shared: dict[int, int] = defaultdict(int)
-        for shingle in prose.shingles:
-            for index in holders[shingle]:
-                shared[index] += 1
+        shared = Counter(index for shingle in shingles for index in holders[shingle])
         near = [
-            index for index, count in shared.items() if _is_near(prose, groups[index][0], count)
+            index
+            for index, count in shared.items()
+            if count / (len(shingles) + len(groups[index][0]) - count) >= _NEAR
+            and numbers == groups[index][1]
         ]
         if near:
-            groups[min(near)][1].append(members)
+            groups[min(near)][2].append(members)
             continue
-        for shingle in prose.shingles:
+        for shingle in shingles:
             holders[shingle].append(len(groups))
-        groups.append((prose, [members]))
-    yield from (together for _, together in groups)
+        groups.append((shingles, numbers, [members]))
+    yield from (together for _, _, together in groups)
 
 
-def _is_near(one: _Prose, other: _Prose, shared: int) -> bool:
-    union = len(one.shingles) + len(other.shingles) - shared
-    return shared / union >= _NEAR and one.numbers == other.numbers
-
-
-def _prose(codes: Iterable[str]) -> _Prose:
+def _words(codes: Iterable[str]) -> list[str]:
     """Return the words of an answer that is text; none for an answer with other code."""
-    words = _texts(codes) or ()
-    spans = range(len(words) - _SHINGLE + 1)
-    shingles = frozenset(hash(tuple(words[at : at + _SHINGLE])) for at in spans)
-    return _Prose(shingles, frozenset(word for word in words if any(map(str.isdigit, word))))
-
-
-def _texts(codes: Iterable[str]) -> tuple[str, ...] | None:
-    """Return the words of an answer that is nothing but text, None for any other."""
     words: list[str] = []
     for code in codes:
         tree = tree_of(code)
         if tree is None or not all(map(_is_text, tree.body)):
-            return None
+            return []
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 words += words_of(node.value)
-    return tuple(words) or None
+    return words
 
 
 def _is_text(statement: ast.stmt) -> bool:
@@ -284,10 +236,3 @@ def _is_text(statement: ast.stmt) -> bool:
         if isinstance(value, ast.Name):
             return True
     return isinstance(value, ast.Constant) and isinstance(value.value, str)
-
-
-def _fold_texts(tree: ast.Module) -> None:
-    """Write each text with single spaces and without case."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            node.value = " ".join(node.value.split()).casefold()

@@ -42,7 +42,6 @@ class WorkFiles:
         self._submitted = submitted
 
     def students(self) -> tuple[str, ...]:
-        """Return the students with a submitted file or a graded copy, sorted."""
         graded = self._autograded.glob("*.py") if self._autograded.is_dir() else ()
         found = {path.stem for path in graded if not path.name.startswith(".")}
         return tuple(sorted(found | self._sent.keys()))
@@ -52,10 +51,7 @@ class WorkFiles:
         return self._text(student, self._graded, self._handed_in)
 
     def handed_in_first(self, student: str) -> str:
-        """Return the text of the file that a student submitted, else of the graded copy.
-
-        That copy has cells of graders, too.
-        """
+        """Return the text of the submitted file, else of the copy, which has graders' cells."""
         return self._text(student, self._handed_in, self._graded)
 
     def has_handed_in(self, student: str) -> bool:
@@ -74,7 +70,16 @@ class WorkFiles:
 
     def _handed_in(self, student: str) -> bytes | None:
         file = self._sent.get(nfc(student))
-        return _submission(file) if file is not None and file.path.is_file() else None
+        if file is None or not file.path.is_file():
+            return None
+        try:
+            if not file.problem:
+                return read_submission(file.path)
+        except InvalidInput:
+            pass
+        except TooLarge as error:
+            raise TooLarge("The submission is larger than a notebook may be.") from error
+        raise InvalidInput("The submission is no regular file that can be read.")
 
     @staticmethod
     def _text(student: str, *places: Callable[[str], bytes | None]) -> str:
@@ -117,23 +122,11 @@ def nameless_page(autograded: Path, student: str) -> bytes:
 
 
 def has_page(autograded: Path, student: str) -> bool:
-    """Return whether there is a page of the notebook as it ran that :func:`graded_page` returns."""
     try:
         with entry_named(autograded, _file_name(student, ".html")).open("rb") as file:
             return _OUR_HEAD in file.read(_HEAD_BYTES)
     except (MograderError, OSError):
         return False
-
-
-def _submission(file: SubmittedFile) -> bytes:
-    if file.problem:
-        raise InvalidInput("The submission is no regular file that can be read.")
-    try:
-        return read_submission(file.path)
-    except InvalidInput as error:
-        raise InvalidInput("The submission is no regular file that can be read.") from error
-    except TooLarge as error:
-        raise TooLarge("The submission is larger than a notebook may be.") from error
 
 
 def _file_name(student: str, suffix: str) -> str:

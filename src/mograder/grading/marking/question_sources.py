@@ -75,7 +75,6 @@ class QuestionSources:
 
     @property
     def students(self) -> tuple[int, ...]:
-        """The cells that students may change."""
         return tuple(each.index for each in self.cells if each.students)
 
 
@@ -102,6 +101,8 @@ def question_sources(text: str, filename: str) -> QuestionSources:
     own = parse_cells(text, filename).cells
     made = parse_cells(with_hidden_tests(text, filename, ()), filename).cells
     students = {each.index for each in plan.cells if each.role is Role.STUDENT}
+    given = (each.defines for each in plan.cells if each.role is not Role.STUDENT)
+    kept = frozenset(each.name for each in plan.answers).union(*given)
     marks = {line for each in find_blocks(text, filename) for line in (each.begin, each.end)}
     cells = tuple(
         SourceCell(
@@ -117,18 +118,10 @@ def question_sources(text: str, filename: str) -> QuestionSources:
     )
     questions = tuple(_questions(plan, own))
     tasks = tuple((key, _task(own, min(found), plan)) for key, found in questions)
-    return QuestionSources(cells, questions, marking_scale(text), tasks, _kept(plan))
-
-
-def _kept(plan: GradingPlan) -> frozenset[str]:
-    """Return the names that students may not choose: what other cells define, and answers."""
-    given = (each.defines for each in plan.cells if each.role is not Role.STUDENT)
-    asked = (each.name for each in plan.answers)
-    return frozenset(asked).union(*given)
+    return QuestionSources(cells, questions, marking_scale(text), tasks, kept)
 
 
 def _without(marks: Collection[int], cell: Cell) -> str:
-    """Return a cell's code without those lines of the file."""
     lines = enumerate(cell.code.split("\n"), start=1)
     return "\n".join(line for number, line in lines if cell.line_of(number) not in marks)
 

@@ -80,8 +80,6 @@ class ShownWork:
 
 @dataclass(frozen=True, slots=True)
 class WorkToShow:
-    """A submission's text and its assignment's source."""
-
     text: str
     filename: str
     sources: QuestionSources
@@ -126,7 +124,8 @@ def show_work(work: WorkToShow) -> ShownWork:
         cells = parse_cells(work.text, work.filename).cells
     except InvalidInput as error:
         return ShownWork(problem=str(error), text=work.text)
-    own = tuple(cell for cell in cells if not _is_graders(cell))
+    marks = {SUBMIT, *GRADERS_CELLS}
+    own = [each for each in cells if marks.isdisjoint(map(str.strip, each.code.split("\n")))]
     if not work.sources.cells:
         return ShownWork(tuple(_by_checks(own)))
     return ShownWork(tuple(_by_places(own, work.sources)))
@@ -140,11 +139,6 @@ def solution_cells(sources: QuestionSources, question: str) -> tuple[WorkCell, .
         for each in sources.cells
         if each.index in chosen
     )
-
-
-def _is_graders(cell: Cell) -> bool:
-    marks = (SUBMIT, *GRADERS_CELLS)
-    return any(line.strip() in marks for line in cell.code.split("\n"))
 
 
 def _shown(cell: Cell) -> WorkCell:
@@ -168,7 +162,12 @@ def written_text(name: str, code: str, *, is_solution: bool = False) -> str:
     if not is_answer_name(name) and "md" not in code:
         return ""  # parsing takes milliseconds, and a class has thousands of cells
     tree = tree_of(code)
-    if tree is None or not (is_answer_name(name) or _is_prose(tree)):
+    match tree.body if tree else None:
+        case [ast.Expr(value=ast.Call(func=ast.Attribute(attr="md"), args=[ast.Constant()]))]:
+            is_prose = True
+        case _:
+            is_prose = False
+    if tree is None or not (is_answer_name(name) or is_prose):
         return ""
     statements = _last_assigned(tree.body) if is_solution else tree.body
     nodes = [each for statement in statements for each in ast.walk(statement)]
@@ -194,13 +193,6 @@ def _last_assigned(statements: Sequence[ast.stmt]) -> list[ast.stmt]:
     return list(kept.values())
 
 
-def _is_prose(tree: ast.Module) -> bool:
-    match tree.body:
-        case [ast.Expr(value=ast.Call(func=ast.Attribute(attr="md"), args=[ast.Constant()]))]:
-            return True
-    return False
-
-
 def _by_checks(cells: Sequence[Cell]) -> Iterator[tuple[WorkCell, frozenset[str]]]:
     """Yield the cells of a submission without a source: those before a check answer it."""
     waiting: list[Cell] = []
@@ -218,7 +210,9 @@ def _by_places(
     cells: Sequence[Cell], sources: QuestionSources
 ) -> Iterator[tuple[WorkCell, frozenset[str]]]:
     given = [each for each in sources.cells if not each.students]
-    found = _matched(given, cells)
+    ours = [plain_code(each.released) for each in given]
+    pairs = Aligner(_MOST_COMPARED).align(ours, list(map(code_of, cells)))
+    found = {cells[other].index: given[one].index for one, other in pairs}
     handed_out = {plain_code(text) for each in given for text in (each.own, each.released)}
     places: defaultdict[int, list[SourceCell]] = defaultdict(list)
     place, known = -1, set(found.values())
@@ -248,13 +242,6 @@ def _without_spare(cells: Sequence[Cell], count: int) -> Sequence[Cell]:
         else:
             kept.append(cell)
     return kept[::-1]
-
-
-def _matched(given: Sequence[SourceCell], cells: Sequence[Cell]) -> dict[int, int]:
-    """Return the index of the teacher's cell for each cell that is one, in the same order."""
-    ours = [plain_code(each.released) for each in given]
-    pairs = Aligner(_MOST_COMPARED).align(ours, list(map(code_of, cells)))
-    return {cells[other].index: given[one].index for one, other in pairs}
 
 
 def _answered(group: Sequence[Cell], wanted: Sequence[SourceCell]) -> Iterator[frozenset[int]]:

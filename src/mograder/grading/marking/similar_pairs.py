@@ -22,7 +22,7 @@ import re
 import tokenize
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations, islice
 from zlib import crc32
 
@@ -74,15 +74,21 @@ class NotebookTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class Winnowing:
-    """The length of a sequence in terms, and the number of sequences in a window."""
+class Kind:
+    """The length of a sequence in terms, and the number of sequences in a window.
+
+    ``fingerprints`` and ``share`` are the least similarity to report: common fingerprints, and
+    their share of the smaller text.
+    """
 
     length: int
     window: int
+    fingerprints: int
+    share: float
 
 
-CODE = Winnowing(length=12, window=5)
-_PROSE = Winnowing(length=5, window=4)
+CODE = Kind(length=12, window=5, fingerprints=10, share=0.4)
+PROSE = Kind(length=5, window=4, fingerprints=8, share=0.35)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -91,20 +97,6 @@ class Place:
 
     first: int
     last: int
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """The least similarity to report: common fingerprints, and their share of the smaller."""
-
-    fingerprints: int
-    share: float
-
-
-THRESHOLDS: Mapping[Winnowing, Threshold] = {
-    CODE: Threshold(fingerprints=10, share=0.4),
-    _PROSE: Threshold(fingerprints=8, share=0.35),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,42 +122,31 @@ class SimilarPair:
 
     @property
     def share(self) -> float:
-        """The larger of both shares."""
         return max(self.code, self.prose)
-
-
-@dataclass(slots=True)
-class _Common:
-    """The common parts of two submissions, by kind of text."""
-
-    shares: dict[Winnowing, float] = field(default_factory=dict)
-    matches: list[Match] = field(default_factory=list)
 
 
 def similar_pairs(
     submissions: Mapping[str, NotebookTerms], given: Iterable[NotebookTerms] = ()
 ) -> tuple[SimilarPair, ...]:
-    """Return the similar pairs of students, those with the largest share first.
-
-    ``given`` are the release and the author's solution.
-    """
-    found: dict[tuple[str, str], _Common] = defaultdict(_Common)
+    """Return the largest share first; ``given`` are the release and the author's solution."""
+    shares: dict[Kind, dict[tuple[str, str], float]] = {CODE: {}, PROSE: {}}
+    matches: dict[tuple[str, str], list[Match]] = defaultdict(list)
     texts = tuple(given)
-    for kind, threshold in THRESHOLDS.items():
+    for kind, found in shares.items():
         known = {number for text in texts for number in _of(text, kind)}
-        prints = {name: _own(_of(text, kind), known) for name, text in submissions.items()}
+        prints = {
+            name: {number: at for number, at in _of(text, kind).items() if number not in known}
+            for name, text in submissions.items()
+        }
         for pair, shared in _shared(prints).items():
-            smaller = min(len(prints[name]) for name in pair)
-            share = len(shared) / smaller
-            if len(shared) < threshold.fingerprints or share < threshold.share:
-                continue
-            found[pair].shares[kind] = share
-            found[pair].matches += _matches(prints[pair[0]], prints[pair[1]], shared)
+            share = len(shared) / min(len(prints[name]) for name in pair)
+            if len(shared) >= kind.fingerprints and share >= kind.share:
+                found[pair] = share
+                matches[pair] += _matches(prints[pair[0]], prints[pair[1]], shared)
+    code, prose = shares.values()
     pairs = (
-        SimilarPair(
-            *pair, each.shares.get(CODE, 0.0), each.shares.get(_PROSE, 0.0), tuple(each.matches)
-        )
-        for pair, each in found.items()
+        SimilarPair(*pair, code.get(pair, 0.0), prose.get(pair, 0.0), tuple(lines))
+        for pair, lines in matches.items()
     )
     return tuple(sorted(pairs, key=lambda pair: (-pair.share, pair.one, pair.other)))
 
@@ -225,7 +206,11 @@ def code_terms(code: str, first: int = 1) -> Iterator[Term]:
             before = token.type
         if token.type in _LAYOUT or is_documentation:
             continue
-        written = _normalised(token, after_dot=after_dot)
+        written = token.string
+        if token.type == tokenize.NAME:
+            written = written if after_dot or written in _KEPT_NAMES else "name"
+        elif token.type in (tokenize.NUMBER, tokenize.STRING):
+            written = "''" if is_text else "0"
         after_dot = token.string == "."
         yield _term(written, first + token.start[0] - 1)
     if before != tokenize.ENDMARKER:  # the rest cannot be read as Python
@@ -235,7 +220,6 @@ def code_terms(code: str, first: int = 1) -> Iterator[Term]:
 
 
 def prose_terms(code: str, first: int = 1) -> Iterator[Term]:
-    """Yield the words of the longer strings in a cell's code."""
     tree = tree_of(code)
     for node in ast.walk(tree) if tree is not None else ():
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
@@ -251,37 +235,27 @@ def prose_terms(code: str, first: int = 1) -> Iterator[Term]:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Return the words of a text, without case and punctuation."""
     return tuple(word[0].casefold() for word in _WORD.finditer(text))
 
 
-def fingerprints(
-    parts: Iterable[Sequence[Term]], winnowing: Winnowing
-) -> Mapping[int, tuple[Place, ...]]:
-    """Return the places of each fingerprint; sequences do not reach over the end of a part."""
-    found: dict[int, list[Place]] = {}
+def fingerprints(parts: Iterable[Sequence[Term]], kind: Kind) -> Mapping[int, Place]:
+    """Return the first place of each fingerprint; sequences do not reach over a part's end."""
+    found: dict[int, Place] = {}
     for terms in parts:
-        hashes = _hashes(terms, winnowing.length)
-        for position in _selected(hashes, winnowing.window):
-            last = terms[position + winnowing.length - 1].line
-            found.setdefault(hashes[position], []).append(Place(terms[position].line, last))
-    return {number: tuple(places) for number, places in found.items()}
+        hashes = _hashes(terms, kind.length)
+        for at in _selected(hashes, kind.window):
+            place = Place(terms[at].line, terms[at + kind.length - 1].line)
+            found.setdefault(hashes[at], place)
+    return found
 
 
-def _of(text: NotebookTerms, kind: Winnowing) -> Mapping[int, tuple[Place, ...]]:
+def _of(text: NotebookTerms, kind: Kind) -> Mapping[int, Place]:
     return fingerprints(text.code if kind is CODE else text.prose, kind)
 
 
-def _own(
-    prints: Mapping[int, tuple[Place, ...]], known: Set[int]
-) -> Mapping[int, tuple[Place, ...]]:
-    return {number: places for number, places in prints.items() if number not in known}
-
-
 def _shared(
-    prints: Mapping[str, Mapping[int, tuple[Place, ...]]],
+    prints: Mapping[str, Mapping[int, Place]],
 ) -> Mapping[tuple[str, str], Set[int]]:
-    """Return the fingerprints that two submissions share, without those that many have."""
     owners: dict[int, list[str]] = defaultdict(list)
     for name in sorted(prints):
         for number in prints[name]:
@@ -296,12 +270,10 @@ def _shared(
 
 
 def _matches(
-    one: Mapping[int, tuple[Place, ...]],
-    other: Mapping[int, tuple[Place, ...]],
-    shared: Iterable[int],
+    one: Mapping[int, Place], other: Mapping[int, Place], shared: Iterable[int]
 ) -> Sequence[Match]:
     """Return the matching lines; those that follow one another in both texts are merged."""
-    single = sorted((one[number][0], other[number][0]) for number in shared)
+    single = sorted((one[number], other[number]) for number in shared)
     merged: list[Match] = []
     for left, right in single:
         last = merged[-1] if merged else None
@@ -346,13 +318,3 @@ def _selected(hashes: Sequence[int], window: int) -> Iterable[int]:
 
 def _term(written: str, line: int) -> Term:
     return Term(crc32(written.encode("utf-8", "replace")), line)
-
-
-def _normalised(token: tokenize.TokenInfo, *, after_dot: bool) -> str:
-    if token.type == tokenize.NAME:
-        return token.string if after_dot or token.string in _KEPT_NAMES else "name"
-    if token.type == tokenize.NUMBER:
-        return "0"
-    if token.type == tokenize.STRING:
-        return "''"
-    return token.string

@@ -45,7 +45,6 @@ class ComparedWork:
     given: tuple[Path, ...]
 
     def files(self) -> WorkFiles:
-        """Return the students' files as they are now."""
         return WorkFiles(self.autograded, self.submitted)
 
 
@@ -84,7 +83,6 @@ class Line:
 
 
 def compared_work(loaded: LoadedSettings, item: ItemName, source: Path | None) -> ComparedWork:
-    """Return the files of an assignment that are compared; blocks."""
     dirs = loaded.settings.dirs
     autograded, submitted = (
         entry_named(loaded.path(each), item) for each in (dirs.autograded, dirs.submitted)
@@ -95,10 +93,7 @@ def compared_work(loaded: LoadedSettings, item: ItemName, source: Path | None) -
 
 
 async def similar_work(work: ComparedWork, tell: Callable[[], None] = lambda: None) -> SimilarWork:
-    """Compare all submissions of an assignment; large ones are parsed in another process.
-
-    ``tell`` is called after each submission that was read.
-    """
+    """Compare all submissions of an assignment; ``tell`` is called after each that was read."""
     apart = IsolatedCall()
     texts = await asyncio.to_thread(lambda: list(_given(work.given)))
     given = [await apart.call(partial(read_terms, text, _FILE), size=len(text)) for text in texts]

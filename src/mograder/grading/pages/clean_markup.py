@@ -97,7 +97,17 @@ def clean_markup(markup: str, levels: HeadingLevels, images: str = "Image") -> s
     def plain(inner: str, depth: int) -> str:
         return PlainElements(plain, levels, images, depth).read(_well_formed(inner))
 
-    return _harmless(plain(markup, 0))
+    found = nh3.clean(
+        readable(plain(markup, 0)),
+        tags=set(PAGE_ELEMENTS),
+        attributes=_ATTRIBUTES,
+        attribute_filter=_attribute,
+        tag_attribute_values=_FIXED,
+        allowed_classes=_CLASSES,
+        url_schemes={"http", "https", "data"},
+        link_rel="noopener noreferrer",
+    )
+    return _EMPTY_HEADER.sub(r"<td\1></td>", readable(found))
 
 
 def _well_formed(markup: str) -> str:
@@ -110,7 +120,7 @@ def _well_formed(markup: str) -> str:
     # nh3 refuses half a surrogate pair, which JSON in an attribute may name.
     return nh3.clean(
         _FORMAT.sub(rf"<\1{RENAMED}", readable(markup)),
-        tags=set(_TEXT | _MATHS | _HEADINGS | _FOREIGN | ELEMENTS | renamed),
+        tags=set(PAGE_ELEMENTS | _HEADINGS | _FOREIGN | ELEMENTS | renamed),
         attributes={
             **_ATTRIBUTES,
             "*": {"style"},
@@ -123,22 +133,7 @@ def _well_formed(markup: str) -> str:
     )
 
 
-def _harmless(markup: str) -> str:
-    html = nh3.clean(
-        readable(markup),
-        tags=set(_TEXT | _MATHS),
-        attributes=_ATTRIBUTES,
-        attribute_filter=_attribute,
-        tag_attribute_values=_FIXED,
-        allowed_classes=_CLASSES,
-        url_schemes={"http", "https", "data"},
-        link_rel="noopener noreferrer",
-    )
-    return _EMPTY_HEADER.sub(r"<td\1></td>", readable(html))
-
-
 def _attribute(element: str, name: str, value: str) -> str | None:
-    """Return an attribute's value, or None to leave the attribute out."""
     check = _CHECKS.get((element, name))
     return value if check is None or check(value) else None
 

@@ -47,7 +47,6 @@ def _html(text: str, *, breaks: bool) -> str:
 
 
 def as_it_is(text: str) -> str:
-    """Return a text as HTML that shows it as it is."""
     return f"<pre>{html.escape(readable(text))}</pre>"
 
 

@@ -6,14 +6,13 @@ Images become data URLs of known types.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import csv
 import html
 import io
 import json
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from html.parser import HTMLParser
@@ -82,8 +81,12 @@ _SIZES = {1: "one", 2: "two", 3: "three"}
 _SCROLLED = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"}
 
 _LONGEST = 4000
-_DELIMITERS = (("||(", "||)"), (r"\(", r"\)"), ("$", "$"))
-_DISPLAYED = (("||[", "||]"), (r"\[", r"\]"), ("$$", "$$"))
+_DELIMITERS = (
+    *(("||[", "||]", True), (r"\[", r"\]", True), ("$$", "$$", True)),
+    *(("||(", "||)", False), (r"\(", r"\)", False), ("$", "$", False)),
+)
+"""The marks around a formula, and whether it stands on its own line."""
+
 _ALIGNED = re.compile(r"(\\(?:begin|end)\{)(?:aligned|split|alignedat|gathered)\}")
 _UNKNOWN = re.compile(r"\\|<m[ion]>&(?:amp;)?</m[ion]>|linebreak")
 
@@ -147,7 +150,6 @@ class PlainElements(HTMLParser):
         self._formats = 0
 
     def read(self, markup: str) -> str:
-        """Return markup with plain elements."""
         self.feed(markup)
         self.close()
         while self._open:
@@ -165,9 +167,11 @@ class PlainElements(HTMLParser):
             self._drop(f"{_FOREIGN[tag]} is not shown here.")
         elif tag in ELEMENTS:
             self._marimo(tag, attributes)
-        elif tag in FORMATS:
-            self._format(tag, attributes)
+        elif tag in FORMATS and self._formats >= _MOST_FORMATS:
+            self._formats += 1
+            self._begin(tag, "", "")
         else:
+            self._formats += tag in FORMATS
             self._ordinary(tag, attributes)
 
     def handle_endtag(self, tag: str) -> None:
@@ -225,13 +229,6 @@ class PlainElements(HTMLParser):
         else:
             self._begin(tag, _element(tag, **_kept(tag, attributes)), f"</{tag}>")
 
-    def _format(self, tag: str, attributes: Attributes) -> None:
-        self._formats += 1
-        if self._formats > _MOST_FORMATS:
-            self._begin(tag, "", "")
-        else:
-            self._ordinary(tag, attributes)
-
     def _after_link(self) -> str:
         """Return the end of a link, with the host that it leads to unless the link says so."""
         at, address = self._link
@@ -263,7 +260,11 @@ class PlainElements(HTMLParser):
         text = html.unescape("".join(self._out[self._formula_at :]))
         del self._out[self._formula_at :]
         self._formula_at = 0
-        tex, displayed = _split_delimiters(text)
+        tex, displayed = text.strip(), False
+        for first, last, block in _DELIMITERS:
+            if tex.startswith(first) and tex.endswith(last) and len(tex) > len(first):
+                tex, displayed = tex[len(first) : -len(last)].strip(), block
+                break
         found = _mathml_of(tex, displayed=displayed)
         if found:
             return found
@@ -363,7 +364,7 @@ def _leaves(value: object) -> object:
     return f"({found[0][:-1]}, not shown)"
 
 
-def table_html(rows: Sequence[Mapping[str, object]], total: object = None) -> str:
+def _table(rows: Sequence[Mapping[str, object]], total: object) -> str:
     """Return rows as a table; "" without rows. ``total`` is the number of all rows, if known."""
     names = list(islice(dict.fromkeys(name for row in rows[:_ROWS] for name in row), _COLUMNS))
     if not names:
@@ -381,10 +382,6 @@ def table_html(rows: Sequence[Mapping[str, object]], total: object = None) -> st
     return f"{_element('div', **_SCROLLED)}{table}</div>{more}"
 
 
-def _table(values: Mapping[str, object]) -> str:
-    return table_html(_rows(values.get("data")), values.get("total-rows"))
-
-
 def _rows(data: object) -> list[Mapping[str, object]]:
     """Return the rows of a table: a list, JSON text, or a data URL of JSON or CSV."""
     if isinstance(data, str) and data.startswith("data:"):
@@ -395,19 +392,17 @@ def _rows(data: object) -> list[Mapping[str, object]]:
         except ValueError:
             return []
         if "csv" in head:
-            return _csv_rows(text)
+            try:
+                lines = csv.DictReader(io.StringIO(text), strict=False)
+                return [
+                    {str(name): each[name] for name in each} for each in islice(lines, _ROWS + 1)
+                ]
+            except csv.Error:
+                return []
         data = text
     if isinstance(data, str):
         data = _json(data)
     return [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
-
-
-def _csv_rows(text: str) -> list[Mapping[str, object]]:
-    try:
-        lines = csv.DictReader(io.StringIO(text), strict=False)
-        return [{str(name): each[name] for name in each} for each in islice(lines, _ROWS + 1)]
-    except csv.Error:
-        return []
 
 
 def _preformatted(text: object) -> str:
@@ -419,7 +414,7 @@ def _joined(parts: Iterable[object]) -> str:
 
 
 _WRITERS: dict[str, Callable[[Mapping[str, object]], str]] = {
-    "marimo-table": _table,
+    "marimo-table": lambda values: _table(_rows(values.get("data")), values.get("total-rows")),
     "marimo-json-output": lambda values: _preformatted(json_text(values.get("json-data"))),
     "marimo-mermaid": lambda values: (
         _absent("A diagram, as it is written:") + _preformatted(values.get("diagram"))
@@ -432,16 +427,6 @@ _WRITERS: dict[str, Callable[[Mapping[str, object]], str]] = {
         f"A file to download is not part of this page: {_words(values.get('filename'))}."
     ),
 }
-
-
-def _split_delimiters(text: str) -> tuple[str, bool]:
-    """Return a formula without the marks around it, and whether it stands on its own line."""
-    plain = text.strip()
-    for displayed, pairs in ((True, _DISPLAYED), (False, _DELIMITERS)):
-        for first, last in pairs:
-            if plain.startswith(first) and plain.endswith(last) and len(plain) > len(first):
-                return plain[len(first) : -len(last)].strip(), displayed
-    return plain, False
 
 
 @lru_cache(maxsize=2000)
@@ -469,7 +454,7 @@ def image_url(text: str, mimetype: str = "") -> str:
         return _checked(mimetype, text.encode("utf-8", "replace"))
     body = text[head.end() :]
     try:
-        data = base64.b64decode(body, validate=True) if head[3] else unquote_to_bytes(body)
+        data = b64decode(body, validate=True) if head[3] else unquote_to_bytes(body)
     except (binascii.Error, ValueError):
         return ""
     return _checked(head[1].lower(), data)
@@ -479,4 +464,4 @@ def _checked(mimetype: str, data: bytes) -> str:
     begin = data.removeprefix(b"\xef\xbb\xbf").lstrip() if "svg" in mimetype else data
     if not begin.startswith(_STARTS.get(mimetype, ())):
         return ""
-    return f"data:{mimetype};base64,{base64.b64encode(data).decode()}"
+    return f"data:{mimetype};base64,{b64encode(data).decode()}"

@@ -254,18 +254,14 @@ def _output(output: CellOutput, levels: HeadingLevels, number: int) -> PageOutpu
         case "text/plain" | "text/csv" | "text/latex":
             return PageOutput(text=data, note=cut, printed=output.printed)
         case "application/json":
-            return PageOutput(text=_json_text(data), note=cut)
+            try:
+                return PageOutput(text=json_text(json.loads(data)), note=cut)
+            except (ValueError, RecursionError):
+                return PageOutput(text=data, note=cut)
     if kind.startswith("image/"):
         url = image_url(data, kind)
         return PageOutput(image=url) if url else PageOutput(note=f"An image ({kind}) is not shown.")
     return PageOutput(note=f"An output of the type {kind} is not shown here.")
-
-
-def _json_text(data: str) -> str:
-    try:
-        return json_text(json.loads(data))
-    except (ValueError, RecursionError):
-        return data
 
 
 def _code(code: str, *, coloured: bool) -> str:

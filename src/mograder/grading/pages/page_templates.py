@@ -22,7 +22,6 @@ _STRONG = re.compile(r"\*\*([^*\n]+)\*\*")
 
 
 def render_page(template: str, **values: object) -> str:
-    """Return a page from a template beside this module."""
     return _environment().get_template(template).render(values)
 
 
@@ -32,10 +31,7 @@ def readable(text: str) -> str:
 
 
 def styled(text: str) -> Iterator[tuple[str, str]]:
-    """Split an author's text for a check into elements and their text.
-
-    Code and emphasis in its markdown become elements; other text has the element "".
-    """
+    """Yield the code and emphasis of an author's Markdown as elements, other text as ""."""
     for index, part in enumerate(_CODE.split(text)):
         if index % 2:
             yield "code", part
@@ -49,13 +45,9 @@ def _environment() -> Environment:
         loader=PackageLoader("mograder.grading.pages", "."),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_finalize,
+        # A template's own markup stays as it is.
+        finalize=lambda each: each if hasattr(each, "__html__") else readable(str(each)),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-
-
-def _finalize(value: object) -> object:
-    """Return a value as readable text; a template's own markup stays as it is."""
-    return value if hasattr(value, "__html__") else readable(str(value))

@@ -73,7 +73,15 @@ class CourseFeedback:
 
     def _counted(self, students: Collection[str] | None) -> tuple[CountedGrade, ...]:
         found = CourseLate(self.loaded).counted(self.book, self.assignment, students)
-        _demand(self.assignment, students, {each.grade.student for each in found})
+        known = {each.grade.student for each in found}
+        missing = sorted(each[:100] for each in students or () if each not in known)
+        if missing:
+            more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+            told = f"{', '.join(missing[:10])}{more}"
+            raise NotFound(
+                f"The gradebook has no marks for {self.assignment} of: {told}.",
+                hint="Grade first, or correct the names.",
+            )
         return found
 
 
@@ -101,7 +109,6 @@ class WrittenPage:
 def works_of(
     key: bytes, book: Gradebook, assignment: str, counted: Sequence[CountedGrade]
 ) -> tuple[GradedWork, ...]:
-    """Return the marks of students with what explains them; ``key`` verifies results."""
     students = [each.grade.student for each in counted]
     reasons = read_mark_reasons(book, assignment)
     results = last_results(key, book, assignment, students)
@@ -130,17 +137,22 @@ def render_feedback_page(work: GradedWork, disclosure: Disclosure, notebook: Sho
 def write_pages(
     works: Iterable[GradedWork], disclosure: Disclosure, autograded: Path, output: Path
 ) -> Iterator[WrittenPage]:
-    """Write the pages, and yield each as it is done; an error concerns one student only.
-
-    ``autograded`` has the copies of the submissions, ``output`` gets the pages.
-    """
+    """Write the pages, and yield each as it is done; an error concerns one student only."""
     for work in works:
         student = work.grade.student
         path = output / f"{student}.html"
         try:
-            _write(work, disclosure, autograded, output)
+            name = page_name(student)
+            if work.last.problem:
+                raise InvalidInput(f"{work.last.problem}. Grade the submission again.")
+            page = render_feedback_page(work, disclosure, shown_notebook(autograded, student))
+            output.mkdir(parents=True, exist_ok=True)
+            atomic_write(output / name, page.encode("utf-8", "replace"), _MODE)
         except MograderError as error:
             yield WrittenPage(student, path, error.message)
+        except OSError as error:
+            problem = f"the page cannot be written: {error.strerror}."
+            yield WrittenPage(student, path, problem)
         else:
             yield WrittenPage(student, path)
 
@@ -168,25 +180,3 @@ def shown_notebook(directory: Path, student: str) -> ShownNotebook:
     except MograderError:
         return ShownNotebook()
     return ShownNotebook(view=view_code(text, copy.name, without=GRADERS_CELLS))
-
-
-def _write(work: GradedWork, disclosure: Disclosure, autograded: Path, output: Path) -> None:
-    name = page_name(work.grade.student)
-    if work.last.problem:
-        raise InvalidInput(f"{work.last.problem}. Grade the submission again.")
-    page = render_feedback_page(work, disclosure, shown_notebook(autograded, work.grade.student))
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        atomic_write(output / name, page.encode("utf-8", "replace"), _MODE)
-    except OSError as error:
-        raise InvalidInput(f"the page cannot be written: {error.strerror}.") from error
-
-
-def _demand(assignment: str, students: Collection[str] | None, known: Collection[str]) -> None:
-    missing = sorted(each[:100] for each in students or () if each not in known)
-    if missing:
-        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
-        raise NotFound(
-            f"The gradebook has no marks for {assignment} of: {', '.join(missing[:10])}{more}.",
-            hint="Grade first, or correct the names.",
-        )

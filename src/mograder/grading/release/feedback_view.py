@@ -84,10 +84,7 @@ class Disclosure:
     def of(
         cls, settings: Settings, assignment: str, *, due: datetime | None, now: datetime
     ) -> Disclosure:
-        """Return what the settings allow for an assignment at a time.
-
-        ``due`` is the last time for work of any student. Without one, pages tell at once.
-        """
+        """``due`` is the last time for work of any student; without one, pages tell at once."""
         own = settings.of_item(assignment)
         level = own.hidden_tests or settings.grading.hidden_tests
         after = own.hidden_tests_after or settings.grading.hidden_tests_after
@@ -134,8 +131,6 @@ class ConditionView:
 
 @dataclass(frozen=True, slots=True)
 class LabelView:
-    """A check, or all checks with hidden tests of a question together."""
-
     title: str
     judgement: Judgement
     marks: str = ""
@@ -202,6 +197,7 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
     final = None if withheld else grade.final
     told = grade if final is not None else replace(grade, total=None)
     is_late = bool(work.deduction.percent)
+    time = "" if is_late else no_deduction(work.deduction, disclosure.zone)
     return FeedbackView(
         grade.assignment,
         grade.student,
@@ -210,20 +206,19 @@ def view_feedback(work: GradedWork, disclosure: Disclosure) -> FeedbackView:
         _status(work, disclosure, withheld=withheld),
         questions,
         late_sentence(told, work.deduction, disclosure.zone) if is_late else "",
-        _sentence("" if is_late else no_deduction(work.deduction, disclosure.zone)),
+        time and f"{time}.",
         tuple(_notes(result)),
-        _reasons(WHOLE, work),
+        tuple(_reasons(WHOLE, work)),
         comment_html(grade.comment),
     )
 
 
-def _reason_views(
-    reasons: MarkReasons, submission_sha256: str, *, graded: bool
-) -> Iterator[ReasonView]:
-    """Yield the reasons in words; annotations of other submissions than this are left out.
-
-    ``graded`` is whether grading gave a mark, too.
-    """
+def _reasons(key: str, work: GradedWork) -> Iterator[ReasonView]:
+    """Yield the reasons in words; annotations of other submissions than this are left out."""
+    reasons = work.reasons.get(key, NO_REASONS)
+    if _is_replaced(key, work.grade):
+        without = (each for each in reasons.saved if each.points is None)
+        reasons = MarkReasons(tuple(without), notes=reasons.notes)
     if reasons.from_full:
         yield ReasonView(comment_html("Points count from all marks of the question."))
     for saved in reasons.saved:
@@ -231,10 +226,12 @@ def _reason_views(
     if reasons.adjustment:
         yield ReasonView(comment_html("Further points"), _signed(reasons.adjustment))
     if reasons.reason.strip():
+        graded = any(each.key == key and each.graded is not None for each in work.grade.questions)
         why = "Why it is another mark than grading's" if graded else "The reason for this mark"
         yield ReasonView(comment_html(reasons.reason), place=why)
+    result = work.last.result
     for note in reasons.notes:
-        if note.text.strip() and submission_sha256 in ("", note.submission_sha256):
+        if note.text.strip() and (not result or result.submission_sha256 == note.submission_sha256):
             yield ReasonView(comment_html(note.text), place=_place(note))
 
 
@@ -253,16 +250,6 @@ def _place(note: Note) -> str:
     return f"{cell}, lines {note.first_line} to {note.last_line}"
 
 
-def _reasons(key: str, work: GradedWork) -> tuple[ReasonView, ...]:
-    digest = "" if work.last.result is None else work.last.result.submission_sha256
-    reasons = work.reasons.get(key, NO_REASONS)
-    if _is_replaced(key, work.grade):
-        without = (each for each in reasons.saved if each.points is None)
-        reasons = MarkReasons(tuple(without), notes=reasons.notes)
-    graded = any(each.key == key and each.graded is not None for each in work.grade.questions)
-    return tuple(_reason_views(reasons, digest, graded=graded))
-
-
 def _is_replaced(key: str, grade: StudentGrade) -> bool:
     """Return whether a person's points would not count: newer ones do, or there are none.
 
@@ -274,12 +261,7 @@ def _is_replaced(key: str, grade: StudentGrade) -> bool:
     return manual and grade.whole is not None
 
 
-def _sentence(text: str) -> str:
-    return f"{text}." if text else ""
-
-
 def _status(work: GradedWork, disclosure: Disclosure, *, withheld: bool) -> str:
-    """Return a sentence if the page says no mark, else ""."""
     if withheld and disclosure.later is not None:
         return f"Your mark will be told after {moment(disclosure.later, disclosure.zone)}."
     if work.grade.final is not None:
@@ -291,7 +273,6 @@ def _status(work: GradedWork, disclosure: Disclosure, *, withheld: bool) -> str:
 
 
 def _notes(result: GradingResult | None) -> Iterator[str]:
-    """Yield sentences about the whole submission."""
     if result is None:
         return
     if result.problem and result.state is not GradingState.NEEDS_ATTENTION:
@@ -313,31 +294,23 @@ def _question(grade: QuestionGrade, work: GradedWork, disclosure: Disclosure) ->
         later = moment(disclosure.later, disclosure.zone)
         until = f"Its marks, and hidden tests, will be told after {later}."
         return QuestionView(grade.key, _LATER, "", (until,), tuple(labels))
+    marks = marks_text(grade.points)
+    judgement = _PASS if all(label.passed for _, label in found) else _FAIL
+    if grade.open:
+        judgement = _OPEN
+    elif grade.points is not None and grade.available:
+        judgement = _of_marks(grade.points, grade.available)
+    elif not found:
+        judgement = _SAID
     return QuestionView(
         grade.key,
-        _judgement(grade, found),
-        _marks(grade),
+        judgement,
+        marks if grade.available is None else f"{marks or '–'} of {marks_text(grade.available)}",
         tuple(_sentences(grade, found, disclosure.level)),
         tuple(_labels(found, _Shares.of(found, grade.available), disclosure.level, silent)),
-        _reasons(grade.key, work),
+        tuple(_reasons(grade.key, work)),
         comment_html(grade.comment),
     )
-
-
-def _marks(grade: QuestionGrade) -> str:
-    if grade.available is None:
-        return marks_text(grade.points)
-    return f"{marks_text(grade.points) or '–'} of {marks_text(grade.available)}"
-
-
-def _judgement(grade: QuestionGrade, found: Sequence[tuple[GradedCheck, GradedLabel]]) -> Judgement:
-    if grade.open:
-        return _OPEN
-    if grade.points is not None and grade.available:
-        return _of_marks(grade.points, grade.available)
-    if not found:
-        return _SAID
-    return _PASS if all(label.passed for _, label in found) else _FAIL
 
 
 def _of_marks(points: float, available: float) -> Judgement:
@@ -351,7 +324,6 @@ def _sentences(
     found: Sequence[tuple[GradedCheck, GradedLabel]],
     level: Level,
 ) -> Iterator[str]:
-    """Yield what there is to say about a question as a whole."""
     if grade.open:
         yield f"This question is {grade.open}."
     elif grade.marker:
@@ -371,8 +343,6 @@ def _sentences(
 
 @dataclass(frozen=True, slots=True)
 class _Shares:
-    """The weights of a question's labels, as parts of its marks."""
-
     available: float
     weights: Mapping[str, Weights]
 
@@ -412,7 +382,8 @@ def _labels(
         elif level >= Level.LABEL:
             # A run beside the answer could put anything into a message.
             told = level >= Level.MESSAGE and check.state is not GradingState.UNPROTECTED
-            conditions = _failed_messages(label) if told else visible
+            failed = (ConditionView(False, c.message) for c in label.conditions if not c.passed)
+            conditions = tuple(failed) if told else visible
             yield LabelView(label.label, _of_label(check, label), marks, conditions=conditions)
         elif visible:
             title = f"{label.label}, what your notebook says of it"
@@ -421,20 +392,16 @@ def _labels(
         if label.hidden and level is Level.POINTS:
             together.append(label)
     if together:
-        yield _together(together, shares)
+        share = shares.marks(*together)
+        judgement = _PASS if all(label.passed for label in together) else _FAIL
+        if share is not None and share[1]:
+            yield LabelView("Hidden tests", _of_marks(*share), _share(share))
+        else:
+            yield LabelView("Hidden tests", judgement)
 
 
 def _share(share: tuple[float, float] | None) -> str:
     return "" if share is None else f"{marks_text(share[0])} of {marks_text(share[1])}"
-
-
-def _together(labels: Sequence[GradedLabel], shares: _Shares) -> LabelView:
-    """Return all checks with hidden tests of a question as one."""
-    share = shares.marks(*labels)
-    if share is None or not share[1]:
-        passed = all(label.passed for label in labels)
-        return LabelView("Hidden tests", _PASS if passed else _FAIL)
-    return LabelView("Hidden tests", _of_marks(*share), _share(share))
 
 
 def _label(
@@ -444,11 +411,8 @@ def _label(
     level: Level,
     silent: frozenset[tuple[int, str]],
 ) -> LabelView:
-    """Return all of a label whose own tests are not hidden, or may be shown.
-
-    The calls are of the whole check, which may have hidden tests, too.
-    """
-    full = level >= Level.FULL
+    """Return all of a label whose own tests are not hidden, or may be shown."""
+    full = level >= Level.FULL  # the calls are of the whole check, which may have hidden tests
     calls = _calls(check) if full or not check.hidden else ()
     telling = full or (check.cell, label.label) not in silent
     return LabelView(
@@ -519,10 +483,6 @@ def _of_label(check: GradedCheck, label: GradedLabel) -> Judgement:
     if label.passed:
         return _PASS
     return _PARTIAL if label.earned > 0 else _FAIL
-
-
-def _failed_messages(label: GradedLabel) -> tuple[ConditionView, ...]:
-    return tuple(ConditionView(False, c.message) for c in label.conditions if not c.passed)
 
 
 def _calls(check: GradedCheck) -> Iterator[str]:

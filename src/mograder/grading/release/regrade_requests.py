@@ -17,7 +17,7 @@ from mograder.core.errors import Conflict, Forbidden, InvalidInput
 from mograder.core.names import is_same_person
 from mograder.grading.pages.page_templates import readable
 from mograder.grading.release.feedback import CourseFeedback
-from mograder.grading.release.releasing import ReleasedMarks, new_release, parse_marks
+from mograder.grading.release.releasing import new_release, parse_marks
 from mograder.store.gradebook.gradebook import Gradebook, OneTransaction
 from mograder.store.gradebook.grading_records import (
     EARLIER_MARKER,
@@ -29,7 +29,7 @@ from mograder.store.gradebook.grading_records import (
     QuestionGrade,
     StudentGrade,
 )
-from mograder.store.gradebook.mark_release import MarkReleases, NewRelease, Standing, standing
+from mograder.store.gradebook.mark_release import MarkReleases, Standing, standing
 from mograder.store.marking.question_marking import Change, QuestionMarks, markers_of
 from mograder.store.marking.regrade_requests import (
     Message,
@@ -204,7 +204,10 @@ def _decide(
     requests = RegradeRequests(book)
     assignment, student, now = request.assignment, request.student, feedback.now
     stands = standing(MarkReleases(book).rows_for(assignment, student), now)
-    grade = _grade(book, assignment, student)
+    grades = book.grades(assignment, (student,))
+    if not grades:
+        raise InvalidInput("The gradebook has no marks of this student.")
+    grade = grades[0]
     question = _question_or_none(grade, request.question)
     present = None if question is None else question.points
     before = points_seen(stands, request.question, present)
@@ -225,19 +228,13 @@ def _decide(
         return Decided(before, before, released=False)
     if made.points != present:
         _record_mark(book, request, made, now)
-    release = _release_again(feedback, student, stands)
+    # What the student sees has the new mark, or what is planned to be seen.
+    planned = stands.waiting.visible_from if stands.waiting and not stands.shown else None
+    release = new_release(feedback, student, planned) if stands.shown or planned else None
     kind = MessageKind.KEPT if made.points == before else MessageKind.CHANGED
     message = Message(kind, made.by, now, said, before=before, after=made.points)
     requests.add(request.number, message, seen=made.seen, release=release)
     return Decided(before, made.points, released=bool(release and stands.shown))
-
-
-def _release_again(feedback: CourseFeedback, student: str, stands: Standing) -> NewRelease | None:
-    """Return the row that puts a new mark into what the student sees, or is planned to see."""
-    if stands.shown is not None:
-        return new_release(feedback, student)
-    planned = stands.waiting.visible_from if stands.waiting else None
-    return new_release(feedback, student, planned) if planned else None
 
 
 def _record_mark(book: Gradebook, request: RegradeRequest, made: Decision, now: datetime) -> None:
@@ -268,10 +265,7 @@ def _question_or_none(grade: StudentGrade, key: str) -> QuestionGrade | None:
 
 
 def is_changed(grade: StudentGrade, stands: Standing, key: str) -> bool:
-    """Whether the mark of a question was changed since the student saw it.
-
-    It cannot be kept then without saying which points shall count.
-    """
+    """Whether the mark of a question was changed since the student saw it."""
     question = _question_or_none(grade, key)
     if question is None or _is_covered(grade, question):
         return False
@@ -279,11 +273,9 @@ def is_changed(grade: StudentGrade, stands: Standing, key: str) -> bool:
 
 
 def points_seen(stands: Standing, key: str, present: float | None) -> float | None:
-    """Return the points that the student sees for a question, else the present ones."""
     if stands.shown is None:
         return present
-    marks: ReleasedMarks = parse_marks(stands.shown.grade)
-    seen = _question_or_none(marks.grade, key)
+    seen = _question_or_none(parse_marks(stands.shown.grade).grade, key)
     return present if seen is None else seen.points
 
 
@@ -326,8 +318,6 @@ def _assignee(
 ) -> str:
     """Return the person who is to answer; "" for any instructor, and never the student.
 
-    ``work`` are the assignment and the student.
-
     A mark by grading has no marker, so instructors answer. With "other" it is the marker of this
     assignment with the fewest open requests who did not give the mark.
     """
@@ -341,9 +331,3 @@ def _assignee(
     others = [name for name in markers if not is_same_person(name, student)]
     load = Counter(each.assignee for each in known if each.waits)
     return min(others, key=lambda name: (load[name], name), default="")
-
-
-def _grade(book: Gradebook, assignment: str, student: str) -> StudentGrade:
-    for grade in book.grades(assignment, (student,)):
-        return grade
-    raise InvalidInput("The gradebook has no marks of this student.")

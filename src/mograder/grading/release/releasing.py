@@ -56,7 +56,6 @@ class ReleasedMarks:
     reasons: Mapping[str, MarkReasons] = field(default_factory=dict)
 
     def work(self, last: LastResult) -> GradedWork:
-        """Return the marks for a page; ``last`` is the result of the run."""
         return GradedWork(self.grade, last, self.deduction, self.reasons)
 
 
@@ -64,7 +63,6 @@ _FORM = TypeAdapter(ReleasedMarks)
 
 
 def marks_now(work: GradedWork) -> ReleasedMarks:
-    """Return a student's present marks, as a release keeps them."""
     checks = () if work.last.result is None else work.last.result.checks
     return ReleasedMarks(
         grade=work.grade,
@@ -110,7 +108,6 @@ def readable_marks(row: ReleaseRow | None) -> ReleasedMarks | None:
 
 
 def differ(one: StudentGrade, other: StudentGrade) -> bool:
-    """Return whether a student would see other marks or comments."""
     return _seen(one) != _seen(other)
 
 
@@ -121,8 +118,6 @@ def _seen(grade: StudentGrade) -> object:
 
 
 class ReleaseState(StrEnum):
-    """The states of a student's marks of an assignment, as the student sees them."""
-
     NO_MARK = "no mark yet"
     NOT_RELEASED = "not released"
     WAITING = "will be released"
@@ -268,7 +263,9 @@ def release(
     unchanged: list[str] = []
     for each in feedback.works(students):
         grade = each.grade
-        why = each.last.problem or _why_none(grade)
+        why = each.last.problem
+        if not why and grade.final is None:
+            why = ", ".join(waiting_for(grade)) or "there is no mark yet"
         if why:
             left_out.append((grade.student, why))
             continue
@@ -332,16 +329,8 @@ def new_release(
 
 
 def check_note(note: str) -> None:
-    """Raise :class:`InvalidInput` if it is too long."""
     if len(note) > LONGEST_NOTE:
         raise InvalidInput(f"The note may have at most {LONGEST_NOTE} characters.")
-
-
-def _why_none(grade: StudentGrade) -> str:
-    """Return why a student has no mark; "" for one who has."""
-    if grade.final is not None:
-        return ""
-    return ", ".join(waiting_for(grade)) or "there is no mark yet"
 
 
 def _is_same(

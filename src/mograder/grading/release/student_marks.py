@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
@@ -76,10 +76,11 @@ class Telling:
         if shown is None or not told:
             return self.ahead
         own = self.due.of(shown.student)
-        is_over = own is None or own <= self.feedback.now
-        if is_over or shown is told[-1] or self._is_same_work(shown, told[-1]):
+        if own is None or own <= self.feedback.now or shown is told[-1]:
             return replace(self.ahead, later=None)
-        return self.ahead
+        one, two = readable_marks(shown), readable_marks(told[-1])
+        same = one and two and self.feedback.is_same_work(shown.student, one.run, two.run)
+        return replace(self.ahead, later=None) if same else self.ahead
 
     def anew(self, rows: Sequence[ReleaseRow], marks: str) -> Disclosure:
         """Return what a student would be told of marks (their JSON) that are released now."""
@@ -100,12 +101,7 @@ class Telling:
         begin = row.visible_from or row.at
         return Disclosure.of(settings, name, due=self._told_from(begin), now=begin).later
 
-    def _is_same_work(self, row: ReleaseRow, other: ReleaseRow) -> bool:
-        one, two, same = readable_marks(row), readable_marks(other), self.feedback.is_same_work
-        return one is not None and two is not None and same(row.student, one.run, two.run)
-
     def _was_told(self, row: ReleaseRow, rows: Sequence[ReleaseRow]) -> bool:
-        """Return whether a release was shown at a time when nothing was held back."""
         if row.visible_from is None:
             return False
         marks = readable_marks(row)
@@ -205,10 +201,7 @@ class DueMarks:
 def marks_of_student(
     loaded: LoadedSettings, book: Gradebook, key: bytes, student: str, now: datetime
 ) -> Mapping[str, StudentMark]:
-    """Return what a student sees, by assignment; blocks.
-
-    Assignments of which the student never saw a mark are left out, and damaged ones logged.
-    """
+    """Return what a student sees, by assignment; damaged marks are logged."""
     requests: defaultdict[str, list[RegradeRequest]] = defaultdict(list)
     found: dict[str, StudentMark] = {}
     releases = MarkReleases(book).rows_of(student)
@@ -225,7 +218,13 @@ def marks_of_student(
             _log.error("the released marks of %s for %s: %s", student, assignment, error)
             continue
         if told is not None:
-            found[assignment] = _with(told, requests[assignment])
+            states = [each.state for each in requests[assignment]]
+            found[assignment] = replace(
+                told,
+                waiting=states.count(RequestState.OPEN),
+                answered=states.count(RequestState.ANSWERED),
+                decided=states.count(RequestState.DECIDED),
+            )
     return found
 
 
@@ -268,10 +267,7 @@ def released_marks(feedback: CourseFeedback) -> Mapping[str, ReleasedMarks] | No
 def write_released_pages(
     feedback: CourseFeedback, released: Iterable[ReleasedMarks], directory: Path
 ) -> Iterator[tuple[str, str]]:
-    """Write the page of each student's released marks as ``USER.html``.
-
-    Yields the students whose page could not be written, with the reason.
-    """
+    """Write ``USER.html`` for each; yield whose page could not be written, with the reason."""
     tells, rows = telling(feedback), MarkReleases(feedback.book).rows(feedback.assignment)
     for marks in released:
         student = marks.grade.student
@@ -284,10 +280,7 @@ def write_released_pages(
 
 
 def due_marks(feedback: CourseFeedback) -> DueMarks:
-    """Return the marks that other systems may have: those that students see now.
-
-    Blocks, and may raise the gradebook's errors.
-    """
+    """Return the marks that other systems may have: those that students see now."""
     tells = telling(feedback)
     found: dict[str, DueMark | None] = {}
     moments = [] if tells.ahead.later is None else [tells.ahead.later]
@@ -306,7 +299,9 @@ def due_marks(feedback: CourseFeedback) -> DueMarks:
             continue
         if marks.grade.final is None or (marks.hidden_tests and tells.of(rows).later is not None):
             continue
-        found[student] = _due(marks, tells.ahead.zone)
+        is_late, zone = marks.deduction.percent, tells.ahead.zone
+        late = late_sentence(marks.grade, marks.deduction, zone) if is_late else ""
+        found[student] = DueMark(marks.grade, late)
     return DueMarks(found, min(moments, default=None))
 
 
@@ -317,27 +312,14 @@ def _told(
     if stands.shown is not None:
         marks = parse_marks(stands.shown.grade)
         later = telling(feedback, facts).of(rows).later if marks.hidden_tests else None
-        return _summary(marks, later, course_zone(feedback.loaded.settings))
+        zone = course_zone(feedback.loaded.settings)
+        if later is not None:
+            return StudentMark(status=f"will be told after {moment(later, zone)}")
+        view = view_feedback(marks.work(NO_RESULT), Disclosure(Level.NOTHING, zone=zone))
+        return StudentMark(view.mark, view.most, view.late)
     if stands.taken_back is not None:
         return StudentMark(status=f"was taken back: {stands.taken_back.note}")
     return None
-
-
-def _summary(marks: ReleasedMarks, later: datetime | None, zone: tzinfo | None) -> StudentMark:
-    if later is not None:
-        return StudentMark(status=f"will be told after {moment(later, zone)}")
-    view = view_feedback(marks.work(NO_RESULT), Disclosure(Level.NOTHING, zone=zone))
-    return StudentMark(view.mark, view.most, view.late)
-
-
-def _with(told: StudentMark, requests: list[RegradeRequest]) -> StudentMark:
-    states = [each.state for each in requests]
-    return replace(
-        told,
-        waiting=states.count(RequestState.OPEN),
-        answered=states.count(RequestState.ANSWERED),
-        decided=states.count(RequestState.DECIDED),
-    )
 
 
 def _explained(feedback: CourseFeedback, marks: ReleasedMarks) -> LastResult:
@@ -352,8 +334,3 @@ def _explained(feedback: CourseFeedback, marks: ReleasedMarks) -> LastResult:
             hint="Tell your instructor.",
         )
     return found
-
-
-def _due(marks: ReleasedMarks, zone: tzinfo | None) -> DueMark:
-    late = late_sentence(marks.grade, marks.deduction, zone) if marks.deduction.percent else ""
-    return DueMark(marks.grade, late)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -62,7 +62,6 @@ from mograder.notebook.denied_code import Denied
 from mograder.notebook.parsing import decode_notebook
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.processes.notebook_calls import screen
-from mograder.sandbox.execution.report import CellResult
 from mograder.sandbox.protocol import Deadlines, Limits
 from mograder.store.filesystem.files import atomic_write
 from mograder.store.gradebook.grading_records import (
@@ -80,19 +79,12 @@ SOURCE_HASH = ".mograder_source_hash"
 
 _PRIVATE = 0o600
 
-Keep = Callable[[SubmittedFile, GradedNotebook, str], Sequence[str]]
-"""Keeps a file's result and its page on the disk, and returns sentences for the grader; it may
-block.
+_Keep = Callable[[SubmittedFile, GradedNotebook, str], Sequence[str]]
+"""Keeps a result and its page, and returns sentences for the grader.
 
-Raises :class:`Conflict` for a result that must not be kept, and another :class:`MograderError`
-where nothing can be, which ends the batch.
+Raises :class:`Conflict` for a result that must not be kept; another error ends the run.
 """
-
-Screen = Callable[[SubmittedNotebook], Awaitable[str]]
-"""Returns why a submission must not run, empty if it may."""
-
-Watch = Callable[[ResultRow, int, int], None]
-"""Is called for each submission that has ended: its row, how many have, and how many there are."""
+_Screen = Callable[[SubmittedNotebook], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +119,6 @@ class Autograded:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The labels of the source, else those of the results."""
         expected = (Column(each.label, each.key) for each in self.assignment.labels)
         return tuple(dict.fromkeys(expected)) or columns_of(self.rows)
 
@@ -197,58 +188,53 @@ async def autograde(
         result = graded.result
         if not (request.force and result.received):  # with it, a wrong early time can be corrected
             result = _first_received(result, results, tools.key)
-        _remove_copy(request.output, result.student)
+        for path in _copy(request.output, result.student):
+            path.unlink(missing_ok=True)
         results.record_run(run_of(result, tools.key))
         return write_copy(request.output, graded, page)
 
-    screen = _screen(assignment, request.denied)
-    rows = await _grade_batch(
-        assignment, waiting, tools, keep, watch.ended, jobs=request.jobs, screen=screen
-    )
+    grade = partial(_grade_one, assignment, tools, keep, _screen(assignment, request.denied))
+    rows = await _grade_batch(waiting, grade, watch.ended, request.jobs)
     source = assignment.basis.source_sha256
     every = request.whole and not request.failed  # else older results may be of another source
     if every and source and any(not row.problem for row in rows):
         await asyncio.to_thread(_write, request.output / SOURCE_HASH, f"{source}\n")
-    ordered = sorted([*rows, *current], key=lambda row: row.student.casefold())
+    ordered = sorted([*rows, *current], key=lambda row: (row.student.casefold(), row.student))
     return Autograded(assignment, tuple(ordered), request.output)
 
 
-async def _grade_batch(  # the parts of one batch
-    assignment: GradedAssignment,
+async def _grade_batch(
     submissions: Sequence[SubmittedFile],
-    tools: GradingTools,
-    keep: Keep,
-    watch: Watch,
-    *,
+    grade: Callable[[SubmittedFile], Awaitable[ResultRow]],
+    ended: Callable[[ResultRow, int, int], None],
     jobs: int,
-    screen: Screen | None = None,
-) -> tuple[ResultRow, ...]:
-    """Grade submissions, ``jobs`` at a time; return their rows in the same order.
+) -> list[ResultRow]:
+    """Grade submissions, ``jobs`` at a time; return their rows.
 
     If it is cancelled, results that are being kept are kept completely, and the others dropped.
 
     Raises: MograderError if a result could not be kept.
     """
-    rows: dict[int, ResultRow] = {}
-    waiting = iter(enumerate(submissions))
+    rows: list[ResultRow] = []
+    waiting = iter(submissions)
 
-    async def work(waiting: Iterator[tuple[int, SubmittedFile]]) -> None:
-        for number, file in waiting:
-            rows[number] = row = await _grade_one(assignment, file, tools, keep, screen)
-            watch(row, len(rows), len(submissions))
+    async def work() -> None:
+        for file in waiting:
+            row = await grade(file)
+            rows.append(row)
+            ended(row, len(rows), len(submissions))
 
     try:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(min(jobs, len(submissions))):
-                tasks.create_task(work(waiting))
+                tasks.create_task(work())
     except ExceptionGroup as group:
         told = group.subgroup(MograderError)
         raise (told or group).exceptions[0] from None
-    return tuple(rows[number] for number in range(len(submissions)))
+    return rows
 
 
 def _refuse_earlier(file: SubmittedFile, result: GradingResult, last: RecordedRun | None) -> None:
-    """Refuse a result if other work counts by now, and that was graded meanwhile."""
     if file.counts_as is None or last is None or last.submission_sha256 == result.submission_sha256:
         return
     try:
@@ -261,35 +247,25 @@ def _refuse_earlier(file: SubmittedFile, result: GradingResult, last: RecordedRu
 
 
 def _is_of(path: Path, sha256: str) -> bool:
-    """Return whether a submission's file can be read and has this digest."""
     try:
         return hashlib.sha256(read_submission(path)).hexdigest() == sha256
     except MograderError:
         return False
 
 
-def _remove_copy(directory: Path, student: str) -> None:
-    for path in _copy(directory, student):
-        path.unlink(missing_ok=True)
-
-
 def _copy(directory: Path, student: str) -> tuple[Path, Path]:
-    """Return the paths of the two files that grading makes of a submission."""
     return directory / f"{student}.py", directory / f"{student}.html"
 
 
 def write_copy(directory: Path, graded: GradedNotebook, page: str) -> tuple[str, ...]:
-    """Write ``.py``, and ``.html`` with a page; return sentences about changes of the text.
-
-    Raises: Busy when the disk is full.
-    """
-    copy = grading_copy(graded.text, graded.result)
+    """Write ``.py``, and ``.html`` with a page; return sentences about changes of the text."""
+    text, taken_out = grading_copy(graded.text, graded.result)
     notebook, shown = _copy(directory, graded.result.student)
-    _write(notebook, copy.text)
+    _write(notebook, text)
     _write(shown, page)
-    if not copy.removed:
+    if not taken_out:
         return ()
-    removed = ", ".join(each.strip("# =") for each in copy.removed)
+    removed = ", ".join(each.strip("# =") for each in taken_out)
     return (f"text that only grading writes was taken out of the copy: {removed}",)
 
 
@@ -324,9 +300,15 @@ def run_of(result: GradingResult, key: bytes) -> GradingRun:
             for each in result.questions
         ),
         checks=tuple(
-            CheckResult(label.label, _word(status_of(check, label)), label.hidden)
+            # 0.3.16 has no word for a check that was not run.
+            CheckResult(
+                label.label,
+                CheckStatus.WARN if status is CheckStatus.NOT_RUN else status,
+                label.hidden,
+            )
             for check in result.checks
             for label in check.labels
+            for status in [status_of(check, label)]
         ),
         cell_errors=len(result.cell_errors),
         tampered=result.tampered,
@@ -338,17 +320,11 @@ def run_of(result: GradingResult, key: bytes) -> GradingRun:
     )
 
 
-def _word(status: CheckStatus) -> str:
-    """Return 0.3.16's word, which has none for a check that was not run."""
-    return CheckStatus.WARN if status is CheckStatus.NOT_RUN else status
-
-
 def _divide(
     request: AutogradeRequest,
     assignment: GradedAssignment,
     known: Callable[[str], GradingResult | None],
 ) -> tuple[list[SubmittedFile], list[ResultRow]]:
-    """Return the submissions to grade, and the rows of those whose result is up to date."""
     waiting: list[SubmittedFile] = []
     current: list[ResultRow] = []
     for file in request.submissions:
@@ -378,11 +354,8 @@ def _is_current(file: SubmittedFile, known: GradingResult, basis: Basis, directo
     return _is_of(file.path, known.submission_sha256)
 
 
-def _screen(assignment: GradedAssignment, denied: Denied | None) -> Screen | None:
-    """Return how to find code for which a submission is not run, None if no code is denied.
-
-    A text that cannot be parsed has no such code; grading reports it.
-    """
+def _screen(assignment: GradedAssignment, denied: Denied | None) -> _Screen | None:
+    """Return how to find denied code; one that cannot be parsed has none: grading reports it."""
     if denied is None:
         return None
     apart, release = IsolatedCall(), assignment.release
@@ -403,10 +376,10 @@ def _screen(assignment: GradedAssignment, denied: Denied | None) -> Screen | Non
 
 async def _grade_one(
     assignment: GradedAssignment,
-    file: SubmittedFile,
     tools: GradingTools,
-    keep: Keep,
-    screen: Screen | None,
+    keep: _Keep,
+    screen: _Screen | None,
+    file: SubmittedFile,
 ) -> ResultRow:
     if file.problem:
         return unread_row(file.student, file.problem)
@@ -438,17 +411,17 @@ async def _page(graded: GradedNotebook, apart: IsolatedCall) -> str:
     has no outputs if that takes too long.
     """
     text, name, problem = graded.text, graded.result.filename, ""
-    for cells in (graded.cells, tuple(map(_without_outputs, graded.cells))):
+    bare = tuple(
+        replace(cell, outputs=tuple(replace(each, data="") for each in cell.outputs))
+        for cell in graded.cells
+    )
+    for cells in (graded.cells, bare):
         size = len(text) + sum(len(cell.shown) for cell in cells)
         try:
             return await apart.call(partial(render_notebook_page, text, name, cells), size=size)
         except (InvalidInput, Busy) as error:
             problem = error.message
     return render_text_page(text, name, problem)
-
-
-def _without_outputs(cell: CellResult) -> CellResult:
-    return replace(cell, outputs=tuple(replace(each, data="") for each in cell.outputs))
 
 
 async def _kept(keep: Callable[[], Sequence[str]]) -> Sequence[str]:

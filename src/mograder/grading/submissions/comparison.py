@@ -56,8 +56,6 @@ class MarkChange:
 
 @dataclass(frozen=True, slots=True)
 class ComparedRuns:
-    """The changes by student and question, and the numbers of students."""
-
     changes: tuple[MarkChange, ...]
     judged: int
     without_result: tuple[str, ...]
@@ -115,8 +113,6 @@ def _removed(run: GradingRun, known: Iterable[QuestionGrade]) -> Iterable[MarkCh
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A student's result, and sentences about what does not fit."""
-
     student: str
     problems: tuple[str, ...] = ()
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.grading.workbench import SandboxSlots
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.findings import Finding
+from mograder.notebook.findings import Finding, refuse
 from mograder.notebook.grading.grading_plan import (
     GradingPlan,
     PlannedLabel,
@@ -25,7 +25,6 @@ from mograder.notebook.grading.grading_plan import (
 )
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
-    JudgedLabel,
     JudgeFiles,
     JudgingRequest,
     JudgingResult,
@@ -62,50 +61,36 @@ class Recording:
     files_sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedContract:
-    """A recorded contract; it is None, and ``problems`` says why, if it would not do."""
-
-    contract: Contract | None
-    problems: tuple[Finding, ...]
-
-
-async def record_contract(
-    recording: Recording, runner: Runner, slots: SandboxSlots
-) -> RecordedContract:
+async def record_contract(recording: Recording, runner: Runner, slots: SandboxSlots) -> Contract:
     """Judge the author's own solution without a contract, and return the one that it shows.
 
     Then it is judged once more, by that contract as every submission will be. Else what is possible
     only while a contract is recorded would cost all students their marks.
 
-    Raises: MograderError if it could not be run at all.
+    Raises:
+        InvalidInput: The solution is not judged as passing, so the contract would not do.
+        MograderError: It could not be run at all.
     """
-    contract: Contract | None = None
     with slots.pair() as pair:  # those of no student, whose user ids would be theirs
-        for _ in range(2):
-            result = await runner.judge(_request(recording, contract, *pair))
-            problems = contract_problems(recording.filename, recording.plan, result)
-            if problems:
-                return RecordedContract(None, problems)
-            contract = contract or _recorded(recording, result)
-    return RecordedContract(contract, ())
+        request = _request(recording, *pair)
+        recorded = await runner.judge(request)
+        refuse(contract_problems(recording.filename, recording.plan, recorded))
+        try:
+            contract = parse_contract(recorded.contract)
+        except ValueError as error:
+            told = f"{recording.filename}: no contract was recorded: {error}."
+            raise MograderError(told) from error
+        files = replace(request.files, contract=render_contract(contract))
+        result = await runner.judge(replace(request, files=files))
+        refuse(contract_problems(recording.filename, recording.plan, result))
+    return contract
 
 
-def _recorded(recording: Recording, result: JudgingResult) -> Contract:
-    try:
-        return parse_contract(result.contract)
-    except ValueError as error:
-        raise MograderError(f"{recording.filename}: no contract was recorded: {error}.") from error
-
-
-def _request(
-    recording: Recording, contract: Contract | None, worker: int, judge: int
-) -> JudgingRequest:
-    kept = None if contract is None else render_contract(contract)
+def _request(recording: Recording, worker: int, judge: int) -> JudgingRequest:
     return JudgingRequest(
         text=recording.text,
         name=PurePath(recording.filename).name,
-        files=JudgeFiles(render_plan(recording.plan), kept, recording.folder),
+        files=JudgeFiles(render_plan(recording.plan), None, recording.folder),
         environment=recording.environment,
         limits=recording.limits,
         deadlines=recording.deadlines,
@@ -125,10 +110,7 @@ def interface_of(plan: GradingPlan) -> tuple[str, ...]:
 
 
 def check_digests(text: str, plan: GradingPlan) -> frozenset[str]:
-    """Return the SHA-256 of the codes of the cells that hold nothing but checks.
-
-    ``text`` is that of the source, or a release that was made of it.
-    """
+    """Return the SHA-256 of the cells of a source or its release with nothing but checks."""
     parts = (part for part in (*plan.checks, *plan.beside) if part.code)
     whole = {part.cell for part in parts if part.check and not part.check.split}
     cells = parse_cells(text, "<source>").cells
@@ -148,7 +130,6 @@ def kept_contract(store: ContractStore, recording: Recording) -> Contract | None
 
 
 def keep_contract(store: ContractStore, recording: Recording, contract: Contract) -> None:
-    """Raise Busy when the disk is full."""
     store.write(_key(recording), render_contract(contract))
 
 
@@ -204,14 +185,8 @@ def _problems_of(
             yield Finding(filename, line, message, _REMEDY)
     for label in check.labels:
         if not label.passed:
-            why = _reason(label)
+            failed = [each for each in label.conditions if not each.passed][:3]
+            reasons = (f"{each.message} ({each.reason})".removesuffix(" ()") for each in failed)
+            why = "; ".join(reasons) or "it waits for an answer"
             message = f"the check {label.label!r} fails when it is judged apart: {why}."
             yield Finding(filename, lines.get(label.label, check.line), message, _REMEDY)
-
-
-def _reason(label: JudgedLabel) -> str:
-    failed = (each for each in label.conditions if not each.passed)
-    reasons = [
-        f"{each.message} ({each.reason})" if each.reason else each.message for each in failed
-    ]
-    return "; ".join(reasons[:3]) or "it waits for an answer"

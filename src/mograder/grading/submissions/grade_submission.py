@@ -36,7 +36,6 @@ from mograder.grading.submissions.grading_result import (
 from mograder.grading.submissions.grading_tools import GradingTools
 from mograder.grading.submissions.question_results import (
     ExpectedLabel,
-    Unjudged,
     failed_labels,
     graded_questions,
     judged_checks,
@@ -168,8 +167,20 @@ class _Grading:
         with self.tools.slots.pair() as (worker, judge):
             if assignment.source is None:
                 report = await self._validated(worker)
-                self.checks, self.problem = _checks_without_source(report), report.problem
-                self.errors = tuple(_errors_of(report))
+                # Each check is one of its own; cells and lines are those of the submission.
+                self.checks = tuple(
+                    _check(each.index or 0, each.line or 1, [each], ()) for each in report.checks
+                )
+                self.problem = report.problem
+                self.errors = tuple(
+                    GradedCellError(
+                        index=each.index or 0,
+                        line=each.line,
+                        error_type=each.error_type,
+                        message=each.message,
+                    )
+                    for each in report.cell_errors
+                )
             else:
                 await self._judge(assignment.source, worker, judge)
                 if assignment.source.plan.beside:
@@ -197,25 +208,20 @@ class _Grading:
         self.protected, self.cells = result.protected, result.worker.cells
         self.checks = judged_checks(source.plan.checks, assignment.labels, result)
         self.errors = tuple(_cell_errors(result, self.known.lines))
-        self.problem = result.problem or self._why_nothing_ran(result)
-
-    def _why_nothing_ran(self, result: JudgingResult) -> str:
-        """Return why the notebook did not reach its end, if that left no check with a result."""
-        if any(check.state is not GradingState.NOT_RUN for check in self.checks):
-            return ""
-        index, lines = result.worker.interrupted, self.known.lines
-        where = ""
-        if index is not None and index < len(lines):
-            where = f" in the cell at line {lines[index]}"
-        return run_problem(result.worker, self.assignment.deadlines.notebook, where)
+        self.problem = result.problem
+        if not self.problem and all(each.state is GradingState.NOT_RUN for each in self.checks):
+            index, lines = result.worker.interrupted, self.known.lines
+            known = index is not None and index < len(lines)
+            where = f" in the cell at line {lines[index or 0]}" if known else ""
+            self.problem = run_problem(result.worker, assignment.deadlines.notebook, where)
 
     async def _run_beside(self, source: JudgedSource, slot: int) -> None:
         expected = self.assignment.labels
         try:
             report = await self._validated(slot)
         except MograderError as error:
-            why = Unjudged(GradingState.NEEDS_ATTENTION, str(error))
-            self.checks += unjudged_checks([e for e in expected if e.unprotected], why)
+            beside, lost = [e for e in expected if e.unprotected], GradingState.NEEDS_ATTENTION
+            self.checks += unjudged_checks(beside, lost, str(error))
         else:
             self.checks += _unprotected_checks(report, source.plan.beside, expected)
 
@@ -238,7 +244,7 @@ class _Grading:
 
     def give_up(self, state: GradingState, reason: str) -> None:
         """Take back all results, for a reason that concerns the whole submission."""
-        self.checks = unjudged_checks(self.assignment.labels, Unjudged(state, reason))
+        self.checks = unjudged_checks(self.assignment.labels, state, reason)
         self.problem = reason
         self.state = state
 
@@ -288,13 +294,6 @@ def _cell_errors(result: JudgingResult, lines: tuple[int, ...]) -> Iterator[Grad
         yield GradedCellError(index=cell.index, line=line, error_type=kind, message=message)
 
 
-def _errors_of(report: ValidationReport) -> Iterator[GradedCellError]:
-    for each in report.cell_errors:
-        yield GradedCellError(
-            index=each.index or 0, line=each.line, error_type=each.error_type, message=each.message
-        )
-
-
 def _seed(key: bytes, data: bytes, assignment: GradedAssignment) -> str:
     """Return the seed of random numbers: the same for every grading, and unknown to students."""
     text = hashlib.sha256(data).hexdigest() + assignment.basis.source_sha256
@@ -337,16 +336,7 @@ def _weighing_1(result: ValidatedCheck) -> ValidatedCheck:
     return replace(result, weights=Weights(found.earned / found.total, 1.0, found.passed))
 
 
-def _checks_without_source(report: ValidationReport) -> tuple[GradedCheck, ...]:
-    """Return the results of all checks that a submission has, each as a check of its own.
-
-    Cells and lines are those of the submission.
-    """
-    return tuple(_check(each.index or 0, each.line or 1, [each], ()) for each in report.checks)
-
-
 def _labels(part: Part) -> tuple[str, ...]:
-    """Return the known labels of a check in their order, each once."""
     labels = () if part.check is None else part.check.labels
     return tuple(dict.fromkeys(each.label for each in labels if each.label is not None))
 
@@ -373,10 +363,7 @@ def _check(
 
 
 def _label(check: ValidatedCheck, wanted: float) -> GradedLabel:
-    """Return the result of one label, held to the weight that its author has given it.
-
-    The run does not tell the weights of its conditions.
-    """
+    """Return a label's result, held to its author's weight; those of conditions are not told."""
     ran = check.status is not CheckStatus.NOT_RUN
     conditions = (JudgedCondition(message=m, weight=0.0, passed=False) for m in check.messages)
     held = held_to(check.weights, wanted)

@@ -28,7 +28,7 @@ from mograder.grading.submissions.question_results import (
     expected_labels,
     released_labels,
 )
-from mograder.notebook.cells import parse_cells
+from mograder.notebook.cells import NotebookText, parse_cells
 from mograder.notebook.findings import refuse
 from mograder.notebook.grading.grading_plan import GradingPlan, code_digest, render_plan
 from mograder.notebook.grading.grading_split import plan_source, unknown_keys
@@ -125,8 +125,8 @@ async def prepare_assignment(
         filename=read.filename,
         plan=read.plan,
         environment=environment,
-        limits=_limits(files.name, read.text, tools),
-        deadlines=_deadlines(tools),
+        limits=limits_for(tools.settings, read_script(read.text), files.name),
+        deadlines=timed(Deadlines(), tools.settings.defaults.timeout),
         folder=files.source.absolute().parent,
         files_sha256=beside,
     )
@@ -158,12 +158,9 @@ async def prepare_assignment(
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A source and its release as read; ``made`` is the release that the source would give now."""
-
     text: str
     filename: str
     plan: GradingPlan
-    made: str
     release: str | None
     checks: frozenset[str]
     beside: str | None
@@ -179,60 +176,52 @@ def _read(source: Path, release: Path | None, unprotected: Collection[str]) -> _
     planned = plan_source(text, filename, unprotected=unprotected)
     refuse(planned.errors)
     made = with_hidden_tests(text, filename, ())
-    checks = check_digests(text, planned.plan) | check_digests(made, planned.plan)
-    read = _Read(
+    own, warning = _release(made, filename, release)
+    released = (cell for cell in own.cells if not asks_for_answer(cell)) if own else ()
+    checks = {code_digest(cell.code) for cell in released if any(labels_in(cell.code))}
+    beside = {part.cell for part in planned.plan.beside}
+    return _Read(
         text=text,
         filename=filename,
         plan=planned.plan,
-        made=made,
-        release=None,
-        checks=checks,
-        beside=None,
+        release=own.text if own else None,
+        checks=check_digests(text, planned.plan) | check_digests(made, planned.plan) | checks,
+        beside=with_hidden_tests(text, filename, beside) if beside else None,
         weights=stated_weights(parse_cells(text, filename)),
-        warnings=tuple(unknown_keys(planned.plan, unprotected, filename)),
+        warnings=(*unknown_keys(planned.plan, unprotected, filename), *filter(None, [warning])),
     )
-    if planned.plan.beside:
-        cells = {part.cell for part in planned.plan.beside}
-        read = replace(read, beside=with_hidden_tests(text, filename, cells))
-    return _with_release(read, release)
 
 
-def _with_release(read: _Read, release: Path | None) -> _Read:
-    """Add the release if it belongs to the source, and the warnings about it."""
+def _release(made: str, filename: str, release: Path | None) -> tuple[NotebookText | None, str]:
+    """Return the release if it belongs to the source, and the warning about it, "" without.
+
+    ``made`` is the release that the source would give now.
+    """
     if release is None:
-        return _warned(
-            read,
-            f"{read.filename}: there is no release of it, so submissions run without its files, "
-            "and nothing tells which of their cells were changed.",
+        return None, (
+            f"{filename}: there is no release of it, so submissions run without its files, and "
+            "nothing tells which of their cells were changed."
         )
     told = shown(release)
     text = read_notebook(release)
     try:
-        cells = parse_cells(text, told).cells
+        own = parse_cells(text, told)
     except InvalidInput as error:
-        return _warned(read, f"The release cannot be used: {error}")
-    made = parse_cells(read.made, read.filename).cells
-    expected = {code_digest(cell.code) for cell in made if not is_editable(cell)}
-    found = {code_digest(cell.code) for cell in cells}
+        return None, f"The release cannot be used: {error}"
+    cells = parse_cells(made, filename).cells
+    expected = {code_digest(cell.code) for cell in cells if not is_editable(cell)}
+    found = {code_digest(cell.code) for cell in own.cells}
     if len(expected & found) < _ALIKE * len(expected):
-        return _warned(
-            read,
-            f"{told} does not belong to {read.filename}: they have other cells. Submissions are "
-            "not compared with it. Make it again with `mograder generate`.",
+        return None, (
+            f"{told} does not belong to {filename}: they have other cells. Submissions are not "
+            "compared with it. Make it again with `mograder generate`."
         )
-    if not expected <= found:
-        read = _warned(
-            read,
-            f"{told} was made from another version of {read.filename}. Submissions are compared "
-            "with it as it is, and judged by the source.",
-        )
-    checks = (cell for cell in cells if not asks_for_answer(cell) and any(labels_in(cell.code)))
-    digests = (code_digest(cell.code) for cell in checks)
-    return replace(read, release=text, checks=read.checks.union(digests))
-
-
-def _warned(read: _Read, warning: str) -> _Read:
-    return replace(read, warnings=(*read.warnings, warning))
+    if expected <= found:
+        return own, ""
+    return own, (
+        f"{told} was made from another version of {filename}. Submissions are compared with it as "
+        "it is, and judged by the source."
+    )
 
 
 async def _contract(recording: Recording, tools: GradingTools, progress: Progress) -> Contract:
@@ -244,11 +233,8 @@ async def _contract(recording: Recording, tools: GradingTools, progress: Progres
         return kept
     progress("Judging the author's own solution")
     recorded = await record_contract(recording, tools.runner, tools.slots)
-    refuse(recorded.problems)
-    if recorded.contract is None:
-        raise InvalidInput(f"{recording.filename}: its solution could not be judged.")
-    await asyncio.to_thread(keep_contract, tools.contracts, recording, recorded.contract)
-    return recorded.contract
+    await asyncio.to_thread(keep_contract, tools.contracts, recording, recorded)
+    return recorded
 
 
 async def _without_source(
@@ -258,7 +244,6 @@ async def _without_source(
     text = "" if release is None else await asyncio.to_thread(read_notebook, release)
     filename = files.name if release is None else shown(release)
     cells = None if release is None else await asyncio.to_thread(parse_cells, text, filename)
-    marks = None if cells is None else marks_of(cells)
     warning = (
         f"There is no source of {files.name}: the checks of each submission run beside its "
         "answers, which can forge them. Confirm every mark."
@@ -271,9 +256,9 @@ async def _without_source(
         release=None if release is None else text,
         release_folder=None if release is None else release.absolute().parent,
         environment=environment,
-        limits=_limits(files.name, text, tools),
-        deadlines=_deadlines(tools),
-        marks=marks,
+        limits=limits_for(tools.settings, read_script(text), files.name),
+        deadlines=timed(Deadlines(), tools.settings.defaults.timeout),
+        marks=None if cells is None else marks_of(cells),
         warnings=(warning,),
         basis=await asyncio.to_thread(_basis, environment, release, text),
         labels=() if cells is None else released_labels(cells),
@@ -299,14 +284,6 @@ def digest_beside(notebook: Path | None) -> str:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if text else ""
-
-
-def _limits(name: str, text: str, tools: GradingTools) -> Limits:
-    return limits_for(tools.settings, read_script(text), name)
-
-
-def _deadlines(tools: GradingTools) -> Deadlines:
-    return timed(Deadlines(), tools.settings.defaults.timeout)
 
 
 def source_name(assignment: GradedAssignment) -> str:

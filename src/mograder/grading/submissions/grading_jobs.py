@@ -20,9 +20,6 @@ from mograder.core.errors import Conflict, MograderError
 from mograder.core.log import get_logger
 from mograder.store.hub.grading_jobs import JobRow, JobState, KeptJobs
 
-_NOTE_SECONDS = 1.0
-"""Least seconds between two writes of a job's counts to the database."""
-
 _RETRY_SECONDS = 5.0
 _MOST_ATTEMPTS = 3
 _GIVEN_UP = (
@@ -191,14 +188,12 @@ class GradingJobs:
         if running is None:  # it was cancelled
             return
         self._changed(row.item)
-        noting = asyncio.create_task(self._note(row))
         try:
             await asyncio.wait({running})
             await self._conclude(row, running)
         finally:
-            for task in (noting, running):
-                task.cancel()
-            await asyncio.gather(noting, running, return_exceptions=True)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
             self._current, self._running = None, None
             self._idle.set()
 
@@ -209,9 +204,9 @@ class GradingJobs:
                 return None
             self._current, self._counts, self._again = row, Counts(), ""
             self._idle.clear()
-            self._running = asyncio.create_task(
-                self._batch(row.item, _request_to_go_on(row), self._progress)
-            )
+            since = row.asked_at if row.started_at else None
+            request = replace(_request_of(row), since=since)
+            self._running = asyncio.create_task(self._batch(row.item, request, self._progress))
             return self._running
 
     def _progress(self, counts: Counts) -> None:
@@ -219,26 +214,15 @@ class GradingJobs:
         if self._current is not None:
             self._changed(self._current.item)
 
-    async def _note(self, row: JobRow) -> None:
-        """Write the counts to the database now and then, for a hub that is started again."""
-        noted = Counts()
-        while True:
-            await asyncio.sleep(_NOTE_SECONDS)
-            if self._counts != noted:
-                noted = self._counts
-                await self._save(row, noted)
-
-    async def _save(self, row: JobRow, counts: Counts) -> None:
-        try:
-            await asyncio.to_thread(self._rows.count, row.number, **dataclasses.asdict(counts))
-        except MograderError as error:
-            _log.warning("how far grading %s is could not be kept: %s", row.item, error)
-
     async def _conclude(self, row: JobRow, done: asyncio.Task[Counts]) -> None:
         error = None if done.cancelled() else done.exception()
         if not done.cancelled() and error is None:
             self._counts = done.result()
-        await self._save(row, self._counts)
+        counts = dataclasses.asdict(self._counts)
+        try:
+            await asyncio.to_thread(self._rows.count, row.number, **counts)
+        except MograderError as told:
+            _log.warning("how far grading %s is could not be kept: %s", row.item, told)
         async with self._changing:
             if done.cancelled():
                 await self._end(row, JobState.CANCELLED)
@@ -268,7 +252,3 @@ class GradingJobs:
 
 def _request_of(row: JobRow) -> GradingRequest:
     return GradingRequest(row.students, row.force, row.failed_only)
-
-
-def _request_to_go_on(row: JobRow) -> GradingRequest:
-    return replace(_request_of(row), since=row.asked_at if row.started_at else None)

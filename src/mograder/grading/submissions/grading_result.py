@@ -206,12 +206,10 @@ def grading_key(loaded: LoadedSettings) -> bytes:
 
 
 def sign_result(key: bytes, result: GradingResult) -> str:
-    """Return the signature of a result in hex."""
     return signature_of(key, result.model_dump(mode="json"))
 
 
 def is_signed(key: bytes, result: GradingResult, signature: str) -> bool:
-    """Return whether a result was signed with this key; constant-time."""
     return is_signature_of(key, result.model_dump(mode="json"), signature)
 
 

@@ -19,7 +19,7 @@ from mograder.core.sections.settings_model import RlimitsSettings, Settings
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.core.tasks import Progress
 from mograder.grading.submissions.grading_result import grading_key
-from mograder.grading.workbench import SandboxSlots, open_sandboxed
+from mograder.grading.workbench import SandboxSlots, open_workbench
 from mograder.processes.isolated_call import IsolatedCall
 from mograder.sandbox.execution.judging import Runner
 from mograder.sandbox.protocol import Limits
@@ -62,7 +62,7 @@ async def open_grading_tools(
         InvalidInput: The course's secret cannot be read.
     """
     key = await asyncio.to_thread(grading_key, loaded)
-    opening = open_sandboxed(loaded, environ, sandbox=sandbox, trusted=True, runs=_MANY, jobs=jobs)
+    opening = open_workbench(loaded, environ, sandbox=sandbox, trusted=True, runs=_MANY, jobs=jobs)
     async with opening as bench:
         yield GradingTools(
             runner=bench.runner,

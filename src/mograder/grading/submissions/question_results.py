@@ -55,14 +55,6 @@ class Totals:
     max_mark: float
 
 
-@dataclass(frozen=True, slots=True)
-class Unjudged:
-    """Why none of the checks was judged: their common state, and the reason."""
-
-    state: GradingState
-    reason: str
-
-
 def expected_labels(
     plan: GradingPlan, contract: Contract, weights: Mapping[str, float]
 ) -> tuple[ExpectedLabel, ...]:
@@ -89,7 +81,6 @@ def expected_labels(
 
 
 def released_labels(release: NotebookText) -> tuple[ExpectedLabel, ...]:
-    """Return the labels of a release, for an assignment without a source."""
     weights = stated_weights(release)
     return tuple(
         ExpectedLabel(
@@ -102,23 +93,22 @@ def released_labels(release: NotebookText) -> tuple[ExpectedLabel, ...]:
 def judged_checks(
     parts: Sequence[Part], expected: Sequence[ExpectedLabel], result: JudgingResult
 ) -> tuple[GradedCheck, ...]:
-    if result.problem:
-        why = Unjudged(GradingState.NEEDS_ATTENTION, result.problem)
-        return tuple(_unjudged(part.cell, part.line, expected, why) for part in parts)
-    silent = Unjudged(GradingState.NEEDS_ATTENTION, _SILENT)
-    told = {each.cell: each for each in result.checks}
+    told = {} if result.problem else {each.cell: each for each in result.checks}
+    lost, why = GradingState.NEEDS_ATTENTION, result.problem or _SILENT
     return tuple(
         _judged(told[part.cell], part, expected, protected=result.protected)
         if part.cell in told
-        else _unjudged(part.cell, part.line, expected, silent)
+        else _unjudged(part.cell, part.line, expected, lost, why)
         for part in parts
     )
 
 
-def unjudged_checks(expected: Sequence[ExpectedLabel], why: Unjudged) -> tuple[GradedCheck, ...]:
+def unjudged_checks(
+    expected: Sequence[ExpectedLabel], state: GradingState, reason: str
+) -> tuple[GradedCheck, ...]:
     """Return the checks of these labels without a result, one for each cell."""
     cells = dict.fromkeys((each.cell, each.line) for each in expected)
-    return tuple(_unjudged(*place, expected, why) for place in cells)
+    return tuple(_unjudged(*place, expected, state, reason) for place in cells)
 
 
 def with_hidden(checks: Sequence[GradedCheck], parts: Sequence[Part]) -> tuple[GradedCheck, ...]:
@@ -189,7 +179,6 @@ def state_of(states: Iterable[GradingState]) -> GradingState:
 
 
 def failed_labels(expected: Iterable[ExpectedLabel]) -> tuple[GradedLabel, ...]:
-    """Return the labels of a check that did not run: nothing is earned of their weights."""
     return tuple(
         GradedLabel(label=each.label, key=each.key, earned=0.0, total=each.total, passed=False)
         for each in expected
@@ -197,14 +186,14 @@ def failed_labels(expected: Iterable[ExpectedLabel]) -> tuple[GradedLabel, ...]:
 
 
 def _unjudged(
-    cell: int, line: int, expected: Sequence[ExpectedLabel], why: Unjudged
+    cell: int, line: int, expected: Sequence[ExpectedLabel], state: GradingState, reason: str
 ) -> GradedCheck:
     return GradedCheck(
         cell=cell,
         line=line,
         hidden=False,
-        state=why.state,
-        reason=why.reason,
+        state=state,
+        reason=reason,
         labels=failed_labels(each for each in expected if each.cell == cell),
     )
 

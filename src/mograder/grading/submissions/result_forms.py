@@ -175,12 +175,10 @@ def row_of(result: GradingResult, *, notes: Sequence[str] = (), fresh: bool = Tr
 
 
 def unread_row(student: str, problem: str) -> ResultRow:
-    """Return the row of a submission that cannot be graded at all."""
     return ResultRow(student, GradingState.NEEDS_ATTENTION, problem)
 
 
 def columns_of(rows: Sequence[ResultRow]) -> tuple[Column, ...]:
-    """Return the labels of all rows, in the order in which they appear."""
     return tuple(dict.fromkeys(column for row in rows for column, _ in row.labels))
 
 
@@ -213,39 +211,26 @@ def render_csv(rows: Sequence[ResultRow], columns: Sequence[Column]) -> str:
     keys = (spreadsheet_text(column.key) for column in columns)
     writer.writerow(["notebook", *keys, "cell_errors", "export_error", *last])
     for row in rows:
-        writer.writerow(_csv_cells(row, columns, marked=marked, tampered=tampered))
+        words = (row.word(column) for column in columns)
+        problem = spreadsheet_text(row.problem)
+        cells = [spreadsheet_text(row.student), *words, str(row.cell_errors), problem]
+        cells += [number_text(row.auto_mark)] if marked else []
+        cells += [spreadsheet_text("; ".join(row.tampered))] if tampered else []
+        writer.writerow(cells)
     return out.getvalue()
 
 
-def _csv_cells(
-    row: ResultRow, columns: Sequence[Column], *, marked: bool, tampered: bool
-) -> Iterator[str]:
-    yield spreadsheet_text(row.student)
-    yield from (row.word(column) for column in columns)
-    yield str(row.cell_errors)
-    yield spreadsheet_text(row.problem)
-    if marked:
-        yield number_text(row.auto_mark)
-    if tampered:
-        yield spreadsheet_text("; ".join(row.tampered))
+def grading_copy(text: str, result: GradingResult) -> tuple[str, tuple[str, ...]]:
+    """Return a student's text with the grading cells, and the texts that were taken out of it.
 
-
-@dataclass(frozen=True, slots=True)
-class GradingCopy:
-    """A submission with the grading cells; ``removed`` lists the text that was taken out of it."""
-
-    text: str
-    removed: tuple[str, ...]
-
-
-def grading_copy(text: str, result: GradingResult) -> GradingCopy:
-    """Return a student's text with the grading cells, which marimo shows as the last two."""
+    marimo shows the cells as the last two.
+    """
     removed = tuple(each for each in _RESERVED if each in text)
     for each in removed:
         text = text.replace(each, _RESERVED[each])
     body = (text or _NOTHING).rstrip()
     body = body[:-_ENDING_AT_MOST] + _ENDING.sub("", body[-_ENDING_AT_MOST:])
-    return GradingCopy(f"{body.rstrip()}\n\n\n{_cells(result)}\n\n{_LAST_LINES}", removed)
+    return f"{body.rstrip()}\n\n\n{_cells(result)}\n\n{_LAST_LINES}", removed
 
 
 def _cells(result: GradingResult) -> str:
@@ -255,29 +240,23 @@ def _cells(result: GradingResult) -> str:
     ]
     checks = "".join(f"\n        {entry}," for entry in entries)
     marks = _marks(result)
+    left = sum_of_marks([result.max_mark, -(result.auto_available or 0.0)])
+    manual = _short(max(left, 0.0)) if marks else "65"
+    how = ["# Set the mark (0-100) and write 2-3 sentences of feedback, then save."]
+    if marks:
+        how = [f"# Set _mark for manual questions (out of {manual}), then save."]
+        if result.auto_mark is not None and result.auto_available is not None:
+            auto = f"{_short(result.auto_mark)}/{_short(result.auto_available)}"
+            how.insert(0, f"# Auto marks: {auto}")
     return _CELLS.format(
         verification=VERIFICATION,
         feedback=FEEDBACK,
         checks=f"{checks}\n    " if checks else "",
         marks=f"_mograder_marks = {_literal(marks)}\n    " if marks else "",
         cell_errors=len(result.cell_errors),
-        instructions="\n    ".join(_instructions(result, marked=bool(marks))),
-        available=_short(_manual_marks(result)) if marks else 65,
+        instructions="\n    ".join(how),
+        available=manual,
     )
-
-
-def _instructions(result: GradingResult, *, marked: bool) -> Iterator[str]:
-    if not marked:
-        yield "# Set the mark (0-100) and write 2-3 sentences of feedback, then save."
-        return
-    if result.auto_mark is not None and result.auto_available is not None:
-        yield f"# Auto marks: {_short(result.auto_mark)}/{_short(result.auto_available)}"
-    manual = _short(_manual_marks(result))
-    yield f"# Set _mark for manual questions (out of {manual}), then save."
-
-
-def _manual_marks(result: GradingResult) -> float:
-    return max(sum_of_marks([result.max_mark, -(result.auto_available or 0.0)]), 0.0)
 
 
 def _marks(result: GradingResult) -> dict[str, float]:
@@ -335,7 +314,6 @@ def _literal(marks: Mapping[str, float]) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a number without sign and exponent."""
     return format(Decimal(repr(float(value))), "f") if math.isfinite(value) and value > 0 else "0.0"
 
 

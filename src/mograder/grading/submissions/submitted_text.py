@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.core.files import open_flags
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.cells import Cell, NotebookText, parse_cells
+from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_plan import answer_texts, code_digest
 from mograder.notebook.integrity import describe_tampering
 from mograder.notebook.parsing import decode_notebook
@@ -89,31 +89,26 @@ def read_text(
             to leave out.
     """
     notebook = parse_cells(text, filename)
-    skip = [each.index for each in notebook.cells if _is_left_out(each, checks)]
+    digests = [code_digest(each.code) for each in notebook.cells]
+    marks = {SUBMIT, *GRADERS_CELLS}
+    skip = [
+        cell.index
+        for cell, digest in zip(notebook.cells, digests, strict=True)
+        if digest in checks or not marks.isdisjoint(map(str.strip, cell.code.split("\n")))
+    ]
     # As many as the author has checks, and some, are no doing of the student's.
     if len(skip) > max(MOST_SKIPPED - len(checks), 2 * len(checks)):
         raise InvalidInput(f"{filename} has {len(skip)} cells of checks or for graders: too many.")
-    added = [f"cell: added: {mark}" for mark in _graders_marks(notebook)]
+    present = {line.strip() for line in notebook.lines}
+    added = [f"cell: added: {mark}" for mark in GRADERS_CELLS if mark in present]
     changed: tuple[str, ...] = ()
     if release is not None:
         changed = describe_tampering(notebook, parse_cells(release, "<release>"))
     # The worker runs students' code, so it is not told the digests of the source's hidden tests.
-    present = checks.intersection(code_digest(each.code) for each in notebook.cells)
+    told = sorted(checks.intersection(digests))
     return SubmittedText(
-        skip=(*skip, *sorted(present)),
+        skip=(*skip, *told),
         lines=tuple(each.code_first for each in notebook.cells),
         tampered=(*changed, *added),
         texts=answer_texts(notebook, names),
     )
-
-
-def _is_left_out(cell: Cell, checks: frozenset[str]) -> bool:
-    marks = (SUBMIT, *GRADERS_CELLS)
-    return code_digest(cell.code) in checks or any(
-        line.strip() in marks for line in cell.code.split("\n")
-    )
-
-
-def _graders_marks(notebook: NotebookText) -> Iterator[str]:
-    present = {line.strip() for line in notebook.lines}
-    yield from (mark for mark in GRADERS_CELLS if mark in present)
