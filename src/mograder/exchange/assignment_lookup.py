@@ -40,7 +40,13 @@ def choose_assignment(
         NotFound: No assignment matches; the hint lists all assignments.
         InvalidInput: Several match; the message lists them.
     """
-    items = _items_of(there, configured, directories)
+    names = [each.name for each in there]
+    taken = {_item(each) for each in configured}
+    items: dict[int, list[str]] = {each.id: [] for each in there}
+    for directory in directories:
+        title = "" if directory in taken else counterpart(directory, names)
+        if title:
+            items[there[names.index(title)].id].append(directory)
     entries = [
         Entry(
             each.name,
@@ -121,15 +127,11 @@ def local_name(
     Raises:
         InvalidInput: ``argument`` matches several assignments.
     """
-    if chosen is None:
-        return _looked_up(argument, configured, directories)
-    table = next((each for each in configured if each.id == chosen.id), None)
-    if table is not None and table.dir:
-        return table.item
-    return _own_name(chosen.name, chosen.id, configured, directories)
-
-
-def _looked_up(argument: str, configured: Sequence[Configured], directories: Sequence[str]) -> str:
+    if chosen is not None:
+        table = next((each for each in configured if each.id == chosen.id), None)
+        if table is not None and table.dir:
+            return table.item
+        return _own_name(chosen.name, chosen.id, configured, directories)
     names = {
         (_item(each) or _own_name(each.name, each.id, configured, directories)): each
         for each in configured
@@ -160,20 +162,6 @@ def _own_name(
 
 def _folder(name: str, number: int) -> str:
     return folder_of(RemoteAssignment(str(number), name, number=number))
-
-
-def _items_of(
-    there: Sequence[Assignment], configured: Sequence[Configured], directories: Sequence[str]
-) -> dict[int, list[str]]:
-    """Return the names of the local items that belong to each assignment on Moodle, by its id."""
-    names = [each.name for each in there]
-    taken = {_item(each) for each in configured}
-    found: dict[int, list[str]] = {each.id: [] for each in there}
-    for directory in directories:
-        title = "" if directory in taken else counterpart(directory, names)
-        if title:
-            found[there[names.index(title)].id].append(directory)
-    return found
 
 
 def _configured_names(

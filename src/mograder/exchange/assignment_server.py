@@ -71,47 +71,33 @@ def collect(
     try:
         with arrivals(out) as held:
             held.keep_only(())
-            collecting = _Collecting(source, assignment, out, held, now)
-            collecting.drop_times(listed)
+            folder = CollectedFolder(out, held, now)
+            run = _Collecting(source, assignment, out, held, folder, read_numbers(out))
+            newer = {Username.valid(one.username) for one in listed if not run.is_current(one)}
+            # The times of what may be replaced: a kill must leave none there.
+            folder.drop_numbers(METADATA, {name for name in newer if name})
             try:
-                found = [collecting.take(each, progress, force=force) for each in listed]
+                found = [run.take(each, progress, force=force) for each in listed]
             finally:  # also after an interruption: of what is in its place, and of the rest
-                collecting.write_times()
+                folder.write_numbers(METADATA, run.times)
                 held.keep_only(())
     except OSError as error:
         raise InvalidInput(f"{out} cannot be written: {error.strerror}.") from error
     return tuple(found)
 
 
+@dataclass
 class _Collecting:
     """One run: the directory of submissions, and the times of submission."""
 
-    def __init__(
-        self,
-        source: Source,
-        assignment: RemoteAssignment,
-        out: Path,
-        held: Arrivals,
-        now: datetime,
-    ) -> None:
-        self._source = source
-        self._assignment = assignment
-        self._out = out
-        self._held = held
-        self._folder = CollectedFolder(out, held, now)
-        self._times = read_numbers(out)
-        self._is_failing = False
-        """Whether the server failed at the last person whose submission was requested."""
-
-    def drop_times(self, listed: Sequence[RemoteSubmission]) -> None:
-        """Remove from the file the times of what may be replaced: a kill must leave none there."""
-        newer = {
-            name
-            for one in listed
-            if (name := Username.valid(one.username))
-            and not self._is_current(name, one.submitted_at, self._out / f"{name}.py")
-        }
-        self._folder.drop_numbers(METADATA, newer)
+    source: Source
+    assignment: RemoteAssignment
+    out: Path
+    held: Arrivals
+    folder: CollectedFolder
+    times: dict[str, float]
+    is_failing: bool = False
+    """Whether the server failed at the last person whose submission was requested."""
 
     def take(self, one: RemoteSubmission, progress: Progress, *, force: bool) -> Collected:
         """Fetch one submission, unless it is here.
@@ -122,30 +108,30 @@ class _Collecting:
         at = one.submitted_at
         try:
             name = Username.parse(one.username)
-            path = self._out / f"{name}.py"
-            if not force and self._is_current(name, at, path):
+            path = self.out / f"{name}.py"
+            if not force and self.is_current(one):
                 return Collected(one.username, path, CollectOutcome.UNCHANGED, at, one.late)
-            arrived = self._held.path / path.name
-            self._source.download(one.file, arrived, progress)
-            self._times.pop(name, None)
-            placed = self._folder.put(path.name, arrived.read_bytes(), at)
+            arrived = self.held.path / path.name
+            self.source.download(one.file, arrived, progress)
+            self.times.pop(name, None)
+            fate, kept = self.folder.put(path.name, arrived.read_bytes(), at)
         except MograderError as error:
             if not isinstance(error, _OF_ONE_FILE):
-                if self._is_failing:
-                    self._source.submissions(self._assignment)  # raises if the server is away
-                self._is_failing = not self._is_failing
+                if self.is_failing:
+                    self.source.submissions(self.assignment)  # raises if the server is away
+                self.is_failing = not self.is_failing
             return Collected(one.username, None, CollectOutcome.SKIPPED, problem=str(error))
-        self._is_failing = False
+        self.is_failing = False
         if at is not None:  # 0.3.16 sends no time: it is unknown then
-            self._times[name] = at.timestamp()
-        return Collected(one.username, path, placed.fate, at, one.late, placed.kept)
+            self.times[name] = at.timestamp()
+        return Collected(one.username, path, fate, at, one.late, kept)
 
-    def write_times(self) -> None:
-        self._folder.write_numbers(METADATA, self._times)
-
-    def _is_current(self, name: str, at: datetime | None, path: Path) -> bool:
+    def is_current(self, one: RemoteSubmission) -> bool:
         """Return whether the local file is the server's; False without a time of submission."""
-        return at is not None and path.is_file() and self._times.get(name) == at.timestamp()
+        name, at = Username.valid(one.username), one.submitted_at
+        if name is None or at is None or self.times.get(name) != at.timestamp():
+            return False
+        return (self.out / f"{name}.py").is_file()
 
 
 def find_pages(directory: Path) -> tuple[Path, ...]:

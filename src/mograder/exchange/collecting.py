@@ -36,11 +36,12 @@ REPLACED = ".replaced"
 _TRIES = 10
 _LARGEST = 4 << 30
 _MODE = 0o600
-_PRIVATE = NewFile(mode=_MODE)
+
 _OF_HISTORY = re.compile(r"(?P<stem>.+)_\d{8}T\d{6}(-\d+)?\.py")
 """The name of a submission in the history of a hub or assignment server: ``<user>_<time>.py``."""
 _FETCHING = ".fetching"
 _GROWING = "new"
+"""Where files are written before they are renamed into their places."""
 _LOCK = ".fetching.lock"
 
 
@@ -49,11 +50,6 @@ class Arrivals:
     """The directory for files being downloaded, locked by one run."""
 
     path: Path
-
-    @property
-    def growing(self) -> Path:
-        """The directory where files are written before they are renamed into their places."""
-        return self.path / _GROWING
 
     def place(self, owner: str, file: RemoteFile, modified: datetime | None) -> Path:
         """Return the path where a file arrives: the same in the next run if it is unchanged."""
@@ -127,14 +123,6 @@ class CollectOutcome(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A file in its place: new, updated or unchanged; ``kept`` is the path of the replaced one."""
-
-    fate: CollectOutcome
-    kept: Path | None = None
-
-
 class CollectedFolder:
     """The files of one directory of submissions; no name may lead out of it.
 
@@ -144,11 +132,17 @@ class CollectedFolder:
     def __init__(self, directory: Path, held: Arrivals, now: datetime) -> None:
         """``now`` is when the run began, and names the directory for replaced files."""
         self._directory = directory
-        self._beneath = folder_of_files(directory, held.growing)
-        self._stamp = _free(directory / REPLACED, f"{now.astimezone():%Y%m%dT%H%M%S}")
+        self._beneath = folder_of_files(directory, held.path / _GROWING)
+        stamp = f"{now.astimezone():%Y%m%dT%H%M%S}"
+        names = (f"{stamp}-{number}" if number else stamp for number in count())
+        self._stamp = next(each for each in names if not (directory / REPLACED / each).exists())
 
-    def put(self, name: str, content: bytes, modified: datetime | None = None) -> Placed:
+    def put(
+        self, name: str, content: bytes, modified: datetime | None = None
+    ) -> tuple[CollectOutcome, Path | None]:
         """Write a file with ``modified`` as its time; a different file in its place is kept.
+
+        Returns whether it is new, updated or unchanged, and the path of the one that was kept.
 
         A link to a submission of a hub's or server's history is replaced, since its target has a
         name of its own. Any other link, or a directory, is kept beside the file.
@@ -161,20 +155,29 @@ class CollectedFolder:
             before = self._beneath.read(linked or name, _LARGEST)
         except NotFound:
             self._beneath.write(name, content, how)
-            return Placed(CollectOutcome.NEW)
+            return CollectOutcome.NEW, None
         except InvalidInput:
-            return Placed(CollectOutcome.UPDATED, self._put_beside(name, content, how))
+            parent, _, last = name.rpartition("/")
+            base = f"{last}.replaced-{self._stamp}"
+            names = (base, *(f"{base}-{number}" for number in range(1, _TRIES)))
+            beside = self._beneath.replace_keeping(name, names, io.BytesIO(content), how)
+            return CollectOutcome.UPDATED, self._directory / parent / beside if beside else None
         if before == content:
-            return Placed(CollectOutcome.UNCHANGED)
-        kept = None if linked else self._keep(name, before)
+            return CollectOutcome.UNCHANGED, None
+        kept = None
+        if not linked:
+            place = self._place_of(name)
+            was = NewFile(mode=_MODE, modified_ns=self._beneath.stat(name).modified_ns)
+            self._beneath.write(place, before, was)
+            kept = self._directory / place
         self._beneath.write(name, content, how)
-        return Placed(CollectOutcome.UPDATED, kept)
+        return CollectOutcome.UPDATED, kept
 
     def write_numbers(self, name: str, numbers: Mapping[str, float]) -> None:
         """Write a JSON file of numbers by username; an earlier file is overwritten."""
         plain = {each: int(at) if at == int(at) else at for each, at in sorted(numbers.items())}
         text = json.dumps(plain, ensure_ascii=False, indent=2)
-        self._beneath.write(name, f"{text}\n".encode(), _PRIVATE)
+        self._beneath.write(name, f"{text}\n".encode(), NewFile(mode=_MODE))
 
     def drop_numbers(self, name: str, users: Collection[str]) -> None:
         """Remove users from a JSON file of numbers, before files that these are about change."""
@@ -207,32 +210,12 @@ class CollectedFolder:
         found = _OF_HISTORY.fullmatch(target)
         return target if found and f"{found['stem']}.py" == name else ""
 
-    def _keep(self, name: str, content: bytes) -> Path:
-        """Keep the existing file, with its time."""
-        kept = self._place_of(name)
-        modified_ns = self._beneath.stat(name).modified_ns
-        self._beneath.write(kept, content, NewFile(mode=_MODE, modified_ns=modified_ns))
-        return self._directory / kept
-
     def _place_of(self, name: str) -> str:
         kept = f"{REPLACED}/{self._stamp}/{name}"
         self._make_parent(kept)
         return kept
 
-    def _put_beside(self, name: str, content: bytes, how: NewFile) -> Path | None:
-        parent, _, last = name.rpartition("/")
-        base = f"{last}.replaced-{self._stamp}"
-        names = (base, *(f"{base}-{number}" for number in range(1, _TRIES)))
-        kept = self._beneath.replace_keeping(name, names, io.BytesIO(content), how)
-        return self._directory / parent / kept if kept else None
-
     def _make_parent(self, name: str) -> None:
         parent = name.rpartition("/")[0]
         if parent:
             self._beneath.make_directory(parent)
-
-
-def _free(directory: Path, name: str) -> str:
-    """Return an unused name in a directory, made from ``name``."""
-    names = (f"{name}-{number}" if number else name for number in count())
-    return next(each for each in names if not (directory / each).exists())

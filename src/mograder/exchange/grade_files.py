@@ -120,7 +120,11 @@ def question_csv(grades: Sequence[StudentGrade]) -> str:
     The uploads read this file, too.
     """
     keys = question_keys(grades)
-    rows = ([*_fixed(each), *_by_question(each, keys), each.version] for each in grades)
+    points = [{question.key: question.points for question in each.questions} for each in grades]
+    rows = (
+        [*_fixed(each), *map(own.get, keys), each.version]
+        for each, own in zip(grades, points, strict=True)
+    )
     return write_table([*_FIXED, *map(question_title, keys), _VERSION], rows)
 
 
@@ -205,11 +209,6 @@ def _fixed(grade: StudentGrade) -> list[_Cell]:
     return [grade.student, mark, grade.auto, grade.comment, grade.penalty_pct, penalised]
 
 
-def _by_question(grade: StudentGrade, keys: Sequence[str]) -> list[_Cell]:
-    points = {each.key: each.points for each in grade.questions}
-    return [points.get(key) for key in keys]
-
-
 @dataclass(frozen=True, slots=True)
 class FilledMarks:
     """The changes of a row for a student; ``comment`` is None where it stays.
@@ -266,8 +265,8 @@ def filled_marks(
     for row in table.rows:
         try:
             grade = _grade(row, person, known, seen)
-            change = _Change(row, grade, _exported(row.cell(version), grade, earlier))
-            filled = _filled(change, questions, comment, mark)
+            exported = _exported(row.cell(version), grade, earlier)
+            filled = _filled(row, grade, exported, questions, comment, mark)
         except MograderError as error:
             problems.append(f"line {row.line} ({row.cell(person)}): {error.message}")
             continue
@@ -295,15 +294,6 @@ def _grade(
     return known[student]
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """A row, the student's marks that count, and those from which the row was exported."""
-
-    row: Row
-    grade: StudentGrade
-    exported: StudentGrade
-
-
 def _exported(version: str, grade: StudentGrade, earlier: Earlier) -> StudentGrade:
     """Return the marks of a version; those that count without one."""
     if not version:
@@ -318,13 +308,15 @@ def _refuse_newer(what: str, then: object, now: object) -> None:
         raise InvalidInput(f"{what} was changed since the export: empty this cell or export again.")
 
 
-def _marks(change: _Change, questions: Mapping[int, str]) -> Mapping[str, MarkEntry]:
+def _marks(
+    row: Row, grade: StudentGrade, exported: StudentGrade, questions: Mapping[int, str]
+) -> Mapping[str, MarkEntry]:
     """Return the marks that differ from those that count, and from those exported."""
-    held = {each.key: each for each in change.grade.questions}
-    before = {each.key: number_text(each.points) for each in change.exported.questions}
+    held = {each.key: each for each in grade.questions}
+    before = {each.key: number_text(each.points) for each in exported.questions}
     marks: dict[str, MarkEntry] = {}
     for column, key in questions.items():
-        told = parse_mark(change.row.cell(column))
+        told = parse_mark(row.cell(column))
         question = held.get(key)
         if told is None:
             continue
@@ -350,11 +342,17 @@ def _most_of_whole(grade: StudentGrade) -> float | None:
 
 
 def _filled(
-    change: _Change, questions: Mapping[int, str], comment: int | None, mark: int | None
+    row: Row,
+    grade: StudentGrade,
+    exported: StudentGrade,
+    questions: Mapping[int, str],
+    comment: int | None,
+    mark: int | None,
 ) -> FilledMarks:
-    grade, exported = change.grade, change.exported
-    marks, said = _marks(change, questions), _comment(change, comment)
-    total = parse_mark(change.row.cell(mark))
+    """Return what a row changes; ``exported`` are the marks from which it was written."""
+    marks = _marks(row, grade, exported, questions)
+    said = _comment(row.cell(comment), exported, grade)
+    total = parse_mark(row.cell(mark))
     same = {number_text(each.total) for each in (grade, exported)}
     if marks or total is None or number_text(float(total)) in same:
         return FilledMarks(grade, marks, said)
@@ -375,9 +373,8 @@ def _whole(grade: StudentGrade, total: float, most: float) -> MarkEntry:
     return MarkEntry(points, grade.comment)
 
 
-def _comment(change: _Change, column: int | None) -> str | None:
-    text = change.row.cell(column)
-    then, now = (text_read_back(each.comment).strip() for each in (change.exported, change.grade))
+def _comment(text: str, exported: StudentGrade, grade: StudentGrade) -> str | None:
+    then, now = (text_read_back(each.comment).strip() for each in (exported, grade))
     if not text or text.strip() in (then, now):
         return None
     _refuse_newer(_COMMENT, then, now)
@@ -534,28 +531,20 @@ def _line(row: Row, columns: _Columns, scale: Scale | None, *, html_comments: bo
     if kind not in _FORMATS:
         raise InvalidInput(f"feedback_format is {kind[:20]!r}, and can be text or html.")
     is_html = _FORMATS[kind] or (html_comments and not kind)
+    comment, percent, raw = map(row.cell, (columns.comment, columns.penalty, columns.raw))
+    is_reduced = _is_percentage(percent)
+    if raw and is_reduced:  # without a mark, the deduction may still change
+        late = _late(percent, raw)
+        comment = f"<p>{html.escape(late)}</p>{comment}" if is_html else f"{late}\n\n{comment}"
     return GradeLine(
         row.line,
         row.cell(column),
         _first_mark([row.cell(each) for each in columns.marks], scale),
-        None if columns.comment is None else _line_comment(row, columns, is_html=is_html),
+        None if columns.comment is None else comment.rstrip(),
         is_html,
         is_user_id=column in columns.user_id,
-        is_reduced=_is_percentage(row.cell(columns.penalty)),
+        is_reduced=is_reduced,
     )
-
-
-def _line_comment(row: Row, columns: _Columns, *, is_html: bool) -> str:
-    """Return a row's comment, after a line about the deduction for lateness, if any.
-
-    A mark that is not there yet has no such line: its deduction may still change.
-    """
-    comment, percent = row.cell(columns.comment), row.cell(columns.penalty)
-    raw = row.cell(columns.raw)
-    if not raw or not _is_percentage(percent):
-        return comment
-    late = _late(percent, raw)
-    return f"<p>{html.escape(late)}</p>{comment}" if is_html else f"{late}\n\n{comment}".rstrip()
 
 
 def _is_percentage(text: str) -> bool:

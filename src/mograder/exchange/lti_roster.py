@@ -10,7 +10,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from mograder.clients.lti_platform import LtiServices, Member
+from mograder.clients.lti_platform import LtiServices
 from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
 from mograder.core.log import get_logger
@@ -72,10 +72,15 @@ def read_members(
     Raises: RemoteFailed if the reading is not complete, or the course would be empty.
     """
     found = services.members(roster.memberships_url, roster.context)
-    members = tuple(_kept(each, platform) for each in found if each.active)
+    members = []
+    for each in found:
+        if each.active:
+            told = each.claims.get(platform.username, "")
+            name = told if Username.valid(told) == told else ""
+            members.append(RosterMember(each.subject, name, each.name, each.roles))
     if not members:
         raise RemoteFailed("The platform's list of members is empty.")
-    return members
+    return tuple(members)
 
 
 def refresh(
@@ -103,12 +108,6 @@ def wanted_rosters(
             yield platform, roster
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    names: frozenset[str]
-    until: datetime
-
-
 class RosterNames:
     """The users whom platforms' courses let in, as an access list asks for them; thread-safe.
 
@@ -120,7 +119,7 @@ class RosterNames:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._decides = False
-        self._courses: tuple[_Entry, ...] = ()
+        self._courses: tuple[tuple[frozenset[str], datetime], ...] = ()
         self._launched: Mapping[str, tuple[Course, datetime]] = {}
         self._lock = threading.Lock()
 
@@ -131,7 +130,7 @@ class RosterNames:
         for each in courses:
             if each.roster.read_at is not None:
                 read[each.roster.course] = each.roster.read_at
-                entries.append(_Entry(each.allowed, each.roster.read_at + VALID))
+                entries.append((each.allowed, each.roster.read_at + VALID))
         self._decides, self._courses = decides, tuple(entries)
         with self._lock:
             self._launched = {
@@ -153,12 +152,12 @@ class RosterNames:
         now, launch = self._clock.now(), self._launched.get(username)
         if launch is not None and now - launch[1] < VALID:
             return True
-        return any(username in each.names and now < each.until for each in self._courses)
+        return any(username in names and now < until for names, until in self._courses)
 
     def version(self) -> Hashable:
         """Return a value that differs after a user was removed, also by time."""
         now = self._clock.now()
-        valid = [each for each in self._courses if now < each.until]
+        valid = [each for each in self._courses if now < each[1]]
         launched = (name for name, (_, at) in self._launched.items() if now - at < VALID)
         return self._decides, tuple(valid), frozenset(launched)
 
@@ -173,9 +172,3 @@ def load_courses(
         users = users_of(platform, members, linked.get(platform.issuer, {}))
         found.append(CourseMembers(platform, roster, members, users))
     return tuple(found)
-
-
-def _kept(member: Member, platform: LtiPlatform) -> RosterMember:
-    told = member.claims.get(platform.username, "")
-    name = told if Username.valid(told) == told else ""
-    return RosterMember(member.subject, name, member.name, member.roles)

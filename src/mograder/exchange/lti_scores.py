@@ -108,18 +108,6 @@ def _is_emptied(row: ScoreRow, found: Result) -> bool:
     return found.score is None and row.sent_at is not None and bool(before) and None not in before
 
 
-def _not_there(row: ScoreRow, found: Result) -> str:
-    """Return why another mark than the one in the row is at the platform, in a sentence."""
-    if found.score is None:
-        return "The mark was emptied on the platform, which goes on showing none."
-    if is_ours(found, row.ours):
-        return (
-            f"The platform keeps {there(found)}, an earlier mark of this hub: it was overridden or "
-            "locked there."
-        )
-    return f"The platform has {there(found)}, which is not from this hub, and keeps it."
-
-
 def has_arrived(result: Result, part: float | None) -> bool:
     """Return whether a platform has this mark; None means that it has none."""
     if result.score is None or part is None:
@@ -152,19 +140,14 @@ def comment_text(comment: str, late: str = "") -> str:
     lines = [late] if late else []
     lines += [comment.strip()] if comment.strip() else []
     text = "\n\n".join(lines).replace("\r\n", "\n").replace("\r", "\n")
-    text = "".join(map(_shown, text))
+    spaced = (" " if unicodedata.category(each) == "Zs" else each for each in text)
+    allowed = frozenset(f"{_JOINERS}\n\t")
+    text = "".join(each for each in spaced if each in allowed or each.isprintable())
     data = text.encode("utf-8", "replace")
     if len(data) <= LONGEST_COMMENT:
         return data.decode()
     room = LONGEST_COMMENT - len(_CUT.encode())
     return data[:room].decode("utf-8", "ignore") + _CUT
-
-
-def _shown(character: str) -> str:
-    """Return a character without those of control; other spaces become plain ones."""
-    if character in _JOINERS or character in "\n\t" or character.isprintable():
-        return character
-    return " " if unicodedata.category(character) == "Zs" else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +188,9 @@ class Delivery:
         activity there): where the results were read just before, the grade item exists, and only
         this mark waits.
         """
+        if row.stamp is None:
+            raise ValueError("the mark was not taken from the queue")
+        score = Score(row.subject, row.given, row.maximum, row.comment, row.stamp)
         now_there: Result | None = None
         try:
             now_there = self.services.result(row.lineitem, row.subject)
@@ -212,7 +198,7 @@ class Delivery:
                 self._changed(row, now_there)
                 return
             if row.part is not None or now_there is None or now_there.score is not None:
-                self.services.send(row.lineitem, _score(row))
+                self.services.send(row.lineitem, score)
         except Refused as error:
             step = step_of(error.status)
             if step is Step.COMPARE:
@@ -286,27 +272,33 @@ class Delivery:
             self._changed(row, found)
 
     def _changed(self, row: ScoreRow, found: Result) -> None:
-        self.queue.end(row, ScoreState.CHANGED, _not_there(row, found), self.clock.now())
+        """End a mark where another one is at the platform, and say why."""
+        if found.score is None:
+            why = "The mark was emptied on the platform, which goes on showing none."
+        elif is_ours(found, row.ours):
+            why = (
+                f"The platform keeps {there(found)}, an earlier mark of this hub: it was "
+                "overridden or locked there."
+            )
+        else:
+            why = f"The platform has {there(found)}, which is not from this hub, and keeps it."
+        self.queue.end(row, ScoreState.CHANGED, why, self.clock.now())
 
     def _find(self, rows: Sequence[ScoreRow], activity: ActivityAddress) -> None:
         """Try at another grade item of the same activity, if there is one."""
-        first, now = rows[0], self.clock.now()
-        found = self._other_grade_item(first.item, activity)
+        first, now, found = rows[0], self.clock.now(), ""
+        try:
+            if activity.lineitems:
+                items = self.services.line_items(activity.lineitems, first.item)
+                found = grade_item_of(items, activity.resource_link)
+        except Refused as error:
+            if step_of(error.status) is not Step.FIND:
+                raise
+            # The course is gone, too.
         elsewhere = found and found != first.lineitem
         for row in rows:
             if not elsewhere or not self.queue.move(row, found, now):
                 self.queue.end(row, ScoreState.GONE, GONE, now)
-
-    def _other_grade_item(self, item: str, activity: ActivityAddress) -> str:
-        if not activity.lineitems:
-            return ""
-        try:
-            items = self.services.line_items(activity.lineitems, item)
-        except Refused as error:
-            if step_of(error.status) is Step.FIND:
-                return ""  # the course is gone, too
-            raise
-        return grade_item_of(items, activity.resource_link)
 
     def _refused(self, row: ScoreRow, status: int) -> bool:
         if step_of(status) is Step.LATER:
@@ -324,9 +316,3 @@ class Delivery:
 
     def _next(self, row: ScoreRow) -> datetime:
         return self.clock.now() + wait_after(row.tries)
-
-
-def _score(row: ScoreRow) -> Score:
-    if row.stamp is None:
-        raise ValueError("the mark was not taken from the queue")
-    return Score(row.subject, row.given, row.maximum, row.comment, row.stamp)

@@ -66,10 +66,11 @@ class Post:
         try:
             self._write(find(max(since, now - _BACK), now))
         finally:
-            self._send_due(now)
+            while not self.ends.is_set() and (rows := self.letters.due(now, _AT_ONCE)):
+                if not self._send(rows, now):
+                    break
 
     def _write(self, found: Iterator[LetterEvent]) -> None:
-        """Write the letters about events that have none."""
         events, written = dict(found), 0
         keys = sorted(events)
         for begin in range(0, len(keys), _WRITTEN_AT_ONCE):
@@ -80,11 +81,6 @@ class Post:
             written += len(new)
         if written:
             _log.info("%d letters were written", written)
-
-    def _send_due(self, now: datetime) -> None:
-        while not self.ends.is_set() and (rows := self.letters.due(now, _AT_ONCE)):
-            if not self._send(rows, now):
-                break
 
     def _send(self, rows: tuple[LetterRow, ...], now: datetime) -> bool:
         """Send letters; return false if the rest has to wait."""
@@ -134,9 +130,13 @@ class Post:
         if sending is Sending.SENT:
             self.letters.end(row.key, LetterState.SENT, now)
         elif sending is Sending.LATER and now - row.at < _GIVEN_UP:
-            self.letters.postpone([row.key], now + _pause(row), words, refused=True)
+            pause = min(_FIRST_PAUSE * 2 ** min(row.tries, 10), _LONGEST_PAUSE)
+            self.letters.postpone([row.key], now + pause, words, refused=True)
         else:
-            self.letters.end(row.key, LetterState.FAILED, now, _reason(sending, words))
+            why = "The mail server refuses it"
+            if sending is Sending.UNKNOWN:
+                why = "The connection ended while it was sent, so it may have arrived"
+            self.letters.end(row.key, LetterState.FAILED, now, f"{why}: {words}")
 
     def _message(self, row: LetterRow) -> bytes:
         message = EmailMessage(policy=SMTP)
@@ -147,15 +147,3 @@ class Post:
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic reply
         message.set_content(row.text, cte="quoted-printable")
         return message.as_bytes()
-
-
-def _reason(sending: Sending, words: str) -> str:
-    if sending is Sending.UNKNOWN:
-        return f"The connection ended while it was sent, so it may have arrived: {words}"
-    return f"The mail server refuses it: {words}"
-
-
-def _pause(row: LetterRow) -> timedelta:
-    """Return how long a letter waits that the server does not take now: longer each time."""
-    factor: int = 2 ** min(row.tries, 10)
-    return min(_FIRST_PAUSE * factor, _LONGEST_PAUSE)

@@ -31,10 +31,8 @@ def submissions_in(
 ) -> list[SubmittedFile]:
     """Return the submissions in a directory, with what is known of their times and receipts.
 
-    ``named`` chooses some of its files instead of those that count.
-
-    Raises:
-        InvalidInput: The directory cannot be read.
+    ``named`` chooses some of its files instead of those that count. Raises: InvalidInput if the
+    directory cannot be read.
     """
     fetched = read_numbers(directory)
     known = _received(directory, name, loaded)

@@ -11,7 +11,6 @@ import stat
 import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from mograder.core.errors import InvalidInput, TooLarge
@@ -71,23 +70,21 @@ def visible_path(name: str) -> str:
     a student's ``.git`` or ``.envrc``. Characters that are not allowed become ``_``; what only
     Windows refuses is encoded there, see :mod:`mograder.core.portable_names`.
     """
-    path = _visible_path(name)
-    if SYSTEM != "windows":
-        return path
-    return "/".join(local_name(step, windows=True) for step in path.split("/"))
-
-
-def _visible_path(name: str) -> str:
     steps = [
         f"_{step}" if step.startswith(".") else step
         for step in unicodedata.normalize("NFC", name).split("/")
     ]
     path = "/".join(steps)
-    if not _SEPARATORS.search(path):
-        with suppress(InvalidInput):
-            return _check(path)
-    plain = _SEPARATORS.sub("_", _UNSAFE.sub("_", path))
-    return plain.encode("utf-8", "replace")[: _LONGEST_NAME // 2].decode("utf-8", "ignore") or "_"
+    try:
+        checked = "" if _SEPARATORS.search(path) else _check(path)
+    except InvalidInput:
+        checked = ""
+    if not checked:
+        plain = _SEPARATORS.sub("_", _UNSAFE.sub("_", path)).encode("utf-8", "replace")
+        checked = plain[: _LONGEST_NAME // 2].decode("utf-8", "ignore") or "_"
+    if SYSTEM != "windows":
+        return checked
+    return "/".join(local_name(step, windows=True) for step in checked.split("/"))
 
 
 def is_hidden(path: str) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, product
 
 from mograder.notebook.cells import Cell, CellKind
 from mograder.notebook.parsing import CellNames, NotPython, cell_names
@@ -141,7 +141,6 @@ def same_code(one: Cell, other: Cell) -> bool:
 
 
 def code_of(cell: Cell) -> str:
-    """Return a cell's code in the form in which cells are compared."""
     return plain_code(cell.code)
 
 
@@ -187,19 +186,13 @@ class Aligner:
         tail = next((at for at in range(rest) if ours[-1 - at] != theirs[-1 - at]), rest)
         yield from ((at, at) for at in range(head))
         left, right = ours[head : len(ours) - tail], theirs[head : len(theirs) - tail]
-        yield from ((head + one, head + other) for one, other in self._between(left, right))
+        count = len(left) * len(right)
+        if 0 < count <= self.left:
+            self.left -= count
+            matcher = SequenceMatcher(None, left, right, autojunk=False)
+            for one, other, size in matcher.get_matching_blocks():
+                yield from ((head + one + step, head + other + step) for step in range(size))
         yield from ((len(ours) - at, len(theirs) - at) for at in range(tail, 0, -1))
-
-    def _between(
-        self, ours: Sequence[Hashable], theirs: Sequence[Hashable]
-    ) -> Iterator[tuple[int, int]]:
-        count = len(ours) * len(theirs)
-        if not 0 < count <= self.left:
-            return
-        self.left -= count
-        matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
-        for one, other, size in matcher.get_matching_blocks():
-            yield from ((one + step, other + step) for step in range(size))
 
 
 class _Pairing:
@@ -215,9 +208,10 @@ class _Pairing:
 
     def pairs(self) -> Pairs:
         self._in_order()
-        self._by_key(_given_code)
-        for keys in (_setup, cell_labels, _own_name):
-            self._by_key(keys)
+        self._by_key(lambda cell: () if is_editable(cell) else (code_of(cell),))
+        self._by_key(lambda cell: ("setup",) if cell.kind is CellKind.SETUP else ())
+        self._by_key(cell_labels)
+        self._by_key(_own_name)
         self._by_names()
         self._by_key(lambda cell: map(key_of, cell_labels(cell)))
         self._by_words()
@@ -243,8 +237,10 @@ class _Pairing:
         first = [code_of(self._first[at]) for at in ours]
         second = [code_of(self._second[at]) for at in theirs]
         for one, other in list(aligner.align(first, second)):
-            pair = ours[one], theirs[other]
-            if self._named_alike(*pair) or self._renamed(*pair):
+            pair = mine, its = ours[one], theirs[other]
+            # An answer of another name may stand directly below the same text.
+            renamed = mine > 0 and self._found.get(mine - 1) == its - 1
+            if self._named_alike(*pair) or renamed:
                 self._pair(*pair)
 
     def _by_key(self, keys: Callable[[Cell], Iterable[Hashable]]) -> None:
@@ -345,10 +341,6 @@ class _Pairing:
         names = {self._first[one].name, self._second[other].name}
         return len(names) < 2 or not all(map(is_answer_name, names))
 
-    def _renamed(self, one: int, other: int) -> bool:
-        """Whether an answer of another name stands directly below the same text."""
-        return one > 0 and self._found.get(one - 1) == other - 1
-
 
 def _texts_above(cells: Sequence[Cell]) -> list[list[int]]:
     """Return the places of the texts of the question that each cell belongs to, nearest first.
@@ -366,14 +358,6 @@ def _texts_above(cells: Sequence[Cell]) -> list[list[int]]:
             texts = [at] if ended else [at, *texts][:_MOST_TEXTS]
             ended = False
     return found
-
-
-def _given_code(cell: Cell) -> tuple[str, ...]:
-    return () if is_editable(cell) else (code_of(cell),)
-
-
-def _setup(cell: Cell) -> tuple[str, ...]:
-    return ("setup",) if cell.kind is CellKind.SETUP else ()
 
 
 def _own_name(cell: Cell) -> tuple[str, ...]:
@@ -406,22 +390,17 @@ def _by_characters(before: Sequence[Cell], after: Sequence[Cell], pairs: Pairs) 
     fresh = [each for each in range(len(after)) if each not in known]
     if len(lost) * len(fresh) > _MOST_SPELLED:
         return
-    ranked = sorted(
-        (-alike, abs(old - new), old, new)
-        for old in lost
-        for new in fresh
-        if (alike := _alike(before[old].code.strip(), after[new].code.strip())) >= _SPELLED_ALIKE
-    )
-    for _, _, old, new in ranked:
+    ranked = []
+    for old, new in product(lost, fresh):
+        codes = before[old].code.strip(), after[new].code.strip()
+        if max(map(len, codes)) <= _SHORT:
+            alike = SequenceMatcher(None, *codes, autojunk=False).ratio()
+            if alike >= _SPELLED_ALIKE:
+                ranked.append((-alike, abs(old - new), old, new))
+    for _, _, old, new in sorted(ranked):
         if old not in pairs and new not in known:
             pairs[old] = new
             known.add(new)
-
-
-def _alike(one: str, other: str) -> float:
-    if max(len(one), len(other)) > _SHORT:
-        return 0.0
-    return SequenceMatcher(None, one, other, autojunk=False).ratio()
 
 
 def _by_place(before: Sequence[Cell], after: Sequence[Cell], pairs: Pairs) -> None:
@@ -433,15 +412,8 @@ def _by_place(before: Sequence[Cell], after: Sequence[Cell], pairs: Pairs) -> No
     for (old, new), (next_old, next_new) in pairwise(ends):
         lost = [each for each in range(old + 1, next_old) if each not in pairs]
         fresh = [each for each in range(new + 1, next_new) if each not in known]
-        if len(lost) == len(fresh):
-            pairs.update(_of_one_kind(before, after, lost, fresh))
-
-
-def _of_one_kind(
-    before: Sequence[Cell], after: Sequence[Cell], lost: Sequence[int], fresh: Sequence[int]
-) -> Iterator[tuple[int, int]]:
-    for old, new in zip(lost, fresh, strict=True):
-        setups = [each[at].kind is CellKind.SETUP for each, at in ((before, old), (after, new))]
-        names = {before[old].name, after[new].name} - NAMELESS
-        if setups[0] == setups[1] and len(names) < 2:
-            yield old, new
+        for one, other in zip(lost, fresh, strict=True) if len(lost) == len(fresh) else ():
+            cells = before[one], after[other]
+            kinds = {each.kind is CellKind.SETUP for each in cells}
+            if len(kinds) == 1 and len({each.name for each in cells} - NAMELESS) < 2:
+                pairs[one] = other

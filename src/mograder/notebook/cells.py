@@ -138,9 +138,10 @@ def _parse_cells(text: str, filename: str) -> NotebookText:
             f"{filename}:1: marimo finds {len(codes)} cells and Python {len(statements)}.",
             hint=_HOW_TO_SAVE,
         )
-    frame = _Frame.of(plain)
+    empty = plain.count("\n", 0, len(plain) - len(plain.lstrip()))
+    frame = _Frame(plain.split("\n"), _signature_ends(plain), empty)
     cells = tuple(
-        _cell(_Place(index, kind, node), code, frame)
+        _cell(index, kind, node, code, frame)
         for index, ((kind, node), code) in enumerate(zip(statements, codes, strict=True))
     )
     for before, after in pairwise(cells):
@@ -198,7 +199,9 @@ def replace_lines(lines: Sequence[str], edits: Sequence[LineEdit]) -> str:
     position = 1
     for edit in ordered:
         out += lines[position - 1 : edit.first - 1]
-        end = _end_like(lines, edit.first)
+        at = max(edit.first - 1, 0)
+        near = (*lines[at : edit.first], *lines[max(at - 1, 0) : at], *lines[:1])
+        end = next(filter(None, map(_end_of, near)), "\n")
         if edit.lines and out and not _end_of(out[-1]):
             out[-1] += end
         out += (line + end for line in edit.lines)
@@ -218,11 +221,6 @@ def guard_line(notebook: NotebookText) -> int:
 
 def indent_of(line: str) -> str:
     return line[: len(line) - len(line.lstrip(" \t"))]
-
-
-def _end_like(lines: Sequence[str], line: int) -> str:
-    near = (*lines[max(line - 1, 0) : line], *lines[max(line - 2, 0) : max(line - 1, 0)])
-    return next((end for each in (*near, *lines[:1]) if (end := _end_of(each))), "\n")
 
 
 def _end_of(line: str) -> str:
@@ -257,27 +255,13 @@ def _kind(node: ast.stmt) -> CellKind | None:
     """Return the kind of cell that a statement is by marimo's rules, or None."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         decorator = get_valid_decorator(node)
-        return None if decorator is None else _DECORATORS.get(_app_attribute(decorator))
+        match decorator.func if isinstance(decorator, ast.Call) else decorator:
+            case ast.Attribute(value=ast.Name(id="app"), attr=attribute):
+                return _DECORATORS.get(attribute)
+        return None
     if isinstance(node, ast.With | ast.AsyncWith):
         return CellKind.SETUP if is_setup_cell(node) else None
     return CellKind.UNPARSABLE if is_unparsable_cell(node) else None
-
-
-def _app_attribute(node: ast.expr) -> str:
-    """Return ``cell`` for ``app.cell`` and ``app.cell(...)``, "" for other expressions."""
-    target = node.func if isinstance(node, ast.Call) else node
-    if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
-        return target.attr if target.value.id == "app" else ""
-    return ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A statement that is a cell, with its index and kind."""
-
-    index: int
-    kind: CellKind
-    node: ast.stmt
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,17 +272,12 @@ class _Frame:
     ends: Sequence[int]
     empty: int
 
-    @classmethod
-    def of(cls, plain: str) -> _Frame:
-        empty = len(plain) - len(plain.lstrip())
-        return cls(plain.split("\n"), _signature_ends(plain), plain.count("\n", 0, empty))
 
-
-def _cell(place: _Place, parsed: CellDef, frame: _Frame) -> Cell:
-    kind, node, lines = place.kind, place.node, frame.lines
+def _cell(index: int, kind: CellKind, node: ast.stmt, parsed: CellDef, frame: _Frame) -> Cell:
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-    last = _with_comments(node.end_lineno or node.lineno, lines)
-    returned = _last_return(node) if kind is CellKind.CELL else None
+    last = _with_comments(node.end_lineno or node.lineno, frame.lines)
+    body: list[ast.stmt] = getattr(node, "body", []) if kind is CellKind.CELL else []
+    returned = body[-1] if body and isinstance(body[-1], ast.Return) else None
     body_first, body_last = node.lineno, last
     if kind in (CellKind.CELL, CellKind.SETUP):
         at = bisect_left(frame.ends, node.lineno)
@@ -306,9 +285,12 @@ def _cell(place: _Place, parsed: CellDef, frame: _Frame) -> Cell:
     if returned is not None:
         body_last = returned.lineno - 1
     if kind is CellKind.UNPARSABLE and isinstance(node, ast.Expr):
-        body_first, body_last = _literal_lines(node)
+        call = node.value
+        # The string in the call holds the cell's code.
+        held = call.args[0] if isinstance(call, ast.Call) and call.args else node
+        body_first, body_last = held.lineno, held.end_lineno or held.lineno
     return Cell(
-        index=place.index,
+        index=index,
         kind=kind,
         name=_name(parsed),
         code=with_spaces(parsed.code),
@@ -316,7 +298,7 @@ def _cell(place: _Place, parsed: CellDef, frame: _Frame) -> Cell:
         last=last,
         body_first=body_first,
         body_last=body_last,
-        code_first=_code_first(place, parsed, frame, (body_first, body_last)),
+        code_first=_code_first(kind, node, parsed, frame, (body_first, body_last)),
         return_first=returned.lineno if returned is not None else 0,
         return_last=(returned.end_lineno or returned.lineno) if returned is not None else 0,
         returns=tuple(returned_names(returned)) if returned is not None else (),
@@ -345,28 +327,14 @@ def _with_comments(last: int, lines: Sequence[str]) -> int:
     return end
 
 
-def _last_return(node: ast.stmt) -> ast.Return | None:
-    body = getattr(node, "body", [])
-    last = body[-1] if body else None
-    return last if isinstance(last, ast.Return) else None
-
-
-def _literal_lines(node: ast.Expr) -> tuple[int, int]:
-    """Return the first and last line of the string that holds an unparsable cell's code."""
-    call = node.value
-    if isinstance(call, ast.Call) and call.args:
-        literal = call.args[0]
-        return literal.lineno, literal.end_lineno or literal.lineno
-    return node.lineno, node.end_lineno or node.lineno
-
-
-def _code_first(place: _Place, parsed: CellDef, frame: _Frame, body: tuple[int, int]) -> int:
+def _code_first(
+    kind: CellKind, node: ast.stmt, parsed: CellDef, frame: _Frame, body: tuple[int, int]
+) -> int:
     """Return the first line of the code that marimo extracts for each kind of cell."""
-    node = place.node
-    if place.kind is CellKind.SETUP:
+    if kind is CellKind.SETUP:
         return node.lineno + 1
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        if place.kind is not CellKind.CELL:
+        if kind is not CellKind.CELL:
             decorator = get_valid_decorator(node)
             return node.lineno if decorator is None else (decorator.end_lineno or 0) + 1
         if node.body[0].lineno == node.lineno:
@@ -441,26 +409,13 @@ def lines_outside(notebook: NotebookText) -> Iterator[str]:
 
 def _is_frame(node: ast.stmt) -> bool:
     match node:
-        case ast.Import(names=[ast.alias(name="marimo")]):
-            return True
-        case ast.Expr(value=ast.Constant()):
-            return True
-        case ast.Assign(targets=[ast.Name(id="__generated_with")], value=ast.Constant()):
-            return True
-        case ast.Assign(
-            targets=[ast.Name(id="app")], value=ast.Call(func=ast.Attribute(attr="App"))
+        case (
+            ast.Import(names=[ast.alias(name="marimo")])
+            | ast.Expr(ast.Constant())
+            | ast.Assign([ast.Name("__generated_with")], ast.Constant())
+            | ast.Assign([ast.Name("app")], ast.Call(ast.Attribute(attr="App")))
         ):
             return True
-        case ast.If(
-            body=[
-                ast.Expr(
-                    value=ast.Call(
-                        func=ast.Attribute(value=ast.Name(id="app"), attr="run"),
-                        args=[],
-                        keywords=[],
-                    )
-                )
-            ]
-        ):
+        case ast.If(body=[ast.Expr(ast.Call(ast.Attribute(ast.Name("app"), "run"), [], []))]):
             return is_guard(node)
     return False

@@ -12,12 +12,13 @@ warned of solutions with code that students are denied.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import SafetySettings
-from mograder.notebook.cells import Cell, CellKind, parse_cells, split_lines
+from mograder.notebook.cells import CellKind, parse_cells, split_lines
 from mograder.notebook.findings import Finding
 from mograder.notebook.parsing import NotPython, parse_python
 from mograder.notebook.points import cell_hash, is_editable
@@ -92,10 +93,8 @@ def scan(text: str, filename: str, denied: Denied = DEFAULT_DENIED) -> tuple[Fin
 def denied_by(settings: SafetySettings) -> Denied:
     """Return a course's denied code: the defaults without what it allows, plus what it denies."""
     return Denied(
-        imports=DEFAULT_DENIED.imports.difference(settings.allow_imports)
-        | frozenset(settings.deny_imports),
-        calls=DEFAULT_DENIED.calls.difference(settings.allow_calls)
-        | frozenset(settings.deny_calls),
+        DENIED_IMPORTS.difference(settings.allow_imports).union(settings.deny_imports),
+        DENIED_CALLS.difference(settings.allow_calls).union(settings.deny_calls),
     )
 
 
@@ -107,9 +106,18 @@ def screen_submission(
     Without a release everything is scanned: hashes in the student's own header are not trusted.
     """
     findings = scan(text, filename, denied)
-    if findings and release is not None:
-        own = _released_lines(text, release, filename)
-        findings = tuple(each for each in findings if each.line not in own)
+    own: set[int] = set()
+    with suppress(InvalidInput):
+        if findings and release is not None:
+            cells = parse_cells(text, filename).cells
+            known = {cell_hash(cell.code) for cell in parse_cells(release, filename).cells}
+            for cell in cells:
+                # Decorators and default values are not in a cell's hash.
+                outside = cell.kind is CellKind.CELL and cell.code_first < cell.body_first
+                if cell_hash(cell.code) in known and not outside:
+                    end = cell.code_first + len(split_lines(cell.code))
+                    own.update(range(cell.code_first, end))
+    findings = tuple(each for each in findings if each.line not in own)
     unchecked = tuple(each for each in findings if each.message.startswith(_UNCHECKED))
     return Screening(tuple(each for each in findings if each not in unchecked), unchecked)
 
@@ -167,22 +175,3 @@ def _told(node: ast.AST, denied: Denied, own: frozenset[str]) -> Iterator[tuple[
         top = module.partition(".")[0]
         if top in denied.imports:
             yield getattr(node, "lineno", 1), f"denied import: {top}"
-
-
-def _released_lines(text: str, release: str, filename: str) -> frozenset[int]:
-    """Return the code lines of a notebook's cells that are identical in its release."""
-    try:
-        cells = parse_cells(text, filename).cells
-        released = parse_cells(release, filename).cells
-    except InvalidInput:
-        return frozenset()
-    known = {cell_hash(cell.code) for cell in released}
-    same = (cell for cell in cells if cell_hash(cell.code) in known)
-    return frozenset(n for cell in same for n in _code_lines(cell))
-
-
-def _code_lines(cell: Cell) -> Iterable[int]:
-    """Return the lines of a cell's code; decorators and default values are not in its hash."""
-    if cell.kind is CellKind.CELL and cell.code_first < cell.body_first:
-        return ()
-    return range(cell.code_first, cell.code_first + len(split_lines(cell.code)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Mapping
+from contextlib import suppress
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import LineEdit, replace_lines, split_lines
@@ -31,15 +31,18 @@ def set_keys(text: str, keys: Mapping[str, str | bool]) -> str:
     if block is None:
         return text
     start, end = block.line, block.end
-    there = {_key_of(lines[number - 1]): number for number in range(start + 1, end)}
-    edits = [
-        LineEdit(there[key], there[key], (_line(key, value),))
-        for key, value in keys.items()
-        if key in there
-    ]
-    new = tuple(_line(key, value) for key, value in keys.items() if key not in there)
+    heads = (lines[n - 1].removeprefix("# ").partition("=")[0] for n in range(start + 1, end))
+    there = {head.strip().strip("\"'"): n for n, head in enumerate(heads, start + 1)}
+    edits, new = [], []
+    for key, value in keys.items():
+        # TOML's texts and booleans are those of JSON, except for one character.
+        line = f"# {key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")
+        if key in there:
+            edits.append(LineEdit(there[key], there[key], (line,)))
+        else:
+            new.append(line)
     place = _before_tables(lines, start, end)
-    return replace_lines(lines, [*edits, LineEdit(place, place - 1, new)])
+    return replace_lines(lines, [*edits, LineEdit(place, place - 1, tuple(new))])
 
 
 def check_header(text: str, filename: str) -> None:
@@ -74,16 +77,14 @@ def ensure_kind(text: str, kind: str) -> str:
     if has_block(text):
         return set_keys(text, {"mograder-type": kind})
     before = 0
-    while before < min(2, len(lines)) and _stays_first(lines[before], before):
+    for line in lines[:2]:
+        if not (_CODING.match(line) or (before == 0 and line.startswith("#!"))):
+            break
         before += 1
     made = ("# /// script", f'# mograder-type = "{kind}"', "# ///", "")
     if not before and text.startswith("\ufeff"):
         return "\ufeff" + ensure_kind(text.removeprefix("\ufeff"), kind)
     return replace_lines(lines, [LineEdit(before + 1, before, made)])
-
-
-def _stays_first(line: str, index: int) -> bool:
-    return (index == 0 and line.startswith("#!")) or _CODING.match(line) is not None
 
 
 def _find_block(text: str) -> Block | None:
@@ -97,34 +98,12 @@ def _before_tables(lines: tuple[str, ...], start: int, end: int) -> int:
     """
     content = [line.rstrip("\r\n").removeprefix("#")[1:] for line in lines[start : end - 1]]
     for index, line in enumerate(content):
-        if _TABLE.fullmatch(line) and _is_whole(content[:index]):
-            above = takewhile(_is_remark, reversed(content[:index]))
-            return start + 1 + index - sum(1 for _ in above)
+        if not _TABLE.fullmatch(line):
+            continue
+        with suppress(tomllib.TOMLDecodeError, RecursionError):
+            tomllib.loads("\n".join(content[:index]))  # else the line is inside a list
+            above = content[:index]
+            while above and above[-1].lstrip()[:1] in ("", "#"):
+                above.pop()
+            return start + 1 + len(above)
     return end
-
-
-def _is_whole(content: Sequence[str]) -> bool:
-    """Whether lines are complete TOML, so that the next line is not inside a list."""
-    try:
-        tomllib.loads("\n".join(content))
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return False
-    return True
-
-
-def _is_remark(line: str) -> bool:
-    return not line.strip() or line.lstrip().startswith("#")
-
-
-def _key_of(line: str) -> str:
-    return line.removeprefix("# ").partition("=")[0].strip().strip("\"'")
-
-
-def _line(key: str, value: str | bool) -> str:
-    return f"# {key} = {_toml(value)}"
-
-
-def _toml(value: str | bool) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

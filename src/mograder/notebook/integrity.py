@@ -107,9 +107,15 @@ def check_integrity(student: str, release: str | None, filename: str) -> Integri
 
     Raises: InvalidInput if the student's text, or the release, is not a notebook.
     """
-    if release is None:
-        return _by_hashes(student, filename)
-    return _by_release(parse_cells(student, filename), parse_cells(release, filename), filename)
+    notebook = parse_cells(student, filename)
+    if release is not None:
+        return _by_release(notebook, parse_cells(release, filename), filename)
+    stated = read_key(student, _HASHES)
+    if not stated:
+        return IntegrityReport(Level.NONE, ())
+    expected = [each.strip() for each in stated.split(",")]
+    findings = [*compare(expected, notebook.cells, filename), *strays(notebook, filename)]
+    return IntegrityReport(Level.HASH, tuple(sorted(findings)))
 
 
 def describe_tampering(own: NotebookText, released: NotebookText) -> tuple[str, ...]:
@@ -126,43 +132,31 @@ def describe_tampering(own: NotebookText, released: NotebookText) -> tuple[str, 
     pairs = _match(theirs, fixed)
     paired = {each.cell.index for each, _ in pairs}
     kept = {id(ours) for _, ours in pairs}
-    changed = [(ours, "modified") for each, ours in pairs if not _unchanged(each, ours)]
+    changed = [
+        (ours, "modified")
+        for each, ours in pairs
+        if not (_same(each, ours) or only_imports_more(each, ours))
+    ]
     changed += [(ours, "missing") for ours in fixed if id(ours) not in kept]
     changed += [(each, "added") for each in _foreign(theirs, paired, released)]
-    found = {word for each, how in changed for word in _words_for(each, how)}
+    found: set[str] = set()
+    for each, how in changed:
+        if is_marks_cell(each.cell):
+            found.add("marks")
+        elif each.keys:
+            found |= {f"check({key})" for key in each.keys}
+        else:
+            found.add(f"cell: {how}: {first_line(each.cell)}")
     made, asked = (read_key(each.text, _ASSIGNMENT) for each in (own, released))
     if made and asked and made != asked:
         found.add(f"a notebook of {made[:_SHOWN]}")
     return tuple(sorted(found, key=lambda word: (word.startswith("cell:"), word)))
 
 
-def _unchanged(own: GuardedCell, ours: GuardedCell) -> bool:
-    return _same(own, ours) or only_imports_more(own, ours)
-
-
-def _words_for(guarded: GuardedCell, how: str) -> Iterator[str]:
-    if is_marks_cell(guarded.cell):
-        yield "marks"
-    elif guarded.keys:
-        yield from (f"check({key})" for key in guarded.keys)
-    else:
-        yield f"cell: {how}: {first_line(guarded.cell)}"
-
-
 def first_line(cell: Cell) -> str:
     """Return the first line of a cell's code that is not empty, shortened, for messages."""
     lines = (line.strip() for line in cell.code.splitlines())
     return next(filter(None, lines), "")[:_SHOWN]
-
-
-def _by_hashes(text: str, filename: str) -> IntegrityReport:
-    notebook = parse_cells(text, filename)
-    stated = read_key(text, _HASHES)
-    if not stated:
-        return IntegrityReport(Level.NONE, ())
-    expected = [each.strip() for each in stated.split(",")]
-    findings = [*compare(expected, notebook.cells, filename), *strays(notebook, filename)]
-    return IntegrityReport(Level.HASH, tuple(sorted(findings)))
 
 
 def _by_release(student: NotebookText, release: NotebookText, filename: str) -> IntegrityReport:
@@ -173,12 +167,13 @@ def _by_release(student: NotebookText, release: NotebookText, filename: str) -> 
     findings: list[Finding] = []
     edits: list[LineEdit] = []
     for own, ours in pairs:
-        changed = not _unchanged(own, ours)
+        same = _same(own, ours)
+        changed = not (same or only_imports_more(own, ours))
         if changed:
             message = f"the cell for {ours.name!r} was changed; it runs as it was released."
             findings.append(Finding(filename, own.cell.first, message))
         # What marimo's saves change in a text of a check is no change, but it runs as released.
-        if changed or (_same(own, ours) and own.cell.code.strip() != ours.cell.code.strip()):
+        if changed or (same and own.cell.code.strip() != ours.cell.code.strip()):
             edits.append(LineEdit(own.cell.first, own.cell.last, ours.lines))
     paired = {own.cell.index for own, _ in pairs}
     for foreign in _foreign(theirs, paired, release):
@@ -194,8 +189,10 @@ def _by_release(student: NotebookText, release: NotebookText, filename: str) -> 
         message = f"the cell for {ours.name!r} is gone; it runs as it was released."
         findings.append(Finding(filename, 1, message))
     findings += _moved(pairs, released, filename)
-    fixed = [each.cell for each in guarded if not each.labels]
-    findings += _others(student, fixed, paired, filename)
+    # Released cells without checks are not restored.
+    fixed = [cell_hash(plain_code(each.cell.code)) for each in guarded if not each.labels]
+    free = (cell for cell in student.cells if cell.index not in paired)
+    findings += compare(fixed, [c for c in free if not any(labels_in(c.code))], filename)
     findings += strays(student, filename)
     restored = _restored(student, edits, lost) if edits or lost else None
     to_run = student if restored is None else parse_cells(restored, filename)
@@ -231,14 +228,6 @@ def _same(own: GuardedCell, ours: GuardedCell) -> bool:
     return plain_code(own.cell.code) == plain_code(ours.cell.code)
 
 
-def _of_one_label(own: GuardedCell, ours: GuardedCell) -> bool:
-    return not set(own.labels).isdisjoint(ours.labels)
-
-
-def _of_one_question(own: GuardedCell, ours: GuardedCell) -> bool:
-    return not own.keys.isdisjoint(ours.keys)
-
-
 def _of_one_name(own: GuardedCell, ours: GuardedCell) -> bool:
     if own.cell.kind is CellKind.SETUP and ours.cell.kind is CellKind.SETUP:
         return True
@@ -248,8 +237,8 @@ def _of_one_name(own: GuardedCell, ours: GuardedCell) -> bool:
 
 _LIKENESSES: tuple[Callable[[GuardedCell, GuardedCell], bool], ...] = (
     _same,
-    _of_one_label,
-    _of_one_question,
+    lambda own, ours: not set(own.labels).isdisjoint(ours.labels),
+    lambda own, ours: not own.keys.isdisjoint(ours.keys),
     _of_one_name,
 )
 
@@ -280,15 +269,6 @@ def _moved(
         if places[id(ours)] < latest:
             yield Finding(filename, own.cell.first, f"the cell for {ours.name!r} was moved.")
         latest = max(latest, places[id(ours)])
-
-
-def _others(
-    student: NotebookText, fixed: Sequence[Cell], paired: set[int], filename: str
-) -> list[Finding]:
-    """Return findings about released cells without checks; these are not restored."""
-    expected = [cell_hash(plain_code(cell.code)) for cell in fixed]
-    free = (cell for cell in student.cells if cell.index not in paired)
-    return compare(expected, [c for c in free if not any(labels_in(c.code))], filename)
 
 
 def _restored(student: NotebookText, edits: Sequence[LineEdit], lost: Sequence[GuardedCell]) -> str:
@@ -337,7 +317,9 @@ def compare(expected: Sequence[str], cells: Sequence[Cell], filename: str) -> li
     for gap in _gaps(expected, fixed, hashes):
         gone = _take(missing, gap.missing)
         new = [cell for cell in gap.instead if not released[hash_of(cell)]]
-        changed = sorted(filter(_looks_released, new), key=_is_check, reverse=True)[:gone]
+        # Hidden cells, and those with checks or marks, do not look like answers.
+        looks = (cell for cell in new if cell.hidden or _is_check(cell))
+        changed = sorted(looks, key=_is_check, reverse=True)[:gone]
         findings += (Finding(filename, cell.first, CHANGED) for cell in changed)
         if gone > len(changed):
             findings.append(Finding(filename, gap.line, _lost(gone - len(changed))))
@@ -380,11 +362,6 @@ def _take(missing: Counter[str], wanted: Sequence[str]) -> int:
             missing[each] -= 1
             taken += 1
     return taken
-
-
-def _looks_released(cell: Cell) -> bool:
-    """Whether a cell looks released and not like an answer: hidden, or with checks or marks."""
-    return cell.hidden or _is_check(cell)
 
 
 def _is_check(cell: Cell) -> bool:

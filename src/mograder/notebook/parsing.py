@@ -129,8 +129,11 @@ def parse_python(text: str, filename: str = "<text>", *, to_change: bool = False
 
     Raises: NotPython.
     """
+    parse = _parse
+    if not to_change and len(text) <= _LONGEST_KEPT:
+        parse = _kept_tree if len(text) <= _SHORT else _kept_large_tree
     try:
-        return _parse(text) if to_change else _kept(text)
+        return parse(text)
     except SyntaxError as error:
         raise NotPython(filename, error.lineno or 1, error.msg) from error
     except (RecursionError, MemoryError, SystemError) as error:
@@ -146,12 +149,6 @@ def _parse(text: str) -> ast.Module:
 
 _kept_tree = lru_cache(64)(_parse)
 _kept_large_tree = lru_cache(2)(_parse)
-
-
-def _kept(text: str) -> ast.Module:
-    if len(text) > _LONGEST_KEPT:
-        return _parse(text)
-    return _kept_tree(text) if len(text) <= _SHORT else _kept_large_tree(text)
 
 
 def parse_marimo(text: str, filename: str) -> NotebookSerialization:
@@ -275,7 +272,8 @@ def check_notebook(text: str, filename: str) -> None:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise InvalidInput(f"{filename}:{line}: the file holds a null byte; it is not text.")
     if _written_for_another_python(text):
-        _check_frame(text, filename)
+        if not _APP.search(text):
+            raise _not_marimo(filename)
         return
     try:
         parse_python(text, filename)
@@ -291,8 +289,3 @@ def _written_for_another_python(text: str) -> bool:
     except InvalidInput:
         return False
     return not SpecifierSet(wanted).contains(platform.python_version(), prereleases=True)
-
-
-def _check_frame(text: str, filename: str) -> None:
-    if not _APP.search(text):
-        raise _not_marimo(filename)

@@ -12,9 +12,10 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, time
 from difflib import get_close_matches
 from enum import StrEnum
+from itertools import takewhile
+from operator import methodcaller
 from typing import Annotated
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -145,7 +146,12 @@ def read_script(text: str) -> Script:
             "Keep one `# /// script` block and move all dependencies into it.",
         )
     if not blocks:
-        _refuse_unclosed(lines)
+        # PEP 723 lets tools ignore a block that is not closed, but then modules would be missing
+        # without an explanation; uv refuses it too.
+        top = list(takewhile(lambda line: not line or line.startswith("#"), lines))
+        if "# /// script" in top:
+            told = "the script block is not closed"
+            raise _problem(top.index("# /// script") + 1, told, "End it with a line `# ///`.")
         return Script(kind=_checked_kind("", lines))
     try:
         header = _Header.model_validate(_without_ours(_parse(blocks[0])), strict=True)
@@ -221,19 +227,6 @@ def _end_of_block(lines: Sequence[str], start: int) -> int | None:
     return end
 
 
-def _refuse_unclosed(lines: Sequence[str]) -> None:
-    """Raise InvalidInput if a script block at the top of the file is not closed.
-
-    PEP 723 lets tools ignore it, but then modules would be missing without an explanation; uv
-    refuses it too.
-    """
-    for number, line in enumerate(lines, start=1):
-        if line == "# /// script":
-            raise _problem(number, "the script block is not closed", "End it with a line `# ///`.")
-        if line and not line.startswith("#"):
-            return
-
-
 def _readable(block: Block) -> dict[str, object]:
     with suppress(InvalidInput):
         return _parse(block)
@@ -259,53 +252,37 @@ def _place(block: Block, message: str) -> tuple[int, str]:
     return block.end - 1, message.removesuffix(_TOML_END)
 
 
-def _without_ours(table: dict[str, object]) -> dict[str, object]:
+def _without_ours(table: dict[str, object], *, top: bool = True) -> dict[str, object]:
     """Return the table without 0.3.16's keys in the tables below it.
 
     0.3.16 appends them to the block, where TOML assigns them to the last table. A key there with a
     table of its own is a package's, as in ``[tool.uv.sources]``.
     """
-    return {key: _kept(value) if isinstance(value, dict) else value for key, value in table.items()}
-
-
-def _kept(table: dict[str, object]) -> dict[str, object]:
-    kept = {
-        key: value
+    return {
+        key: _without_ours(value, top=False) if isinstance(value, dict) else value
         for key, value in table.items()
-        if isinstance(value, dict | list) or not key.startswith(_OURS)
+        if top or isinstance(value, dict | list) or not key.startswith(_OURS)
     }
-    return _without_ours(kept)
 
 
 def _tool_uv(table: dict[str, object]) -> str:
-    _forget_our_source(table)
+    """Return the table as JSON, without the author's source and index of our runtime.
+
+    Each runner provides it itself. The author's path does not exist elsewhere, and notebooks that
+    differ only in it can share an environment.
+    """
+    sources, indexes = table.pop("sources", None), table.pop("index", None)
+    if isinstance(sources, dict):
+        sources = {name: each for name, each in sources.items() if name != _RUNTIME}
+    if isinstance(indexes, list):
+        indexes = [e for e in indexes if not (isinstance(e, dict) and e.get("name") == _RUNTIME)]
+    table |= {key: told for key, told in (("sources", sources), ("index", indexes)) if told}
     if not table:
         return ""
-    return json.dumps(table, sort_keys=True, separators=(",", ":"), default=_toml_scalar)
-
-
-def _forget_our_source(table: dict[str, object]) -> None:
-    """Remove the author's source and index of our runtime, which each runner provides itself.
-
-    The author's path does not exist elsewhere, and notebooks that differ only in it can share an
-    environment.
-    """
-    sources, indexes = table.get("sources"), table.get("index")
-    if isinstance(sources, dict):
-        table["sources"] = {name: each for name, each in sources.items() if name != _RUNTIME}
-    if isinstance(indexes, list):
-        named = (each.get("name") if isinstance(each, dict) else "" for each in indexes)
-        pairs = zip(indexes, named, strict=True)
-        table["index"] = [each for each, name in pairs if name != _RUNTIME]
-    for key in ("sources", "index"):
-        if key in table and not table[key]:
-            del table[key]
-
-
-def _toml_scalar(value: object) -> str:
-    if isinstance(value, date | time):
-        return value.isoformat()
-    raise TypeError(f"TOML has no {type(value).__name__}")
+    # TOML's dates and times are the only values that JSON does not know.
+    return json.dumps(
+        table, sort_keys=True, separators=(",", ":"), default=methodcaller("isoformat")
+    )
 
 
 def _kind_by_line(lines: Sequence[str]) -> str:
@@ -329,7 +306,8 @@ def _refusal(block: Block, error: ValidationError) -> InvalidInput:
     key, table = keys[-1], keys[-2] if len(keys) > 1 else ""
     line, told = _line_of(block, key, table), complaint(first)
     if len(keys) < len(first["loc"]):  # in a list, whose lines may be many
-        line = _line_with(block, str(first["input"]), line)
+        numbered = enumerate(block.content, start=block.line + 1)
+        line = next((n for n, each in numbered if str(first["input"]) in each), line)
         told = "must be a list of texts" if first["type"] == "string_type" else told
     parent = f"[{'.'.join(keys[:-1])}]"
     if first["type"] == "extra_forbidden":
@@ -352,11 +330,6 @@ def _line_of(block: Block, key: str, table: str) -> int:
     setting = re.compile(rf"(?<![\w-])[\"']?{re.escape(key)}[\"']?\s*(?:=|\]|\.)")
     lines = enumerate(block.content[begin:], start=block.line + begin + 1)
     return next((number for number, line in lines if setting.search(line)), block.line)
-
-
-def _line_with(block: Block, text: str, default: int) -> int:
-    lines = enumerate(block.content, start=block.line + 1)
-    return next((number for number, line in lines if text in line), default)
 
 
 def _endless(block: Block) -> InvalidInput:

@@ -142,8 +142,12 @@ def _named_tests(notebook: NotebookText) -> Mapping[str, str]:
     marks = marks_of(notebook) if named else None
     found = {}
     for cell in named:
+        tree = tree_of(cell.code) if cell.kind is CellKind.FUNCTION else None
+        runs = cell.kind is CellKind.CELL and not is_editable(cell)
+        if tree is not None:
+            runs = not any(map(takes_arguments, tree.body))
         key = None if any(labels_in(cell.code)) else key_tested_by(cell.name, marks)
-        if key is not None and _runs_as_test(cell):
+        if key is not None and runs:
             found[cell.name] = key
     return found
 
@@ -153,13 +157,6 @@ def _counted_tests(notebook: NotebookText) -> Mapping[str, str]:
     open_labels = {cell.name for cell in notebook.cells if has_label_of_run(cell.code)}
     named = _named_tests(notebook)
     return {name: key for name, key in named.items() if name not in open_labels}
-
-
-def _runs_as_test(cell: Cell) -> bool:
-    if cell.kind is CellKind.FUNCTION:
-        tree = tree_of(cell.code)
-        return tree is not None and not any(map(takes_arguments, tree.body))
-    return cell.kind is CellKind.CELL and not is_editable(cell)
 
 
 def is_asynchronous(cell: Cell) -> bool:
@@ -179,14 +176,11 @@ def key_tested_by(name: str, keys: Iterable[str] | None) -> str | None:
     rest = name.removeprefix(_TEST)
     if keys is None:
         return rest.split("_", 1)[0] or None
-    longest_first = sorted(keys, key=len, reverse=True)
-    return next((key for key in longest_first if _continues(rest, key)), None)
-
-
-def _continues(rest: str, key: str) -> bool:
-    plain = re.sub(r"\W+", "_", key).strip("_").casefold()
-    folded = rest.casefold()
-    return bool(plain) and (folded == plain or folded.startswith(f"{plain}_"))
+    for key in sorted(keys, key=len, reverse=True):
+        plain = re.sub(r"\W+", "_", key).strip("_").casefold()
+        if plain and f"{rest.casefold()}_".startswith(f"{plain}_"):
+            return key
+    return None
 
 
 def takes_arguments(function: ast.stmt) -> bool:
@@ -246,7 +240,15 @@ def _labelled_calls(code: str, renamed: tuple[str, ...]) -> tuple[tuple[str | No
     tree = tree_of(code)
     if tree is None:
         return tuple(_written_labels(code, names))
-    calls = [call for call in calls_in(_outside_own_checks(tree)) if _is_check(call, names)]
+    nodes, waiting = list[ast.AST](), list[ast.AST]([tree])
+    while waiting:
+        node = waiting.pop()
+        inside = node.body if isinstance(node, Scope) else ()
+        # A function that defines a function `check` inside calls that one.
+        if not any(isinstance(each, Scope) and each.name == "check" for each in inside):
+            nodes.append(node)
+            waiting += ast.iter_child_nodes(node)
+    calls = [call for call in calls_in(nodes) if _is_check(call, names)]
     ends = [(call.node.func.end_lineno or 0, call.node.func.end_col_offset or 0) for call in calls]
     ordered = sorted(zip(ends, calls, strict=True), key=lambda each: each[0])
     return tuple((call.label or None, end[0]) for end, call in ordered)
@@ -259,17 +261,6 @@ def _is_check(call: Call, names: Sequence[str]) -> bool:
         case ast.Attribute(attr="check"):
             return not isinstance(call.conditions, _NO_CONDITIONS)
     return False
-
-
-def _outside_own_checks(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield the nodes of a cell, without functions that define a function ``check`` inside."""
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        node = waiting.pop()
-        inside = node.body if isinstance(node, Scope) else ()
-        if not any(isinstance(each, Scope) and each.name == "check" for each in inside):
-            yield node
-            waiting += ast.iter_child_nodes(node)
 
 
 def _written_labels(code: str, names: Sequence[str]) -> Iterator[tuple[str | None, int]]:
@@ -290,11 +281,15 @@ def has_conditions(code: str, label: str) -> bool:
     """
     tree = tree_of(code)
     nodes = list(ast.walk(tree)) if tree is not None else []
-    lists = [each.conditions for each in calls_in(nodes) if each.label == label]
-    told = [node for each in lists if each is not None for node in ast.walk(each)]
+    given = [each.conditions for each in calls_in(nodes) if each.label == label]
+    told = [node for each in given if each is not None for node in ast.walk(each)]
     names = {node.id for node in told if isinstance(node, ast.Name)}
-    bound = [each.value for each in nodes if isinstance(each, ast.Assign) and _binds(each, names)]
-    return any(map(_holds_tuples, (*told, *(node for each in bound for node in ast.walk(each)))))
+    for each in nodes:
+        if isinstance(each, ast.Assign):
+            targets = {node.id for node in each.targets if isinstance(node, ast.Name)}
+            told += ast.walk(each.value) if targets & names else ()
+    lists = [each.elts for each in told if isinstance(each, ast.List | ast.Tuple)]
+    return any(isinstance(each, ast.Tuple) for elements in lists for each in elements)
 
 
 def calls_in(nodes: Iterable[ast.AST]) -> Iterator[Call]:
@@ -337,15 +332,6 @@ def _stated_weight(entry: ast.expr) -> float | None:
         case ast.Tuple(elts=[_, _, ast.Constant(value=int() | float() as weight)]):
             return float(weight) if 0 <= weight <= _MOST_MARKS else None
     return None
-
-
-def _binds(node: ast.Assign, names: set[str]) -> bool:
-    return any(isinstance(each, ast.Name) and each.id in names for each in node.targets)
-
-
-def _holds_tuples(node: ast.AST) -> bool:
-    elements = node.elts if isinstance(node, ast.List | ast.Tuple) else ()
-    return any(isinstance(each, ast.Tuple) for each in elements)
 
 
 def _label(prefix: str, literal: str) -> str | None:
@@ -395,14 +381,11 @@ def asks_for_answer(cell: Cell) -> bool:
     """
     if TO_DO not in cell.code or is_answer_name(cell.name):
         return is_editable(cell)
-    if cell.kind is CellKind.UNPARSABLE or TO_DO in _stripped_lines(cell.code):
+    lines = map(str.strip, plain_code(cell.code).split("\n"))
+    if cell.kind is CellKind.UNPARSABLE or TO_DO in lines:
         return True
     comments = (each for each in tokens_of(cell.code) if each.type == tokenize.COMMENT)
     return any(TO_DO in each.string for each in comments)
-
-
-def _stripped_lines(code: str) -> list[str]:
-    return [line.strip() for line in plain_code(code).split("\n")]
 
 
 def is_answer_name(name: str) -> bool:

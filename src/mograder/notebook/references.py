@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import plain_text, statements_of, tree_of
 from mograder.notebook.findings import Finding
-from mograder.notebook.pep723 import Script, read_script
+from mograder.notebook.pep723 import read_script
 
 _FILES_OF_APP = ("layout_file", "css_file", "html_head_file")
 _MAY_GIVE_AWAY = re.compile("solution|answer|hidden|secret|test", re.IGNORECASE)
@@ -118,7 +118,8 @@ def undeclared(text: str, filename: str, beside: Collection[str] = ()) -> tuple[
     tree = tree_of(plain_text(text))
     if tree is None:
         return ()
-    declared = {*_ALWAYS, *_declared(script)}
+    named = (canonicalize_name(Requirement(each).name) for each in script.dependencies)
+    declared = {*_ALWAYS, *named}
     found: dict[str, Finding] = {}
     for line, module in _imports(tree):
         package = _PACKAGES.get(module, canonicalize_name(module))
@@ -146,8 +147,3 @@ def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
             case ast.ImportFrom(level=0, module=str(module)):
                 yield node.lineno, module.split(".")[0]
-
-
-def _declared(script: Script) -> Iterator[str]:
-    for each in script.dependencies:
-        yield canonicalize_name(Requirement(each).name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from secrets import token_hex
 
@@ -52,12 +53,8 @@ class _Cell:
     config: CellConfig
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """The comments before a notebook's code, and the options of its app."""
-
-    header: str
-    options: Mapping[str, object]
+Frame = tuple[str, Mapping[str, object]]
+"""The comments before a notebook's code, and the options of its app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +81,14 @@ def write_saved_cells(saved: SavedCells) -> WrittenCells:
     text = _text_of(read, saved)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_NOTEBOOK:
         raise TooLarge(f"A notebook may have at most {MAX_NOTEBOOK // 1_000_000} MB.")
-    if not _is_unicode(text):
-        raise InvalidInput("The cells hold characters that are no text.")
-    present, base = _codes(saved), read.get("base")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput("The cells hold characters that are no text.") from error
+    present, base = None, read.get("base")
+    with suppress(InvalidInput):  # of a broken text
+        cells = parse_marimo(saved.present, saved.filename).cells
+        present = _plain([cell.code for cell in cells])
     follows = present is not None and isinstance(base, list) and _plain(base) == present
     if _without_version(text) == _without_version(saved.present):
         return WrittenCells(text, follows, 0)
@@ -110,10 +112,10 @@ def _text_of(read: Mapping[str, object], saved: SavedCells) -> str:
     codes, names, configs = (_list(read, key) for key in ("codes", "names", "configs"))
     if not len(codes) == len(names) == len(configs) or len(codes) > _MOST_CELLS:
         raise InvalidInput(_NOT_SAVED)
-    cells = [
-        _Cell(_text(code), _name(_text(name)), CellConfig.from_dict(_options(config)))
-        for code, name, config in zip(codes, names, configs, strict=True)
-    ]
+    cells = []
+    for code, name, config in zip(codes, map(_text, names), configs, strict=True):
+        own = name if name.isidentifier() and name != "__" else "_"  # marimo writes no other
+        cells.append(_Cell(_text(code), own, CellConfig.from_dict(_options(config))))
     frame = _frame(saved.present, saved.filename)
     with quiet_parser():
         text = _generate(cells, frame) or _generate_around_failures(cells, frame)
@@ -122,7 +124,23 @@ def _text_of(read: Mapping[str, object], saved: SavedCells) -> str:
     return text
 
 
-def _generate_around_failures(cells: Sequence[_Cell], frame: _Frame) -> str | None:
+def _frame(present: str, filename: str) -> Frame:
+    """Return the comments before the present text's code, and the options of its app.
+
+    The page does not know them. Of a text that cannot be parsed, only its first comments are known.
+    """
+    try:
+        parsed = parse_marimo(present, filename)
+    except InvalidInput:
+        found = _COMMENTS.match(present)
+        return found[0] if found else "", {}
+    options = parsed.app.options if parsed.app else {}
+    # marimo writes texts between `"` without escaping those in them.
+    texts = {key: text.replace('"', "'") for key, text in options.items() if isinstance(text, str)}
+    return parsed.header.value if parsed.header else "", options | texts
+
+
+def _generate_around_failures(cells: Sequence[_Cell], frame: Frame) -> str | None:
     """Return marimo's text; cells that marimo cannot compile are as those of invalid syntax.
 
     marimo writes a cell of invalid syntax as a string, and fails for one that it cannot compile,
@@ -135,34 +153,26 @@ def _generate_around_failures(cells: Sequence[_Cell], frame: _Frame) -> str | No
     text = _generate(written, frame)
     for cell, other in zip(cells, written, strict=True):
         if text is not None and cell is not other:
-            text = text.replace(_unparsable(other), _unparsable(cell), 1)
+            made, wanted = (
+                generate_unparsable_cell(e.code, e.name, e.config) for e in (other, cell)
+            )
+            text = text.replace(made, wanted, 1)
             text = None if other.code in text else text  # written in a form that is not known
     return text
 
 
-def _generate(cells: Sequence[_Cell], frame: _Frame) -> str | None:
+def _generate(cells: Sequence[_Cell], frame: Frame) -> str | None:
     """Return marimo's text of cells, None if marimo fails to write it."""
+    header, options = frame
     try:
         return generate_filecontents(
             codes=[cell.code for cell in cells],
             names=[cell.name for cell in cells],
             cell_configs=[cell.config for cell in cells],
-            config=_AppConfig.from_untrusted_dict(dict(frame.options), silent=True),
-            header_comments=frame.header or None,
+            config=_AppConfig.from_untrusted_dict(dict(options), silent=True),
+            header_comments=header or None,
         )
     except MARIMO_FAILS:
-        return None
-
-
-def _unparsable(cell: _Cell) -> str:
-    return generate_unparsable_cell(cell.code, cell.name, cell.config)
-
-
-def _codes(saved: SavedCells) -> list[str] | None:
-    """Return the codes of the present cells in the form of `_plain`, None of a broken text."""
-    try:
-        return _plain([cell.code for cell in parse_marimo(saved.present, saved.filename).cells])
-    except InvalidInput:
         return None
 
 
@@ -193,36 +203,6 @@ def _text(value: object) -> str:
     return _NO_TEXT.sub("\ufffd", value)
 
 
-def _name(name: str) -> str:
-    """Return a cell's name, and that of a nameless cell for one that marimo would not write."""
-    return name if name.isidentifier() and name != "__" else "_"
-
-
 def _options(config: object) -> dict[str, object]:
     found = config if isinstance(config, dict) else {}
     return {key: found[key] for key, kind in _OPTIONS.items() if type(found.get(key)) is kind}
-
-
-def _frame(present: str, filename: str) -> _Frame:
-    """Return the header and the options of the present text, which the page does not know.
-
-    Of a text that cannot be parsed, only the comments at its beginning are known.
-    """
-    try:
-        parsed = parse_marimo(present, filename)
-    except InvalidInput:
-        found = _COMMENTS.match(present)
-        return _Frame(found[0] if found else "", {})
-    header = parsed.header.value if parsed.header else ""
-    options = parsed.app.options if parsed.app else {}
-    # marimo writes texts between `"` without escaping those in them.
-    texts = {key: text.replace('"', "'") for key, text in options.items() if isinstance(text, str)}
-    return _Frame(header, options | texts)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -149,7 +149,8 @@ def graph_errors(graph: CellGraph, filename: str) -> Iterator[Finding]:
 
 def _missing(scope: Scope, block: Lines, removed: Sequence[Lines]) -> tuple[str, ...]:
     begin, end = block
-    returned = _next_return(scope, end)
+    returns = (n for n in _own_nodes(scope) if isinstance(n, ast.Return) and n.lineno > end)
+    returned = min(returns, key=lambda each: each.lineno, default=None)
     if returned is None:
         return ()
     before: set[str] = set()
@@ -175,11 +176,6 @@ def _innermost(tree: ast.Module, block: Lines) -> _Owner | None:
     owners = (node for node in ast.walk(tree) if isinstance(node, _Owner))
     around = (node for node in owners if node.lineno <= begin <= (node.end_lineno or 0))
     return max(around, key=lambda node: node.lineno, default=None)
-
-
-def _next_return(scope: Scope, after: int) -> ast.Return | None:
-    returns = (node for node in _own_nodes(scope) if isinstance(node, ast.Return))
-    return min((r for r in returns if r.lineno > after), key=lambda r: r.lineno, default=None)
 
 
 def returned_names(node: ast.Return) -> Iterator[str]:

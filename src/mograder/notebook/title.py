@@ -42,18 +42,15 @@ def markdown_of(code: str) -> str:
         tree = parse_python(code)
     except InvalidInput:
         return ""
-    calls = (each for each in ast.walk(tree) if isinstance(each, ast.Call))
-    texts = sorted((call.lineno, text) for call in calls if (text := _markdown(call)))
-    return "\n\n".join(inspect.cleandoc(text) for _, text in texts)  # as marimo renders them
-
-
-def _markdown(call: ast.Call) -> str:
-    if not isinstance(call.func, ast.Attribute) or call.func.attr != "md" or not call.args:
-        return ""
-    text = call.args[0]
-    if isinstance(text, ast.JoinedStr):
-        return "".join(_text(part) or "…" for part in text.values)
-    return _text(text)
+    texts = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(ast.Attribute(attr="md"), [ast.JoinedStr(values), *_]):
+                texts.append((node.lineno, "".join(_text(part) or "…" for part in values)))
+            case ast.Call(ast.Attribute(attr="md"), [text, *_]) if _text(text):
+                texts.append((node.lineno, _text(text)))
+    # As marimo renders them.
+    return "\n\n".join(inspect.cleandoc(text) for _, text in sorted(texts))
 
 
 def _text(node: ast.expr) -> str:
@@ -67,15 +64,15 @@ def _plain(heading: str) -> str:
 
 
 def _spoken(formula: re.Match[str]) -> str:
-    return _COMMAND.sub(_letter, formula[1]).strip()
+    """Return a formula with the Greek letters of its commands, or the commands' names."""
 
+    def letter(command: re.Match[str]) -> str:
+        name = command[1].removeprefix("var")
+        case = "SMALL" if name.islower() else "CAPITAL"
+        known = "LAMDA" if name.lower() == "lambda" else name.upper()  # as Unicode spells it
+        try:
+            return unicodedata.lookup(f"GREEK {case} LETTER {known}")
+        except KeyError:
+            return f"{command[1]} "
 
-def _letter(command: re.Match[str]) -> str:
-    """Return the Greek letter of a TeX command, or the command's name."""
-    name = command[1].removeprefix("var")
-    case = "SMALL" if name.islower() else "CAPITAL"
-    known = "LAMDA" if name.lower() == "lambda" else name.upper()  # as Unicode spells it
-    try:
-        return unicodedata.lookup(f"GREEK {case} LETTER {known}")
-    except KeyError:
-        return f"{command[1]} "
+    return _COMMAND.sub(letter, formula[1]).strip()

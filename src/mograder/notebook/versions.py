@@ -180,11 +180,8 @@ def version_difference(before: str, after: str) -> VersionDifference:
     except InvalidInput as error:
         lines = _difference(_lines_of(before), _lines_of(after), aligner)
         return VersionDifference(outside=lines, problem=error.message)
-    pairs = match_cells(old.cells, new.cells)
-    return VersionDifference(
-        cells=tuple(_below_headings(_cells(old, new, pairs, aligner), old, new)),
-        outside=_difference(_outside(old), _outside(new), aligner),
-    )
+    cells = tuple(_cells(old, new, match_cells(old.cells, new.cells), aligner))
+    return VersionDifference(cells, _difference(_outside(old), _outside(new), aligner))
 
 
 def told_difference(before: str, after: str) -> VersionDifference:
@@ -252,13 +249,25 @@ def unanswered(student: str, release: str, filename: str) -> tuple[str, ...]:
     Raises: InvalidInput if one of the texts is not a notebook.
     """
     own, released = (parse_cells(text, filename).cells for text in (student, release))
-    pairs = sorted(pair_cells(released, own).items())  # several answers may be handed out alike
-    found = (
-        _question_at(released, index)
-        for index, place in pairs
-        if asks_for_answer(released[index]) and same_code(released[index], own[place])
-    )
-    return tuple(dict.fromkeys(found))
+    found: dict[str, None] = {}
+    # Several answers may be handed out alike.
+    for index, place in sorted(pair_cells(released, own).items()):
+        cell = released[index]
+        if asks_for_answer(cell) and same_code(cell, own[place]):
+            above = (headings_above(released[:index]) or [""])[-1]
+            key = "" if is_answer_name(cell.name) else _key_below(released[index:])
+            found[key or above or cell.name.strip("_") or f"Cell {index + 1}"] = None
+    return tuple(found)
+
+
+def _key_below(cells: Sequence[Cell]) -> str:
+    """Return the key of the check below an answer, "" if another question begins before it."""
+    for cell in cells:
+        if labels := cell_labels(cell):
+            return key_of(labels[0])
+        if headings_of(cell.code):
+            break
+    return ""
 
 
 def put_back_cell(present: str, earlier: str, cell: int, filename: str) -> PutBack:
@@ -280,7 +289,9 @@ def put_back_cell(present: str, earlier: str, cell: int, filename: str) -> PutBa
     lines = then.lines_of(wanted)
     place = pairs.get(cell)
     if place is None:
-        edit = _insertion(now, _before(pairs, cell), wanted, lines)
+        moved = moved_cells(pairs)
+        behind = (pairs[at] for at in range(cell - 1, -1, -1) if at in pairs and at not in moved)
+        edit = _insertion(now, next(behind, None), wanted, lines)
     else:
         own = now.cells[place]
         edit = LineEdit(own.first, own.last, lines)
@@ -293,7 +304,12 @@ def put_back_cell(present: str, earlier: str, cell: int, filename: str) -> PutBa
     if len(result.cells) != len(now.cells) + (place is None):
         raise InvalidInput("This cell cannot be put back alone.", hint=_WHOLE)
     change = None if place is None else _change(now, now.cells[place], then, wanted)
-    return PutBack(text, place is not None, _twice(wanted, result), change)
+    itself = next((each for each in result.cells if each.code == wanted.code), None)
+    others = (each for each in result.cells if each is not itself)
+    every = (bound_names(statements_of(each.code)) for each in others)
+    names = bound_names(statements_of(wanted.code)) & frozenset[str]().union(*every)
+    twice = {name for name in names if not name.startswith("_")}
+    return PutBack(text, place is not None, tuple(sorted(twice)), change)
 
 
 def _cells(
@@ -302,64 +318,45 @@ def _cells(
     """Yield the later text's cells, each removed one after those that it followed."""
     moved = moved_cells(pairs)
     partners = {after: before for before, after in pairs.items()}
-    removed = _removed_behind(old.cells, pairs, moved)
-    yield from (_removed(old.cells[index], aligner) for index in removed.get(-1, ()))
-    for cell in new.cells:
-        before = partners.get(cell.index)
-        if before is None:
-            lines = _difference((), _code(cell), aligner)
-            yield CellDifference(
-                CellChange.ADDED, None, cell.index, cell_title(cell), cell.first, lines=lines
-            )
-        else:
-            yield _kept(old.cells[before], cell, aligner, moved=before in moved)
-        yield from (_removed(old.cells[index], aligner) for index in removed.get(cell.index, ()))
-
-
-def _below_headings(
-    cells: Iterator[CellDifference], old: NotebookText, new: NotebookText
-) -> Iterator[CellDifference]:
-    before, after = headings_above(old.cells), headings_above(new.cells)
-    for cell in cells:
-        heading = before[cell.before or 0] if cell.after is None else after[cell.after]
-        yield replace(cell, heading=heading)
-
-
-def _removed_behind(
-    cells: Sequence[Cell], pairs: Pairs, moved: frozenset[int]
-) -> dict[int, list[int]]:
-    """Return removed cells by the index of the later cell behind which they stood, -1 for none."""
-    found: dict[int, list[int]] = {}
+    headings = headings_above(old.cells), headings_above(new.cells)
+    removed: dict[int, list[CellDifference]] = {}
     place = -1
-    for cell in cells:
+    for cell in old.cells:
         if cell.index not in pairs:
-            found.setdefault(place, []).append(cell.index)
+            lines = _difference(_code(cell), (), aligner)
+            title, heading = cell_title(cell), headings[0][cell.index]
+            gone = CellDifference(
+                CellChange.REMOVED, cell.index, None, title, cell.first, False, lines, heading
+            )
+            removed.setdefault(place, []).append(gone)
         elif cell.index not in moved:
             place = pairs[cell.index]
-    return found
+    yield from removed.get(-1, ())
+    for cell in new.cells:
+        before = partners.get(cell.index)
+        there = None if before is None else old.cells[before]
+        lines = _compared(there, cell, aligner)
+        change = CellChange.CHANGED if lines else CellChange.SAME
+        yield CellDifference(
+            change=CellChange.ADDED if before is None else change,
+            before=before,
+            after=cell.index,
+            name=cell_title(cell),
+            line=cell.first,
+            moved=before in moved,
+            lines=lines,
+            heading=headings[1][cell.index],
+        )
+        yield from removed.get(cell.index, ())
 
 
-def _kept(before: Cell, after: Cell, aligner: Aligner, *, moved: bool) -> CellDifference:
+def _compared(before: Cell | None, after: Cell, aligner: Aligner) -> tuple[Line, ...]:
+    if before is None:
+        return _difference((), _code(after), aligner)
     ours, theirs = _code(before), _code(after)
     if _head(before) != _head(after):
         ours, theirs = _head(before) + ours, _head(after) + theirs
-    lines = _difference(ours, theirs, aligner)
-    return CellDifference(
-        change=CellChange.CHANGED if lines else CellChange.SAME,
-        before=before.index,
-        after=after.index,
-        name=cell_title(after),
-        line=after.first,
-        moved=moved,
-        lines=lines,
-    )
-
-
-def _removed(cell: Cell, aligner: Aligner) -> CellDifference:
-    lines = _difference(_code(cell), (), aligner)
-    return CellDifference(
-        CellChange.REMOVED, cell.index, None, cell_title(cell), cell.first, lines=lines
-    )
+    return _difference(ours, theirs, aligner)
 
 
 def _head(cell: Cell) -> list[str]:
@@ -423,18 +420,6 @@ def _folded(lines: Sequence[Line]) -> Iterator[Line]:
         yield Line(LineChange.FOLDED, str(folded))
 
 
-def _question_at(cells: Sequence[Cell], index: int) -> str:
-    """Return the question of an answer: the key of its check below, or the heading above it."""
-    if not is_answer_name(cells[index].name):
-        for cell in cells[index:]:
-            if labels := cell_labels(cell):
-                return key_of(labels[0])
-            if headings_of(cell.code):  # another question begins
-                break
-    above, name = (headings_above(cells[:index]) or [""])[-1], cells[index].name.strip("_")
-    return above or name or f"Cell {index + 1}"
-
-
 def _change(now: NotebookText, cell: Cell, then: NotebookText, wanted: Cell) -> CodeChange | None:
     """Return the change of the code, if the cell keeps its kind, name and options."""
     kept = cell.name == wanted.name and now.lines[cell.first - 1] == then.lines[wanted.first - 1]
@@ -450,14 +435,6 @@ def _parsed(text: str, filename: str) -> NotebookText:
         raise InvalidInput(f"One cell cannot be put back: {error.message}", hint=_WHOLE) from error
 
 
-def _before(pairs: dict[int, int], cell: int) -> int | None:
-    """Return the present index of the nearest cell before one that is still there, in its order."""
-    moved = moved_cells(pairs)
-    return next(
-        (pairs[at] for at in range(cell - 1, -1, -1) if at in pairs and at not in moved), None
-    )
-
-
 def _insertion(
     now: NotebookText, behind: int | None, wanted: Cell, lines: Sequence[str]
 ) -> LineEdit:
@@ -470,21 +447,3 @@ def _insertion(
         return LineEdit(first.last + 1, first.last, (*_BETWEEN, *lines))
     place = guard_line(now) if first is None else first.first
     return LineEdit(place, place - 1, (*lines, *_BETWEEN))
-
-
-def _twice(wanted: Cell, result: NotebookText) -> tuple[str, ...]:
-    """Return the public names of the cell that another cell defines, too."""
-    own = _names(wanted)
-    skipped = False
-    found = set[str]()
-    for cell in result.cells:
-        if not skipped and cell.code == wanted.code:
-            skipped = True
-        else:
-            found |= own & _names(cell)
-    return tuple(sorted(found))
-
-
-def _names(cell: Cell) -> frozenset[str]:
-    names = bound_names(statements_of(cell.code))
-    return frozenset(name for name in names if not name.startswith("_"))

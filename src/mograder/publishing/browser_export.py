@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -60,6 +60,8 @@ _WHEEL_LIMIT = 256 * 1024 * 1024
 _WHEEL_SECONDS = 600.0
 _LOCK = "pyodide-lock.json"
 Say = Callable[[str], None]
+_Packages = list[tuple[dict[str, object], bytes]]
+"""The wheels of a page: the lock file's entry of each, and its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +89,6 @@ class MarimoFiles:
     others: Mapping[str, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class _Packages:
-    """The wheels of a page with their bytes, and the lock file's entries of them."""
-
-    data: dict[str, bytes] = field(default_factory=dict)
-    entries: dict[str, dict[str, object]] = field(default_factory=dict)
-
-
 def export_page(
     root: Path, item: ItemName, notebook: Path, pyodide: Path | None, say: Say
 ) -> Exported:
@@ -111,7 +105,9 @@ def export_page(
     python = read_pyodide(pyodide) if pyodide else download_pyodide(wanted)
     selection = select_wheels(script.dependencies, __version__, python)
     own = build_runtime_wheel(root / ".mograder" / "runtime")
-    packages = _collect((*selection.wheels, _own(own)), python, say)
+    name, version, _, _ = parse_wheel_filename(own.name)
+    runtime = Wheel(name, str(version), own.name, place=own)
+    packages = _collect((*selection.wheels, runtime), python, say)
     pages = BrowserPages(root)
     say("writing the files")
     with pages.changing():
@@ -151,7 +147,10 @@ def frame_page(title: str, addresses: FrameAddresses) -> str:
         raise other_form("no main script")
     about = {"main": main[1], "pack": addresses.pack.removeprefix("../"), "protocol": str(PROTOCOL)}
     data = "".join(f' data-{name}="{escape(value)}"' for name, value in about.items())
-    scripts = f"<script>{_shim()}</script><script{data}>{_boot()}</script>"
+    boot = files("mograder.publishing").joinpath("browser-frame.js")
+    # The hub's stand-ins for storage, which an opaque origin lacks: written once.
+    shim = files("mograder").joinpath("web", "hub", "proxy", "session_page", "storage-shim.js")
+    scripts = f"<script>{_source(shim)}</script><script{data}>{_source(boot)}</script>"
     base = f'<base href="{escape(addresses.marimo)}">'
     html = _LINKS.sub("", html.replace(main[0], "", 1))
     return html.replace(_HEAD, f'{_HEAD}<meta charset="utf-8">{base}{scripts}', 1)
@@ -184,40 +183,31 @@ def read_marimo() -> MarimoFiles:
     return MarimoFiles(json.dumps(pack, ensure_ascii=False).encode(), found)
 
 
-def _own(wheel: Path) -> Wheel:
-    name, version, _, _ = parse_wheel_filename(wheel.name)
-    return Wheel(name, str(version), wheel.name, place=wheel)
-
-
 def _collect(wheels: tuple[Wheel, ...], python: Pyodide, say: Say) -> _Packages:
-    """Read or download all wheels, and describe each for the lock file."""
-    found = _Packages()
+    """Read or download all wheels; return each with its entry of the lock file."""
+    found = []
     present = {wheel.name for wheel in wheels}
     for wheel in wheels:
         say(wheel.filename)
-        data = _bytes_of(wheel)
-        facts = read_wheel(data, python.environment())
-        # A "+" would have to be encoded in an address.
-        served = wheel.filename.replace("+", "_")
-        found.data[served] = data
-        found.entries[wheel.name] = {
+        if wheel.place is not None:
+            data = wheel.place.read_bytes()
+        else:
+            data = _download(wheel) if wheel.url else pack_installed(wheel.name)
+        imports, depends = read_wheel(data, python.environment())
+        entry: dict[str, object] = {
             "name": wheel.name,
             "version": wheel.version,
-            "file_name": served,
+            # A "+" would have to be encoded in an address.
+            "file_name": wheel.filename.replace("+", "_"),
             "install_dir": "site",
             "sha256": hashlib.sha256(data).hexdigest(),
             "package_type": "package",
-            "imports": list(facts.imports),
-            "depends": [name for name in facts.depends if name in present],
+            "imports": list(imports),
+            "depends": [name for name in depends if name in present],
             "unvendored_tests": False,
         }
+        found.append((entry, data))
     return found
-
-
-def _bytes_of(wheel: Wheel) -> bytes:
-    if wheel.place is not None:
-        return wheel.place.read_bytes()
-    return _download(wheel) if wheel.url else pack_installed(wheel.name)
 
 
 def _download(wheel: Wheel) -> bytes:
@@ -245,10 +235,10 @@ def _write(
     pack = pages.add("pack", {_PACK: own.pack})
     runtime = pages.add("pyodide", python.files)
     entries, first = {}, [f"{pack}/{_PACK}", *(f"{runtime}/{name}" for name in STARTED)]
-    for name, entry in packages.entries.items():
+    for entry, data in packages:
         served = str(entry["file_name"])
-        place = pages.add("wheel", {served: packages.data[served]})
-        entries[name] = {**entry, "file_name": f"../{place}/{served}"}
+        place = pages.add("wheel", {served: data})
+        entries[str(entry["name"])] = {**entry, "file_name": f"../{place}/{served}"}
         first.append(f"{place}/{served}")
     lock = {"info": python.info, "packages": entries}
     text = json.dumps(lock, sort_keys=True).encode()
@@ -274,17 +264,8 @@ def _index(entries: Mapping[str, Mapping[str, object]]) -> dict[str, bytes]:
     return found
 
 
-def _boot() -> str:
-    return _source(files("mograder.publishing").joinpath("browser-frame.js").read_text("utf-8"))
-
-
-def _shim() -> str:
-    # The hub's stand-ins for storage, which an opaque origin lacks: written once.
-    shim = files("mograder").joinpath("web", "hub", "proxy", "session_page", "storage-shim.js")
-    return _source(shim.read_text("utf-8"))
-
-
-def _source(text: str) -> str:
+def _source(script: Traversable) -> str:
+    text = script.read_text("utf-8")
     if "</script" in text.lower():
         raise ValueError("a script would end its own element")
     return text

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from shlex import quote
@@ -142,18 +143,12 @@ def find_release(argument: str, release_dir: Path, source_dir: Path | None = Non
     except NotFound as error:
         if argument and directory.is_dir():
             return directory
-        raise NotFound(error.message, hint=_in_source(argument, source_dir) or error.hint) from None
-
-
-def _in_source(argument: str, source_dir: Path | None) -> str:
-    """Return how to release what only ``source_dir`` has, "" if it has nothing of that name."""
-    if source_dir is None:
-        return ""
-    try:
-        name = find_name(argument, _released(source_dir, argument))
-    except (NotFound, InvalidInput):
-        return ""
-    return f"Run `mograder generate {quote(name)}` first."
+        hint = error.hint
+        with suppress(NotFound, InvalidInput):
+            if source_dir is not None:
+                name = find_name(argument, _released(source_dir, argument))
+                hint = f"Run `mograder generate {quote(name)}` first."
+        raise NotFound(error.message, hint=hint) from None
 
 
 def read_release(directory: Path) -> LocalRelease:
@@ -187,15 +182,26 @@ def _read(directory: Path, found: Belongings) -> LocalRelease:
     name = ItemName.parse(directory.name)
     notebook = entry_named(directory, f"{name}.py")
     if not notebook.is_file():
-        raise InvalidInput(f"{directory} has no notebook {name}.py.", hint=_how_to_name(directory))
-    text = _text(notebook)
+        hint = "An item's notebook has the name of its directory."
+        for markdown in sorted(directory.glob("*.md"))[:1]:
+            hint = (
+                f"Markdown notebooks such as {markdown.name} are not taken: `marimo convert "
+                f"{markdown.name} -o {directory.name}.py` makes a Python one."
+            )
+        raise InvalidInput(f"{directory} has no notebook {name}.py.", hint=hint)
+    if notebook.stat().st_size > MAX_NOTEBOOK:
+        raise InvalidInput(f"{notebook} is larger than {MAX_NOTEBOOK // 1_000_000} MB.")
+    text = notebook.read_text(encoding="utf-8", errors="replace")
+    kind, python = read_kind(text), ""
+    with suppress(InvalidInput):  # a header with a mistake, which the hub reports
+        python = read_script(text).requires_python
     return LocalRelease(
         name=name,
         directory=directory,
         files=tuple(Upload(nfc(file), directory / file) for file in found.files),
         left_out=found.left,
-        detected=_detected_kind(text),
-        python=_python(text),
+        detected=ItemKind(kind) if kind else None,
+        python=python,
         advice=undeclared(text, notebook.name, modules_beside(directory)),
     )
 
@@ -277,35 +283,6 @@ def _why_refused(file: str) -> str:
     except InvalidInput as error:
         return error.message
     return ""
-
-
-def _how_to_name(directory: Path) -> str:
-    markdown = sorted(directory.glob("*.md"))
-    if markdown:
-        return (
-            f"Markdown notebooks such as {markdown[0].name} are not taken: "
-            f"`marimo convert {markdown[0].name} -o {directory.name}.py` makes a Python one."
-        )
-    return "An item's notebook has the name of its directory."
-
-
-def _text(notebook: Path) -> str:
-    if notebook.stat().st_size > MAX_NOTEBOOK:
-        raise InvalidInput(f"{notebook} is larger than {MAX_NOTEBOOK // 1_000_000} MB.")
-    return notebook.read_text(encoding="utf-8", errors="replace")
-
-
-def _detected_kind(text: str) -> ItemKind | None:
-    kind = read_kind(text)
-    return ItemKind(kind) if kind else None
-
-
-def _python(text: str) -> str:
-    """Return the ``requires-python``, "" for a header with a mistake, which the hub reports."""
-    try:
-        return read_script(text).requires_python
-    except InvalidInput:
-        return ""
 
 
 def _released(release_dir: Path, asked: str) -> list[str]:

@@ -54,10 +54,13 @@ async def publish_release(
     """
     await asyncio.to_thread(_check_names, releases, name, staged.files, progress)
     text, script = await asyncio.to_thread(check_upload, name, staged.path)
-    await asyncio.to_thread(_refuse_solutions, staged)
+    marked = {file: staged.path / file for file in staged.files}
+    refuse(await asyncio.to_thread(solutions_in, marked))
     kind = kind or (ItemKind(script.kind) if script.kind else ItemKind.ASSIGNMENT)
     if kind is ItemKind.ASSIGNMENT:
-        await asyncio.to_thread(_check_cells, text, f"{name}.py")
+        # Validation and grading must be able to read each cell; marimo ignores more faults.
+        with suppress(NotPython):  # written for another Python, else it had been refused
+            await asyncio.to_thread(parse_cells, text, f"{name}.py")
     current = await asyncio.to_thread(releases.get, name)
     if current is not None and current.kind != kind:
         progress(f"{name} was published as {current.kind.value} and becomes {kind.value}.")
@@ -93,19 +96,6 @@ def check_upload(name: ItemName, directory: Path, *, is_source: bool = False) ->
         return text, read_script(text)
     except InvalidInput as error:
         raise InvalidInput(f"{filename}, {error.message}", hint=error.hint) from error
-
-
-def _check_cells(text: str, filename: str) -> None:
-    """Check that validation and grading can read each cell; marimo ignores more faults.
-
-    Raises: InvalidInput if not, for instance for a cell below ``if __name__``.
-    """
-    with suppress(NotPython):  # written for another Python, else `check_notebook` had refused it
-        parse_cells(text, filename)
-
-
-def _refuse_solutions(staged: ReleaseUpload) -> None:
-    refuse(solutions_in({file: staged.path / file for file in staged.files}))
 
 
 def _check_names(

@@ -195,14 +195,6 @@ class Selection:
     missing: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class WheelFacts:
-    """What Pyodide's lock file tells of a wheel, read from the wheel itself."""
-
-    imports: tuple[str, ...]
-    depends: tuple[NormalizedName, ...]
-
-
 def read_pyodide(place: Path) -> Pyodide:
     """Return the Pyodide in a directory, or in an archive of the npm package (``.tgz``).
 
@@ -307,8 +299,13 @@ def is_wanted(text: str, environment: Mapping[str, str]) -> bool:
     return requirement.marker is None or requirement.marker.evaluate(dict(environment))
 
 
-def read_wheel(data: bytes, environment: Mapping[str, str]) -> WheelFacts:
-    """Raise :class:`InvalidInput` for bytes that are no wheel."""
+def read_wheel(
+    data: bytes, environment: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[NormalizedName, ...]]:
+    """Return the modules of a wheel, and the packages that it needs, for Pyodide's lock file.
+
+    Raises: :class:`InvalidInput` for bytes that are no wheel.
+    """
     with opened_zip(data, "A package's wheel cannot be read") as archive:
         names = archive.namelist()
         about = [name for name in names if name.endswith(".dist-info/METADATA")]
@@ -322,7 +319,7 @@ def read_wheel(data: bytes, environment: Mapping[str, str]) -> WheelFacts:
         for each in needs
         if each.marker is None or each.marker.evaluate(dict(environment))
     ]
-    return WheelFacts(_imports(names), tuple(dict.fromkeys(depends)))
+    return _imports(names), tuple(dict.fromkeys(depends))
 
 
 def pack_installed(name: str) -> bytes:
@@ -353,15 +350,16 @@ def advise_browser(text: str, filename: str) -> tuple[Finding, ...]:
         dependencies = read_script(text).dependencies
     except InvalidInput:
         return ()
-    version = distribution().version
-    others = _other_versions(dependencies)
-    told = [
-        Finding(
-            filename, _line_of(text, name), f"{wanted}, but Pyodide {version} has {has}.", _HINT
-        )
-        for name, wanted, has in others
-    ]
-    if not others and (missing := _missing(dependencies)):
+    version, python, told = distribution().version, _pyodide(), []
+    for wanted in dependencies:
+        requirement = Requirement(wanted)
+        has = python.packages.get(canonicalize_name(requirement.name))
+        if has is None or not is_wanted(wanted, python.environment()):
+            continue
+        if not requirement.specifier.contains(has, prereleases=True):
+            message = f"{wanted}, but Pyodide {version} has {has}."
+            told.append(Finding(filename, _line_of(text, requirement.name), message, _HINT))
+    if not told and (missing := _missing(dependencies)):
         names = ", ".join(missing)
         message = f"neither Pyodide {version} nor the index has for the browser: {names}."
         told.append(Finding(filename, _line_of(text, ""), message, _HINT))
@@ -447,19 +445,6 @@ def _rank(filename: str, tags: Sequence[Tag]) -> int | None:
     except InvalidWheelFilename:
         return None
     return next((rank for rank, tag in enumerate(tags) if tag in own), None)
-
-
-def _other_versions(dependencies: tuple[str, ...]) -> list[tuple[str, str, str]]:
-    """Return the name, the requirement and Pyodide's version where these do not agree."""
-    python, found = _pyodide(), []
-    for text in dependencies:
-        requirement = Requirement(text)
-        has = python.packages.get(canonicalize_name(requirement.name))
-        if has is None or not is_wanted(text, python.environment()):
-            continue
-        if not requirement.specifier.contains(has, prereleases=True):
-            found.append((requirement.name, text, has))
-    return found
 
 
 def _missing(dependencies: tuple[str, ...]) -> tuple[str, ...]:

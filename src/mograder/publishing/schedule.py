@@ -99,26 +99,20 @@ def parse_schedule(text: str, filename: str, timezone: str = DEFAULT_ZONE) -> Sc
     except RecursionError as error:
         raise InvalidInput(f"{filename} is nested too deeply.") from error
     zone = parse_zone(words.timezone or timezone)
-    opens = _weekly(words, zone, filename)
+    if words.weeks and words.start is None:
+        raise InvalidInput(f"{filename}: [weeks] needs a date in 'start'.")
+    opens: dict[ItemName, datetime] = {}
+    for number, names in words.weeks.items():
+        if not 1 <= int(number) <= _MOST_WEEKS or words.start is None:
+            raise InvalidInput(f"{filename}: there is no week {number}; the first is 1.")
+        at = _in_zone(words.start + timedelta(weeks=int(number) - 1), zone, words.time)
+        for item in (_item(name, filename) for name in names):
+            if opens.setdefault(item, at) != at:
+                raise InvalidInput(f"{filename}: {item} is in week {number} and in another one.")
     for name, day in words.items.items():
         opens[_item(name, filename)] = _in_zone(day, zone, words.time)
     ordered = sorted(opens.items(), key=lambda entry: (entry[1], entry[0]))
     return Schedule(dict(ordered), words.hide_unlisted, zone)
-
-
-def _weekly(words: _Words, zone: ZoneInfo, filename: str) -> dict[ItemName, datetime]:
-    if words.weeks and words.start is None:
-        raise InvalidInput(f"{filename}: [weeks] needs a date in 'start'.")
-    found: dict[ItemName, datetime] = {}
-    for number, names in words.weeks.items():
-        if not 1 <= int(number) <= _MOST_WEEKS or words.start is None:
-            raise InvalidInput(f"{filename}: there is no week {number}; the first is 1.")
-        day = words.start + timedelta(weeks=int(number) - 1)
-        at = _in_zone(day, zone, words.time)
-        for item in (_item(name, filename) for name in names):
-            if found.setdefault(item, at) != at:
-                raise InvalidInput(f"{filename}: {item} is in week {number} and in another one.")
-    return found
 
 
 def _item(name: str, filename: str) -> ItemName:

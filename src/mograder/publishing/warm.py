@@ -66,14 +66,11 @@ async def warm_releases(
             _log.warning("the environment of %s cannot be prepared: %s", release.name, error)
             failed[release.name] = str(error)
         else:
-            _log.log(_level(only), "the environment of %s is ready", release.name)
+            # What is repeated each minute is no news.
+            level = logging.INFO if only is None else logging.DEBUG
+            _log.log(level, "the environment of %s is ready", release.name)
             warmed.append(release.name)
     return Warmth(tuple(warmed), failed)
-
-
-def _level(only: Collection[str] | None) -> int:
-    """Return the log level of a success: what is repeated each minute is no news."""
-    return logging.INFO if only is None else logging.DEBUG
 
 
 def read_notebook_script(notebook: Path) -> Script:

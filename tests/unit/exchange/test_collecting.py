@@ -12,7 +12,6 @@ from mograder.core.errors import Busy, InvalidInput
 from mograder.exchange.collecting import (
     CollectedFolder,
     CollectOutcome,
-    Placed,
     arrivals,
     clean,
 )
@@ -56,13 +55,13 @@ def test_a_link_in_the_place_of_a_file_is_kept_beside(
 def test_a_file_that_differs_is_kept_and_one_that_does_not_is_left(
     tmp_path: Path, folder: CollectedFolder
 ) -> None:
-    assert folder.put("alice.files/notes.txt", b"one") == Placed(CollectOutcome.NEW)
+    assert folder.put("alice.files/notes.txt", b"one") == (CollectOutcome.NEW, None)
     before = (tmp_path / "alice.files" / "notes.txt").stat().st_ino
-    assert folder.put("alice.files/notes.txt", b"one") == Placed(CollectOutcome.UNCHANGED)
+    assert folder.put("alice.files/notes.txt", b"one") == (CollectOutcome.UNCHANGED, None)
     assert (tmp_path / "alice.files" / "notes.txt").stat().st_ino == before
     placed = folder.put("alice.files/notes.txt", b"two")
     (kept,) = (tmp_path / ".replaced").glob("*/alice.files/notes.txt")
-    assert placed == Placed(CollectOutcome.UPDATED, kept)
+    assert placed == (CollectOutcome.UPDATED, kept)
     assert (kept.read_bytes(), kept.stat().st_mode & 0o777) == (b"one", 0o600)
 
 

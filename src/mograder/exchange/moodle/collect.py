@@ -58,9 +58,12 @@ def plan_collection(
         submission = teams.get(person.group) if assignment.team else own.get(person.user_id)
         work = _work(person, submission, participants, target, here)
         late = _late(work.modified, person, assignment.due, extensions)
-        mates = _mates(person, participants) if assignment.team else ()
-        team = person.team if assignment.team else ""
-        works.append(replace(work, late=late, team=team, mates=mates))
+        work = replace(work, late=late)
+        if assignment.team:
+            others = (each for each in participants.people if each.group == person.group != 0)
+            mates = (participants.local_name(each) for each in others if each != person)
+            work = replace(work, team=person.team, mates=tuple(sorted(mates)))
+        works.append(work)
     return tuple(sorted(_apart(works), key=lambda work: work.name.casefold()))
 
 
@@ -98,7 +101,13 @@ def collect(
             if times:
                 folder.write_numbers(METADATA, times)
         finished = tuple(done.get(work.name, work) for work in works)
-        _write_late(finished, target.directory, folder)
+        known = read_numbers(target.directory, LATE)
+        now_late = {each.name: int(each.late.total_seconds()) for each in finished if each.late}
+        judged = {each.name for each in finished if each.modified is not None}
+        judged |= {each.before for each in finished}
+        late = {name: seconds for name, seconds in known.items() if name not in judged} | now_late
+        if late or known:
+            folder.write_numbers(LATE, late)
     return finished
 
 
@@ -192,9 +201,6 @@ class _Here:
             return False
         return (self.directory / f"{name}{'.py' if work.notebook else '.files'}").exists()
 
-    def has_notebook(self, name: str) -> bool:
-        return (self.directory / f"{name}.py").is_file()
-
     def has(self, name: str) -> bool:
         """Return whether a fetched file or directory of that name is here."""
         paths = [self.directory / f"{name}{end}" for end in (".py", ".files")]
@@ -230,7 +236,7 @@ def _work(
     work = replace(work, before=_former(person, participants, here))
     if here.holds(name, work) or (work.before and here.holds(work.before, work)):
         # Without a notebook of its own, work has one here only if that was in a zip.
-        has_one = here.has_notebook(name) or here.has_notebook(work.before)
+        has_one = any((here.directory / f"{n}.py").is_file() for n in (name, work.before))
         return replace(work, fate=CollectOutcome.UNCHANGED, why="" if has_one else work.why)
     return work
 
@@ -273,14 +279,6 @@ def _late(
     return modified - latest if modified > latest else None
 
 
-def _mates(person: Person, participants: Participants) -> tuple[str, ...]:
-    """Return the local names of the other members of a person's team."""
-    if not person.group:
-        return ()
-    others = (each for each in participants.people if each.group == person.group and each != person)
-    return tuple(sorted(participants.local_name(each) for each in others))
-
-
 def _apart(works: Sequence[Work]) -> list[Work]:
     """Skip work whose name another person's has; two people may share an email address."""
     counted = Counter(work.name.casefold() for work in works)
@@ -291,14 +289,3 @@ def _apart(works: Sequence[Work]) -> list[Work]:
         else work
         for work in works
     ]
-
-
-def _write_late(works: Sequence[Work], directory: Path, folder: CollectedFolder) -> None:
-    """Write the seconds of lateness, as far as they are known."""
-    known = read_numbers(directory, LATE)
-    now = {work.name: int(work.late.total_seconds()) for work in works if work.late}
-    judged = {work.name for work in works if work.modified is not None}
-    judged |= {work.before for work in works}
-    late = {name: seconds for name, seconds in known.items() if name not in judged} | now
-    if late or known:
-        folder.write_numbers(LATE, late)

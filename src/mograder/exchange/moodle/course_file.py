@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import defaultdict, deque
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import tomlkit
@@ -77,8 +79,12 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
         document = tomlkit.parse(with_seconds(text))
     except TOMLKitError as error:
         raise InvalidInput(f"mograder.toml cannot be read: {error}.") from error
-    told = _told_site(document)
-    _set_site(document, course)
+    moodle = _section(document)
+    if moodle is None:
+        document["moodle"] = moodle = tomlkit.table()
+    told = str(moodle.get("url") or ""), str(moodle.get("course_id") or "")
+    _set(moodle, "url", course.url)
+    _set(moodle, "course_id", course.course_id)
     tables = _tables(document)
     _refuse_another_course(told, course, tables)
     news: dict[str, list[str]] = {"added": [], "updated": [], "unchanged": [], "hidden": []}
@@ -103,8 +109,15 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
         links["Open in molab"] = EDIT_LINK
         document["edit_links"] = links
     dumped = _with_own_times(tomlkit.dumps(document), text)
-    written = text if dumped == text else _with_gaps(dumped)
-    _demand_nothing_lost(text, written, gone)
+    # An empty line stands between our last list of files and the next table, for readability.
+    spaced = _TIGHT.sub(r"\1\n\n[", dumped).rstrip("\n") + "\n"
+    written = text if dumped == text else spaced
+    if _theirs(text, gone) != _theirs(written, ()):
+        raise InvalidInput(
+            "mograder.toml is written in a way in which it cannot be changed without a loss; it "
+            "is as it was.",
+            hint="Write [moodle] and each of the [[assignments]] as a table of its own.",
+        )
     lists = {word: tuple(names) for word, names in news.items()}
     return Merged(written, removed=tuple(gone.values()), **lists)
 
@@ -126,17 +139,6 @@ def _with_own_times(dumped: str, text: str) -> str:
     return "\n".join(own[line].popleft() if own[line] else line for line in dumped.split("\n"))
 
 
-def _with_gaps(text: str) -> str:
-    """Put an empty line between our last list of files and the next table, for readability."""
-    return _TIGHT.sub(r"\1\n\n[", text).rstrip("\n") + "\n"
-
-
-def _told_site(document: TOMLDocument) -> tuple[str, str]:
-    """Return the site and the course's number that the file names, "" for what it does not."""
-    moodle = _section(document) or {}
-    return str(moodle.get("url") or ""), str(moodle.get("course_id") or "")
-
-
 def _refuse_another_course(told: tuple[str, str], course: CourseOnMoodle, tables: AoT) -> None:
     """Check that numbered assignments of the file are those of this course.
 
@@ -147,7 +149,9 @@ def _refuse_another_course(told: tuple[str, str], course: CourseOnMoodle, tables
         InvalidInput: The file names another site or course.
     """
     url, number = told
-    other = [f'url = "{course.url}"'] if url and not _is_site(url, course.url) else []
+    other = [f'url = "{course.url}"'] if url else []
+    with suppress(InvalidInput):  # else it is no address of any site
+        other = other if url and parse_moodle_url(url) != course.url else []
     if number not in ("", str(course.course_id)):
         other.append(f"course_id = {course.course_id}")
     if other and any(table.get("id") for table in tables):
@@ -159,22 +163,6 @@ def _refuse_another_course(told: tuple[str, str], course: CourseOnMoodle, tables
             "this course does not have are removed then; one without an id is found by its name, "
             "and keeps what you wrote.",
         )
-
-
-def _is_site(text: str, url: str) -> bool:
-    """Return whether a text is the address of a site, in any spelling."""
-    try:
-        return parse_moodle_url(text) == url
-    except InvalidInput:
-        return False
-
-
-def _set_site(document: TOMLDocument, course: CourseOnMoodle) -> None:
-    moodle = _section(document)
-    if moodle is None:
-        document["moodle"] = moodle = tomlkit.table()
-    _set(moodle, "url", course.url)
-    _set(moodle, "course_id", course.course_id)
 
 
 def _section(document: TOMLDocument) -> MutableMapping[str, object] | None:
@@ -200,29 +188,15 @@ def _tables(document: TOMLDocument) -> AoT:
     tables = tomlkit.aot()
     listed = held or old
     for each in listed if isinstance(listed, list) else ():
-        tables.append(each if isinstance(each, Table) else _as_table(each))
+        table = each if isinstance(each, Table) else tomlkit.table()
+        if each is not table:
+            table.update(each)
+        tables.append(table)
     document["assignments"] = tables
     found = document["assignments"]
     if not isinstance(found, AoT):
         raise TypeError("tomlkit gave back another list of tables than it was given")
     return found
-
-
-def _as_table(inline: Mapping[str, object]) -> Table:
-    table = tomlkit.table()
-    for key, value in inline.items():
-        table[key] = value
-    return table
-
-
-def _demand_nothing_lost(before: str, after: str, removed: Collection[object]) -> None:
-    """Raise InvalidInput unless only keys set from Moodle differ, whatever the file's layout."""
-    if _theirs(before, removed) != _theirs(after, ()):
-        raise InvalidInput(
-            "mograder.toml is written in a way in which it cannot be changed without a loss; it "
-            "is as it was.",
-            hint="Write [moodle] and each of the [[assignments]] as a table of its own.",
-        )
 
 
 def _theirs(text: str, removed: Collection[object]) -> tuple[object, ...]:
@@ -244,13 +218,9 @@ def _theirs(text: str, removed: Collection[object]) -> tuple[object, ...]:
 def _table_of(assignment: Assignment, tables: AoT) -> Table | None:
     """Find an assignment's table: by its number, else by name if the table has no number."""
     listed = [table for table in tables if isinstance(table, Table)]
-    for table in listed:
-        if table.get("id") == assignment.id:
-            return table
-    for table in listed:
-        if not table.get("id") and table.get("name") == assignment.name:
-            return table
-    return None
+    numbered = (table for table in listed if table.get("id") == assignment.id)
+    named = (t for t in listed if not t.get("id") and t.get("name") == assignment.name)
+    return next(chain(numbered, named), None)
 
 
 def _fill(table: Table, assignment: Assignment) -> bool:
@@ -304,15 +274,12 @@ def _fill_directory(
 def _remove_gone(tables: AoT, course: CourseOnMoodle) -> dict[object, str]:
     """Remove the assignments that are gone from Moodle, and return their names by number."""
     there = {assignment.id for assignment in course.assignments}
-    gone = [
-        number
-        for number, table in enumerate(tables)
-        if table.get("id") and table.get("id") not in there
-    ]
-    names = {tables[number].get("id"): str(tables[number].get("name", "")) for number in gone}
-    for number in reversed(gone):
-        del tables[number]
-    return names
+    names = {each.get("id"): str(each.get("name", "")) for each in tables if each.get("id")}
+    gone = {number: name for number, name in names.items() if number not in there}
+    for place in reversed(range(len(tables))):
+        if tables[place].get("id") in gone:
+            del tables[place]
+    return gone
 
 
 def _set(table: MutableMapping[str, object], key: str, value: str | int) -> bool:

@@ -8,7 +8,8 @@ nothing, and continues where an interrupted one ended. The summary has one line 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -158,7 +159,8 @@ def gather(
                 raise InvalidInput(f"{person.shown} has feedback under two names ({student}).")
             marks[person.user_id] = replace(mark, files=uploads)
     # Drop people without a mark, a comment or a file.
-    kept = {user: mark for user, mark in marks.items() if mark.grade is not None or _says(mark)}
+    empty = (None, None, ())
+    kept = {u: mark for u, mark in marks.items() if (mark.grade, mark.comment, mark.files) != empty}
     return GradeInput(kept, tuple(dict.fromkeys(unmatched)), frozenset(uncommented))
 
 
@@ -197,12 +199,17 @@ def draft(
     marks = [replace(mark, workflow=options.state) for mark in teams.marks]
     people = {person.user_id for person in participants.people}
     plan = plan_marks(client, assignment, marks, people, may_go_back=options.exact)
-    plan = _without_known(plan, remembered)
-    plan = read_feedback(client, plan)
-    verdicts = settle_plan(
-        client, plan, remembered, force=options.force, uncommented=_uncommented(gathered, teams)
-    )
-    graders = _graders(client, assignment, verdicts)
+    outcomes = (known_unchanged(o, remembered.sent.get(o.mark.user_id)) for o in plan.outcomes)
+    plan = read_feedback(client, replace(plan, outcomes=tuple(outcomes)))
+    # The people without a comment here, and the members who get their rows.
+    mates = {mate for mate, user in teams.of.items() if user in gathered.uncommented}
+    uncommented = gathered.uncommented | mates
+    verdicts = settle_plan(client, plan, remembered, force=options.force, uncommented=uncommented)
+    graders: dict[int, str] = {}
+    if any(each.changed for each in verdicts):
+        with suppress(Conflict, Forbidden, NotFound):  # Moodle refuses them
+            people_there = client.enrolled(assignment.course_id)
+            graders = {person.user_id: person.full_name for person in people_there}
     return Draft(
         replace(plan, outcomes=tuple(each.outcome for each in verdicts)),
         {each.outcome.mark.user_id: each for each in verdicts},
@@ -212,32 +219,6 @@ def draft(
         graders,
         scale.items if scale else (),
     )
-
-
-def _uncommented(gathered: GradeInput, teams: Teams) -> Set[int]:
-    """Return the people without a comment here, and the members who get their rows."""
-    mates = {mate for mate, user in teams.of.items() if user in gathered.uncommented}
-    return gathered.uncommented | mates
-
-
-def _without_known(plan: Plan, remembered: Remembered) -> Plan:
-    outcomes = (
-        known_unchanged(each, remembered.sent.get(each.mark.user_id)) for each in plan.outcomes
-    )
-    return replace(plan, outcomes=tuple(outcomes))
-
-
-def _graders(
-    client: MoodleClient, assignment: Assignment, verdicts: Sequence[Verdict]
-) -> Mapping[int, str]:
-    """Return full names by user id; empty if nothing changed on Moodle, or Moodle refuses them."""
-    if not any(each.changed for each in verdicts):
-        return {}
-    try:
-        people = client.enrolled(assignment.course_id)
-    except (Conflict, Forbidden, NotFound):
-        return {}
-    return {person.user_id: person.full_name for person in people}
 
 
 def send(
@@ -261,7 +242,17 @@ def send(
     if intents:
         gradebook.record_intents(client.url, number, intents, now)
     outcomes = send_marks(client, drafted.plan, progress)
-    confirmed = [_record(drafted, each, me) for each in outcomes if _is_confirmed(drafted, each)]
+    # Moodle holds all of a mark that was sent now, or read and found to be equal.
+    equal = {
+        user
+        for user, verdict in drafted.verdicts.items()
+        if verdict.outcome.result is Result.UNCHANGED and verdict.outcome.held.is_read
+    }
+    confirmed = [
+        _record(drafted, each, me)
+        for each in outcomes
+        if each.result is Result.CHANGED or each.mark.user_id in equal
+    ]
     try:
         gradebook.record_sent(client.url, number, confirmed, now)
     except Busy as error:
@@ -286,23 +277,11 @@ def _settle(client: MoodleClient, drafted: Draft, gradebook: Gradebook, now: dat
     return replace(drafted, remembered=Remembered({**sent, **ours}, left))
 
 
-def _is_confirmed(drafted: Draft, outcome: Outcome) -> bool:
-    """Return whether Moodle holds all of a mark: it was sent now, or read and found to be equal."""
-    if outcome.result is Result.CHANGED:
-        return True
-    planned = drafted.verdicts[outcome.mark.user_id].outcome
-    return planned.result is Result.UNCHANGED and planned.held.is_read
-
-
 def _record(drafted: Draft, outcome: Outcome, me: int = 0) -> SentGrade:
     user = outcome.mark.user_id
     verdict = replace(drafted.verdicts[user], outcome=outcome)
     team = user in drafted.teams.of or user in drafted.teams.of.values()
     return to_remember(verdict, drafted.remembered.sent.get(user), team=team, me=me)
-
-
-def _says(mark: Mark) -> bool:
-    return mark.comment is not None or bool(mark.files)
 
 
 def scale_of(
@@ -421,18 +400,12 @@ def _holders(
         elif sent or intent:
             found[user] = _CHANGED if verdict.changed else ""
         else:
-            found[user] = _OWN if _holds_something(outcome) else ""
+            held = outcome.held  # a hidden grade, comment or file counts as held
+            hidden = held.is_read and held.feedback is None
+            says = held.feedback is not None and (held.feedback.comment or held.feedback.files)
+            holds = held.grade is not None and (outcome.before is not None or hidden or says)
+            found[user] = _OWN if holds else ""
     return found
-
-
-def _holds_something(outcome: Outcome) -> bool:
-    """Return whether Moodle holds a grade, a comment or a file; a hidden one counts as held."""
-    held = outcome.held
-    if held.grade is None:
-        return False
-    hidden = held.is_read and held.feedback is None
-    says = held.feedback is not None and (held.feedback.comment or held.feedback.files)
-    return outcome.before is not None or hidden or bool(says)
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,17 +456,24 @@ def _line(
 ) -> SummaryRow:
     user, teams = outcome.mark.user_id, drafted.teams
     verdict = drafted.verdicts[user]
-    grader, at = _changed_by(outcome, drafted) if verdict.changed else ("", "")
+    row, grader, at = outcome.held.grade, "", ""
+    if verdict.changed and row is not None:  # the last grader on Moodle
+        grader = drafted.graders.get(row.grader, f"user {row.grader}" if row.grader > 0 else "")
+        at = f"{row.modified:%d %B %Y at %H:%M} UTC" if row.modified else ""
     replaced = replaced_files(outcome)
     erased = erased_comment(outcome)
     team_of = names.get(teams.of.get(user, 0), "")
     not_for = tuple(names[mate] for mate in teams.rest.get(user, ()))
     because = tuple(names[mate] for mate in teams.alone.get(user, ()))
     after = outcome.mark.grade if outcome.after is None else outcome.after
+    team = f"as {team_of}, for the whole team" if team_of else ""
+    if not_for:
+        holds = "holds something of their own" if len(because) == 1 else "hold something else"
+        team = f"not for the team ({', '.join(not_for)}): {', '.join(because)} {holds} on Moodle"
     reasons = (
         outcome.why,
         _changed_words(verdict.changed, grader, at, outcome.result),
-        _team_words(team_of, not_for, because),
+        team,
     )
     return SummaryRow(
         student=names[user],
@@ -522,22 +502,6 @@ def _changed_words(changed: Sequence[str], grader: str, at: str, result: Result)
     said = f"{what} ({', '.join(changed[first:])}{grader and f', by {grader}'}"
     said += f", {at})" if at else ")"
     return f"{said}; --force overwrites it" if result is Result.SKIPPED else f"{said}; overwritten"
-
-
-def _team_words(team_of: str, not_for: Sequence[str], because: Sequence[str]) -> str:
-    if not_for:
-        holds = "holds something of their own" if len(because) == 1 else "hold something else"
-        return f"not for the team ({', '.join(not_for)}): {', '.join(because)} {holds} on Moodle"
-    return f"as {team_of}, for the whole team" if team_of else ""
-
-
-def _changed_by(outcome: Outcome, drafted: Draft) -> tuple[str, str]:
-    """Return the last grader on Moodle, and the time in UTC."""
-    row = outcome.held.grade
-    if row is None:
-        return "", ""
-    grader = drafted.graders.get(row.grader, f"user {row.grader}" if row.grader > 0 else "")
-    return grader, f"{row.modified:%d %B %Y at %H:%M} UTC" if row.modified else ""
 
 
 def _along(outcome: Outcome, erased: str, replaced: Sequence[str]) -> str:

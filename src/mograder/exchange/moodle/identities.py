@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mograder.clients.moodle.grading_files import IDENTIFIER, Worksheet, WorksheetRow
+from mograder.clients.moodle.grading_files import IDENTIFIER, Worksheet
 from mograder.clients.moodle.records import Person
-from mograder.core.csv_table import Row, read_table
+from mograder.core.csv_table import read_table
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
 from mograder.core.names import Username, nfc
 from mograder.store.gradebook.gradebook import Identity
@@ -162,7 +162,17 @@ def parse_mapping(data: bytes, name: str) -> tuple[MappingRow, ...]:
             f"{name} does not say which Moodle user is whom.",
             hint="Its first line names the columns: username, and one of email, idnumber, user_id.",
         )
-    return tuple(_mapping_row(name, row, user, keys) for row in table.rows)
+    rows = []
+    for row in table.rows:
+        if len(row.cells) <= max(user, *keys):
+            raise InvalidInput(f"{name}, line {row.line}: there are too few columns.")
+        try:
+            username = Username.claimed(row.cell(user))
+        except MograderError as error:
+            raise InvalidInput(f"{name}, line {row.line}: {error.message}") from error
+        told = {key: row.cell(column) for column, key in keys.items() if row.cell(column)}
+        rows.append(MappingRow(row.line, username, told))
+    return tuple(rows)
 
 
 def name_people(
@@ -182,11 +192,16 @@ def name_people(
     mapped = _mapped(people, mapping)
     found: dict[int, Username] = {}
     for person in people:
+        derived = {
+            NamedBy.EMAIL: person.email,
+            NamedBy.EMAIL_NAME: person.email.partition("@")[0],
+            NamedBy.IDNUMBER: person.idnumber,
+        }
         text = (
             mapped.get(person.user_id)
             or memory.get(person.user_id)
             or person.username
-            or _derived(person, by)
+            or (derived[by] if by else "")
         )
         if text:
             found[person.user_id] = _parse(text, person)
@@ -238,12 +253,15 @@ def find_person(
     wanted = nfc(text.strip()).casefold()
     if not wanted:
         return None
+    found_number = _NUMBERED.fullmatch(wanted)
+    number = int(found_number[1]) if found_number else 0
     tests: list[Callable[[Person], bool]] = [
         lambda person: usernames.get(person.user_id, "").casefold() == wanted,
         lambda person: person.username.casefold() == wanted,
         lambda person: person.email.casefold() == wanted,
         lambda person: person.idnumber.casefold() == wanted,
-        lambda person: _is_participant(person, wanted),
+        # "Participant N", also after identities were revealed.
+        lambda person: bool(number) and number in (person.participant, person.formerly),
     ]
     if is_user_id:
         tests.append(lambda person: str(person.user_id) == wanted)
@@ -283,7 +301,18 @@ def people_of(
     Usernames are taken from the match column if the site shows it, else from the gradebook by
     email, ID number or full name; by the latter none that has another email or ID number.
     """
-    people = tuple(_person_in(sheet, row, match_column, name_column) for row in sheet.rows)
+    people = tuple(
+        Person(
+            user_id=-row.participant,  # a worksheet has no user ids
+            full_name=sheet.cell(row, name_column) or sheet.cell(row, IDENTIFIER),
+            username=(sheet.cell(row, match_column) or sheet.cell(row, _USERNAME)).strip(),
+            email=sheet.cell(row, _EMAIL).strip(),
+            idnumber=sheet.cell(row, _IDNUMBER).strip(),
+            participant=row.participant,
+            team=sheet.cell(row, _TEAM).strip(),
+        )
+        for row in sheet.rows
+    )
     usernames: dict[int, Username] = {}
     for person in people:
         text = person.username or _remembered(person, remembered, names)
@@ -345,19 +374,6 @@ def with_memory(people: Sequence[Person], remembered: Iterable[Identity]) -> tup
     )
 
 
-def _person_in(sheet: Worksheet, row: WorksheetRow, match: str, name: str) -> Person:
-    # A worksheet has no user ids: the participant's number, negative, is used instead.
-    return Person(
-        user_id=-row.participant,
-        full_name=sheet.cell(row, name) or sheet.cell(row, IDENTIFIER),
-        username=(sheet.cell(row, match) or sheet.cell(row, _USERNAME)).strip(),
-        email=sheet.cell(row, _EMAIL).strip(),
-        idnumber=sheet.cell(row, _IDNUMBER).strip(),
-        participant=row.participant,
-        team=sheet.cell(row, _TEAM).strip(),
-    )
-
-
 def _remembered(person: Person, remembered: Sequence[Identity], names: Mapping[str, str]) -> str:
     email, idnumber = person.email.casefold(), person.idnumber
     by_email = [each.username for each in remembered if email and each.email.casefold() == email]
@@ -374,24 +390,6 @@ def _remembered(person: Person, remembered: Sequence[Identity], names: Mapping[s
     )
     found = (by_email, by_number, by_name, by_students)
     return next((each[0] for each in found if len(each) == 1), "")
-
-
-def _is_participant(person: Person, text: str) -> bool:
-    """Return whether "Participant N" is this person, also after identities were revealed."""
-    found = _NUMBERED.fullmatch(text)
-    number = int(found[1]) if found else 0
-    return bool(number) and number in (person.participant, person.formerly)
-
-
-def _mapping_row(name: str, row: Row, user: int, keys: Mapping[int, str]) -> MappingRow:
-    if len(row.cells) <= max(user, *keys):
-        raise InvalidInput(f"{name}, line {row.line}: there are too few columns.")
-    try:
-        username = Username.claimed(row.cell(user))
-    except MograderError as error:
-        raise InvalidInput(f"{name}, line {row.line}: {error.message}") from error
-    told = {key: row.cell(column) for column, key in keys.items() if row.cell(column)}
-    return MappingRow(row.line, username, told)
 
 
 def _mapped(people: Sequence[Person], mapping: Sequence[MappingRow]) -> dict[int, str]:
@@ -412,7 +410,13 @@ def _mapped(people: Sequence[Person], mapping: Sequence[MappingRow]) -> dict[int
                 continue
             other = named.setdefault(matching[0].user_id, row)
             if other.username != row.username and matching[0].user_id not in found:
-                raise _named_twice(matching[0], other, row)
+                person = matching[0]
+                raise InvalidInput(
+                    f"Lines {other.line} and {row.line} of the mapping file both mean "
+                    f"{person.shown}, as {other.username} and {row.username}.",
+                    hint=f"Leave one of them, or add a column user_id ({person.user_id} is this "
+                    "person).",
+                )
         left = rest
         found = named | found
     return {user_id: row.username for user_id, row in found.items()}
@@ -432,25 +436,9 @@ def _matching(row: MappingRow, key: str, people: Sequence[Person]) -> list[Perso
     ]
 
 
-def _named_twice(person: Person, first: MappingRow, second: MappingRow) -> InvalidInput:
-    return InvalidInput(
-        f"Lines {first.line} and {second.line} of the mapping file both mean {person.shown}, as "
-        f"{first.username} and {second.username}.",
-        hint=f"Leave one of them, or add a column user_id ({person.user_id} is this person).",
-    )
-
-
 def _differ(one: str, other: str) -> bool:
     """Return whether both are known and differ: two people may have one full name."""
     return bool(one and other) and nfc(one).casefold() != nfc(other).casefold()
-
-
-def _derived(person: Person, by: NamedBy | None) -> str:
-    if by is NamedBy.EMAIL:
-        return person.email
-    if by is NamedBy.EMAIL_NAME:
-        return person.email.partition("@")[0]
-    return person.idnumber if by is NamedBy.IDNUMBER else ""
 
 
 def _parse(text: str, person: Person) -> Username:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mograder.clients.moodle.client import MoodleClient
@@ -46,7 +47,12 @@ def list_participants(
             "groups only: have yourself added to a group, or ask for the capability "
             "moodle/site:accessallgroups.",
         )
-    numbers = _former_numbers(client, assignment)
+    # Files and lines of grades from the anonymous phase are named by these numbers.
+    numbers: dict[int, int] = {}
+    if assignment.revealed:
+        with suppress(Forbidden, InvalidInput, NotFound):
+            blind = client.blind_identities(assignment.id)
+            numbers = {user: number for number, user in blind.items()}
     found = (numbered(each, numbers.get(each.user_id, 0)) for each in listed)
     people = with_memory(tuple(found), remembered)
     usernames = name_people(people, remembered, naming.mapping, naming.by)
@@ -110,19 +116,6 @@ def _of_groups(
         for each in client.participants(assignment.id, group.id)
     }
     return tuple(found.values()), tuple(group.name for group in groups)
-
-
-def _former_numbers(client: MoodleClient, assignment: Assignment) -> Mapping[int, int]:
-    """Return the numbers of "Participant N" by user id, if identities have been revealed.
-
-    Files and lines of grades from the anonymous phase are named by these numbers.
-    """
-    if not assignment.revealed:
-        return {}
-    try:
-        return {user: number for number, user in client.blind_identities(assignment.id).items()}
-    except (Forbidden, InvalidInput, NotFound):
-        return {}
 
 
 def remembered_people(path: Path, site: str) -> tuple[Identity, ...]:

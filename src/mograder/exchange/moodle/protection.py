@@ -63,13 +63,12 @@ def grade_text(grade: Decimal | None) -> str:
 
 def fingerprints(files: Sequence[Upload]) -> tuple[SentFile, ...]:
     """Return names, sizes and hashes of files that are to be sent."""
-    return tuple(_fingerprint(file) for file in files)
-
-
-def _fingerprint(file: Upload) -> SentFile:
-    with file.path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return SentFile(file.name, file.name, file.path.stat().st_size, digest)
+    found = []
+    for file in files:
+        with file.path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        found.append(SentFile(file.name, file.name, file.path.stat().st_size, digest))
+    return tuple(found)
 
 
 def known_unchanged(outcome: Outcome, sent: SentGrade | None) -> Outcome:
@@ -138,7 +137,9 @@ def judge(
     if outcome.result is not Result.CHANGED:
         return Verdict(outcome)
     user = outcome.mark.user_id
-    sent, intent = _of_attempt(remembered.sent.get(user), outcome), remembered.intended.get(user)
+    sent, intent = remembered.sent.get(user), remembered.intended.get(user)
+    if sent and sent.attempt == UNKNOWN_ATTEMPT and outcome.held.grade:
+        sent = replace(sent, attempt=outcome.held.attempt)
     files = _held_files(client, outcome, [each for each in (sent, intent) if each])
     if _holds_all(outcome, _held_comment(outcome.held), files):
         return Verdict(replace(outcome, result=Result.UNCHANGED), files=files)
@@ -156,13 +157,6 @@ def judge(
         # A grade that is saved without files leaves those there (recording 177).
         outcome = replace(outcome, mark=replace(outcome.mark, files=()))
     return Verdict(outcome, changed, files)
-
-
-def _of_attempt(sent: SentGrade | None, outcome: Outcome) -> SentGrade | None:
-    """Return a record; with a grade on Moodle, an unknown attempt becomes the latest one."""
-    if sent and sent.attempt == UNKNOWN_ATTEMPT and outcome.held.grade:
-        return replace(sent, attempt=outcome.held.attempt)
-    return sent
 
 
 def _mark_of_earlier(outcome: Outcome, known: Sequence[SentGrade]) -> str:
@@ -302,21 +296,13 @@ def settle_plan(
         user = outcome.mark.user_id
         sent = remembered.sent.get(user)
         found = complete(outcome, sent, intended.get(user), me)
-        if user in uncommented:
-            found = _without_deduction(found, sent)
+        held, mark = found.held.feedback, found.mark
+        ours = held.comment if held and sent and held.comment == sent.comment else ""
+        if user in uncommented and mark.comment is None and is_only_late(ours):
+            found = replace(found, mark=replace(mark, comment=""))
         return judge(client, plan.assignment, found, remembered, force=force)
 
     return tuple(map(judged, plan.outcomes))
-
-
-def _without_deduction(outcome: Outcome, sent: SentGrade | None) -> Outcome:
-    """Let a mark without a comment erase the one that we sent, if it only tells a deduction."""
-    held, mark = outcome.held.feedback, outcome.mark
-    if mark.comment is not None or held is None or sent is None or held.comment != sent.comment:
-        return outcome
-    return (
-        replace(outcome, mark=replace(mark, comment="")) if is_only_late(held.comment) else outcome
-    )
 
 
 def _changes_without_record(
@@ -395,26 +381,22 @@ def _held_files(
         return () if held.grade is None else None
     left = [each for each in known if each.modified and each.modified == _modified(held)]
     ours = [*fingerprints(outcome.mark.files), *_files_of(known)]
-    return tuple(_held_file(client, file, _files_of(left), ours) for file in held.feedback.files)
+    found = []
+    for file in held.feedback.files:
+        size, key = file.size or 0, (file.name, file.size)
+        unchanged = {e.sha256 for e in _files_of(left) if (e.kept_as, e.size) == key}
+        alike = any(each.sha256 and (each.kept_as, each.size) == key for each in ours)
+        digest = ""
+        if len(unchanged) == 1:
+            digest = min(unchanged)
+        elif alike and size <= _MOST_COMPARED:
+            digest = hashlib.sha256(client.read(file, _MOST_COMPARED)).hexdigest()
+        found.append(SentFile(file.name, file.name, size, digest))
+    return tuple(found)
 
 
 def _files_of(records: Sequence[SentGrade]) -> list[SentFile]:
     return [file for each in records for file in each.files or ()]
-
-
-def _held_file(
-    client: MoodleClient, file: RemoteFile, left: Sequence[SentFile], ours: Sequence[SentFile]
-) -> SentFile:
-    """Return a file on Moodle; ``left`` are the recorded files if it was not saved again."""
-    found = SentFile(file.name, file.name, file.size or 0)
-    key = (file.name, file.size)
-    unchanged = {each.sha256 for each in left if (each.kept_as, each.size) == key}
-    if len(unchanged) == 1:
-        return replace(found, sha256=min(unchanged))
-    alike = any(each.sha256 and (each.kept_as, each.size) == key for each in ours)
-    if not alike or found.size > _MOST_COMPARED:
-        return found
-    return replace(found, sha256=hashlib.sha256(client.read(file, _MOST_COMPARED)).hexdigest())
 
 
 def _same_content(wanted: tuple[SentFile, ...], held: tuple[SentFile, ...] | None) -> bool:

@@ -134,20 +134,14 @@ def put_work(work: Work, contents: Iterable[bytes], folder: CollectedFolder) -> 
             folder.set_aside(f"{work.name}.py")
         for (file, path), content in zip(work.places(), contents, strict=True):
             folder.put(path, content)
-            if file == archive:
-                work = _put_zipped(work, content, folder)
+            if file == archive and (notebook := _only_notebook(content)) is not None:
+                folder.put(f"{work.name}.py", notebook)
+                work = replace(work, why="its notebook was in a zip", from_zip=True)
+            elif file == archive:
+                folder.set_aside(f"{work.name}.py")
     except (OSError, MograderError) as error:
         return replace(work, fate=CollectOutcome.FAILED, why=str(error))
     return work
-
-
-def _put_zipped(work: Work, content: bytes, folder: CollectedFolder) -> Work:
-    notebook = _only_notebook(content)
-    if notebook is None:
-        folder.set_aside(f"{work.name}.py")
-        return work
-    folder.put(f"{work.name}.py", notebook)
-    return replace(work, why="its notebook was in a zip", from_zip=True)
 
 
 def _only_notebook(archive: bytes) -> bytes | None:
@@ -177,13 +171,17 @@ def plan_zip(
     shared = Counter(name.casefold() for name in usernames.values())
     works = []
     for number, named in {file.participant: file.person for file in submitted}.items():
-        files = tuple(_listed(file) for file in submitted if _is_file_of(file, number))
+        own = (file for file in submitted if (file.participant, file.plugin) == (number, FILE))
+        files = tuple(map(_listed, own))
         notebook = choose_notebook(files, target.notebooks)
+        why = "" if notebook else "no notebook that stands out; look into {}.files/"
+        why = why if files else "handed in without a file"
         for person in _owners(people, number, named):
             username = usernames.get(person.user_id)
             doubled = username is not None and shared[username.casefold()] > 1
-            own = "" if doubled else username
-            name = own or participant_name(person.participant)
+            name = participant_name(person.participant)
+            if username and not doubled:
+                name = username
             doubt = f"two people in the worksheet may be {username}" if doubled else ""
             if not person.user_id and (people or not number):
                 doubt = f"“{named}” is nobody in the worksheet: a team?"
@@ -192,7 +190,7 @@ def plan_zip(
                     name=name,
                     full_name=person.full_name,
                     fate=CollectOutcome.FETCHED if files else CollectOutcome.SKIPPED,
-                    why=_why(files, notebook, name) or doubt,
+                    why=why.format(name) or doubt,
                     notebook=notebook,
                     others=tuple(file for file in files if file != notebook),
                     team=person.team and named,
@@ -207,19 +205,18 @@ def _owners(people: Sequence[Person], number: int, named: str) -> Sequence[Perso
     In the zip of an assignment for teams, both are those of the team; in older versions the name is
     "Team-Full name" there, and the number the person's.
     """
-    team = [each for each in people if each.team and _words(each.team) == _words(named)]
-    alone = [each for each in people if each.participant == number and _is_called(each, named)]
+    one = _words(named)
+    team = [each for each in people if each.team and _words(each.team) == one]
+    alone = []
+    for each in people:
+        other = _words(each.full_name)
+        # No full name may be shown: an address, or "Participant 8".
+        short = len(other) < 2 or each.full_name.endswith(str(each.participant))
+        # Some languages write the same name in another order, and without a space.
+        alike = sorted("".join(one)) == sorted("".join(other)) or one <= other or other <= one
+        if each.participant == number and (short or alike):
+            alone.append(each)
     return team or alone or [Person(0, "", participant=number)]
-
-
-def _is_called(person: Person, named: str) -> bool:
-    """Return whether a zip's name may be that of a worksheet's person, as far as that is shown."""
-    one, other = _words(named), _words(person.full_name)
-    if len(other) < 2 or person.full_name.endswith(str(person.participant)):
-        return True  # no full name: an address, or "Participant 8"
-    # Some languages write the same name in another order, and without a space.
-    alike = sorted("".join(one)) == sorted("".join(other))
-    return alike or one <= other or other <= one
 
 
 def _words(name: str) -> frozenset[str]:
@@ -266,16 +263,6 @@ def _is_here(work: Work, contents: Mapping[RemoteFile, bytes], directory: Path) 
     return all(path.is_file() and path.read_bytes() == content for path, content in paths)
 
 
-def _is_file_of(file: Submitted, number: int) -> bool:
-    return file.participant == number and file.plugin == FILE
-
-
 def _listed(file: Submitted) -> RemoteFile:
     """Return the file as a server would list it; the number distinguishes two students' files."""
     return RemoteFile(str(file.path), str(file.participant), len(file.content))
-
-
-def _why(files: Sequence[RemoteFile], notebook: RemoteFile | None, name: str) -> str:
-    if not files:
-        return "handed in without a file"
-    return "" if notebook else f"no notebook that stands out; look into {name}.files/"

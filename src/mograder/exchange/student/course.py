@@ -151,13 +151,14 @@ class StudentCourse:
             items.append(self._look(transport, assignment, folder, there))
         keys = {each.assignment.key for each in items}
         gone = [each for key, each in before.items() if key not in keys]
-        items += filter(self._waits, gone)
+        items += (each for each in gone if self.folder.waiting(each.folder))
+        here = (each for each in gone if self.folder.directory(each.folder).is_dir())
         known = Known(
             server=server,
             user=transport.user,
             synced=self._clock.now(),
             items=tuple(items),
-            gone=tuple(each for each in gone if each not in items and self._is_here(each)),
+            gone=tuple(each for each in here if each not in items),
             course_id=course_id,
         )
         self.folder.put_known(known)
@@ -262,11 +263,9 @@ class StudentCourse:
             waiting = waiting.model_copy(update={"late": True})
         try:
             return self._send(transport, item, notebook, waiting, progress, agreed)
-        except NeedsDecision as error:
-            self._stays(folder, waiting, error.message)
-            raise
-        except NotAuthenticated:
-            self._stays(folder, waiting, _SIGNED_OUT)
+        except (NeedsDecision, NotAuthenticated) as error:
+            out = isinstance(error, NotAuthenticated)
+            self._stays(folder, waiting, _SIGNED_OUT if out else error.message)
             raise
         except MograderError as error:
             away = isinstance(error, _NOT_NOW)
@@ -277,9 +276,14 @@ class StudentCourse:
 
         Raises: NotAuthenticated if the login is not valid; all stay queued then.
         """
-        known = self.known()
-        waiting = [i for i in known.items if self.folder.waiting(i.folder)] if known else []
-        return tuple(self._try(transport, item.folder, progress) for item in waiting)
+        known, done = self.known(), []
+        for folder in [each.folder for each in known.items] if known else ():
+            if self.folder.waiting(folder):
+                try:
+                    done.append(self.send(transport, folder, progress))
+                except NeedsDecision as error:
+                    done.append(Submitted(folder, None, error.message))
+        return tuple(done)
 
     def give_up(self, folder: str) -> None:
         """Drop a queued submission; its notebook is set aside."""
@@ -290,12 +294,6 @@ class StudentCourse:
         item = self._item(folder)
         standing = _unless_refused(lambda: transport.work_status(item.assignment))
         self._put(item.model_copy(update={"standing": standing or item.standing}))
-
-    def _waits(self, item: KnownItem) -> bool:
-        return self.folder.waiting(item.folder) is not None
-
-    def _is_here(self, item: KnownItem) -> bool:
-        return self.folder.directory(item.folder).is_dir()
 
     def _put(self, item: KnownItem) -> None:
         known = self.known()
@@ -316,12 +314,6 @@ class StudentCourse:
             self._fetch_feedback(transport, assignment, folder)
         fetched = before.fetched if before else ()
         return KnownItem(folder=folder, assignment=assignment, standing=standing, fetched=fetched)
-
-    def _try(self, transport: Transport, folder: str, progress: Progress) -> Submitted:
-        try:
-            return self.send(transport, folder, progress)
-        except NeedsDecision as error:
-            return Submitted(folder, None, error.message)
 
     def _send(
         self,
@@ -365,6 +357,9 @@ class StudentCourse:
         self, item: KnownItem, notebook: Notebook, waiting: Waiting, handed: Acknowledgement
     ) -> None:
         """Record an acknowledged submission, which waits no more. Raises: OSError, MograderError"""
+        known, place, kept = self.known(), self.folder.directory(item.folder), None
+        with suppress(InvalidInput):  # an invalid receipt is ignored
+            kept = keep(handed.receipt, item.assignment, known.server if known else "", place)
         sent = SentNotebook(
             file_mtime=waiting.file_mtime,
             notebook=self.folder.name_of(notebook),
@@ -373,7 +368,7 @@ class StudentCourse:
             submitted_at=handed.submitted_at or self._clock.now(),
             late=handed.late,
             repeated=handed.repeated,
-            receipt=self._keep_receipt(handed, item),
+            receipt=kept.path.relative_to(self.folder.root).as_posix() if kept else "",
         )
         self.folder.acknowledged(notebook, sent, self._clock.now())
 
@@ -397,15 +392,6 @@ class StudentCourse:
         with suppress(MograderError):
             if sent.receipt:
                 return open_receipt(self.folder.root / sent.receipt).receipt.text
-        return ""
-
-    def _keep_receipt(self, handed: Acknowledgement, item: KnownItem) -> str:
-        """Store a receipt where `mograder https receipt` finds it; an invalid one is ignored."""
-        known = self.known()
-        place = self.folder.directory(item.folder)
-        with suppress(InvalidInput):
-            kept = keep(handed.receipt, item.assignment, known.server if known else "", place)
-            return kept.path.relative_to(self.folder.root).as_posix() if kept else ""
         return ""
 
     def _as_it_is_now(self, transport: Transport, item: KnownItem) -> RemoteAssignment:
@@ -486,15 +472,12 @@ class StudentCourse:
         spelled = set(map(fold, taken))
         old = folder_0316(assignment.name)
         alone = [folder_0316(each.name) for each in listed].count(old) == 1
-        free = alone and fold(old) not in spelled
-        if free and self._has_notebook_of(assignment, old) and self._notebook_in(plain) is None:
-            return old
+        if alone and fold(old) not in spelled and self._notebook_in(plain) is None:
+            names = {each.name for each in assignment.files if each.name.endswith(".py")}
+            notebook = self._notebook_in(old)
+            if notebook is not None and (not names or notebook.path.name in names):
+                return old
         return next(name for name in chain([plain], numbered) if fold(name) not in spelled)
-
-    def _has_notebook_of(self, assignment: RemoteAssignment, folder: str) -> bool:
-        names = {each.name for each in assignment.files if each.name.endswith(".py")}
-        notebook = self._notebook_in(folder)
-        return notebook is not None and (not names or notebook.path.name in names)
 
     def _notebook_in(self, folder: str) -> Notebook | None:
         return self.folder.notebook(folder) if ItemName.valid(folder) else None

@@ -144,6 +144,7 @@ def save_before_submission(
     ``agreed`` is the :attr:`Elsewhere.key` of what the student wants to be replaced. A draft that
     cannot be saved for another reason does not stop a submission: it may be due.
 
+
     Raises:
         NewerElsewhere: There is newer work than this folder has seen.
         MograderError: The server cannot be asked.
@@ -165,7 +166,9 @@ def save_before_submission(
         plain = text.replace(b"\r\n", b"\n")  # as browsers save it
         saved = transport.save_draft(assignment, plain, status.draft.tag)
     except DraftChanged as error:
-        raise _asked_again(transport, assignment, notebook.parent, text) from error
+        status = transport.work_status(assignment)  # it was saved in the last moment
+        found = unseen(status, assignment, notebook.parent, text)
+        raise NewerElsewhere(found or Elsewhere(status.draft)) from error
     except NotAuthenticated:
         raise
     except MograderError as error:
@@ -199,15 +202,6 @@ def notebook_of(assignment: RemoteAssignment, files: Sequence[FetchedFile]) -> F
     if not found:
         raise NotFound(f"{assignment.name} has no notebook.")
     return found[0]
-
-
-def _asked_again(
-    transport: Transport, assignment: RemoteAssignment, directory: Path, text: bytes
-) -> NewerElsewhere:
-    """Return the question about a draft that was saved in the last moment."""
-    status = transport.work_status(assignment)
-    found = unseen(status, assignment, directory, text)
-    return NewerElsewhere(found or Elsewhere(status.draft))
 
 
 def _seen(assignment: RemoteAssignment, directory: Path) -> _Seen:

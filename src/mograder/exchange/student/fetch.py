@@ -59,14 +59,6 @@ class FetchedFile:
     archive: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrived:
-    """A downloaded file that is not yet in its place."""
-
-    source: Path
-    archive: str = ""
-
-
 class _Record(BaseModel):
     """SHA-256 of each file as it was fetched, to distinguish an edit from an old version."""
 
@@ -98,10 +90,17 @@ def fetch(
         out.mkdir(parents=True, exist_ok=True)
         ours = reachable(out / OURS, whole_tree=True)
         fetching = ours / "fetching" / folder_of(assignment)
-        arrived = _bring(transport, wanted, fetching, progress)
+        arrived = {name: fetching / PurePosixPath(name) for name in wanted}
+        for name, file in wanted.items():
+            target = arrived[name]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not (file.digest and target.is_file() and _sha256(target) == file.digest.lower()):
+                transport.download(file, target, progress)
         with _unpacked(arrived, ours) as found:
             place = _Place(out, assignment, now)
-            fetched = tuple(place.install(name, found[name]) for name in _in_order(found))
+            # Files that the server lists come first, then those from zips.
+            ordered = sorted(found.items(), key=lambda each: (each[1][1], each[0]))
+            fetched = tuple(place.install(name, *source) for name, source in ordered)
             place.remember()
         remove_tree(fetching)
     except OSError as error:
@@ -161,23 +160,13 @@ def _wanted(assignment: RemoteAssignment) -> dict[str, RemoteFile]:
     return files
 
 
-def _bring(
-    transport: Transport, wanted: dict[str, RemoteFile], into: Path, progress: Progress
-) -> dict[str, Path]:
-    arrived = {}
-    for name, file in wanted.items():
-        target = into / PurePosixPath(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not (file.digest and target.is_file() and _sha256(target) == file.digest.lower()):
-            transport.download(file, target, progress)
-        arrived[name] = target
-    return arrived
-
-
 @contextmanager
-def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, _Arrived]]:
-    """Yield every file by its local path; a file that the server lists wins over one in a zip."""
-    found = {name: _Arrived(path) for name, path in arrived.items()}
+def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, tuple[Path, str]]]:
+    """Yield every downloaded file, and the name of its zip or "", by its local path.
+
+    A file that the server lists wins over one in a zip.
+    """
+    found = {name: (path, "") for name, path in arrived.items()}
     taken = set(map(fold, found))
     # On Windows another program, such as a virus scanner, may hold a file there for a moment.
     with tempfile.TemporaryDirectory(
@@ -188,13 +177,8 @@ def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, _A
             into.mkdir()
             new = [inner for inner in unpack(arrived[name], into) if fold(inner) not in taken]
             taken.update(map(fold, new))
-            found |= {inner: _Arrived(into / PurePosixPath(inner), name) for inner in new}
+            found |= {inner: (into / PurePosixPath(inner), name) for inner in new}
         yield found
-
-
-def _in_order(found: dict[str, _Arrived]) -> list[str]:
-    """Return the names in order: files that the server lists first, then those from zips."""
-    return sorted(found, key=lambda name: (found[name].archive, name))
 
 
 class _Place:
@@ -206,12 +190,14 @@ class _Place:
         self._beneath = folder_of_files(out, out / OURS / "staging")
         self._release = f"{OURS}/release/{folder_of(assignment)}"
         self._beneath.make_directory(self._release, mode=0o755)
-        self._record = self._read_record()
+        self._record = _Record()
+        with suppress(MograderError, ValidationError):
+            data = self._beneath.read(f"{self._release}/{_RECORD}", 1_000_000)
+            self._record = _Record.model_validate_json(data)
 
-    def install(self, name: str, arrived: _Arrived) -> FetchedFile:
+    def install(self, name: str, source: Path, archive: str) -> FetchedFile:
         """Install one file, keep an edited one, and keep a copy of the release."""
-        source = arrived.source
-        placed = self.replace(name, source, arrived.archive)
+        placed = self.replace(name, source, archive)
         self._record.files[name] = _sha256(source)
         if name.endswith(".py") and "/" not in name:
             with source.open("rb") as stream:
@@ -220,9 +206,30 @@ class _Place:
 
     def replace(self, name: str, source: Path, archive: str = "") -> FetchedFile:
         """Put a file into its place, and keep an edited one."""
-        change, kept = self._put(name, source)
-        aside = self._out / PurePosixPath(kept) if kept else None
-        return FetchedFile(name, self._out / PurePosixPath(name), change, aside, archive)
+        parent, _, last = name.rpartition("/")
+        if parent:
+            self._beneath.make_directory(parent, mode=0o755)
+        place, kept = self._out / PurePosixPath(name), None
+        target = reachable(place)
+        there = target.is_symlink() or target.exists()
+        if there and target.is_file() and same_file(source, target):
+            return FetchedFile(name, place, Change.UNCHANGED, None, archive)
+        with source.open("rb") as stream:
+            if there and not self._is_as_fetched(name, target):
+                kept = self._beneath.replace_keeping(name, self._names(last), stream)
+            else:
+                self._beneath.copy(name, stream)
+        aside = self._out / PurePosixPath(parent, kept) if kept else None
+        return FetchedFile(name, place, Change.UPDATED if there else Change.NEW, aside, archive)
+
+    def _is_as_fetched(self, name: str, target: Path) -> bool:
+        """Whether a file is still as it was fetched, so that it has no edits."""
+        if target.is_symlink() or not target.is_file():
+            return False
+        released = reachable(self._out / self._release / name)
+        if "/" not in name and released.is_file() and same_file(released, target):
+            return True
+        return self._record.files.get(name) in digests_of_file(target)
 
     def keep(self, name: str, source: Path) -> Path:
         """Write a file beside another one, under the first free name for an edited one."""
@@ -233,33 +240,8 @@ class _Place:
         raise Conflict(f"There is no free name left beside {name}.", hint="Remove earlier ones.")
 
     def remember(self) -> None:
-        """Write the record of fetched files."""
         text = self._record.model_dump_json(indent=2)
         self._beneath.write(f"{self._release}/{_RECORD}", text.encode())
-
-    def _put(self, name: str, source: Path) -> tuple[Change, str | None]:
-        parent, _, last = name.rpartition("/")
-        if parent:
-            self._beneath.make_directory(parent, mode=0o755)
-        target = reachable(self._out / PurePosixPath(name))
-        there = target.is_symlink() or target.exists()
-        if there and target.is_file() and same_file(source, target):
-            return Change.UNCHANGED, None
-        with source.open("rb") as stream:
-            if not there or self._as_fetched(name, target):
-                self._beneath.copy(name, stream)
-                return (Change.UPDATED if there else Change.NEW), None
-            kept = self._beneath.replace_keeping(name, self._names(last), stream)
-        return Change.UPDATED, "/".join(filter(None, (parent, kept)))
-
-    def _as_fetched(self, name: str, target: Path) -> bool:
-        """Whether a file is still as it was fetched, so that it has no edits."""
-        if target.is_symlink() or not target.is_file():
-            return False
-        released = reachable(self._out / self._release / name)
-        if "/" not in name and released.is_file() and same_file(released, target):
-            return True
-        return self._record.files.get(name) in digests_of_file(target)
 
     def _names(self, name: str) -> Iterator[str]:
         """Yield names for an edited file, in the form that hubs use for earlier versions."""
@@ -267,12 +249,6 @@ class _Place:
         yield f"{stem}.bak.{self._stamp}{suffix}"
         for number in range(1, _SAME_SECOND):
             yield f"{stem}.bak.{self._stamp}-{number}{suffix}"
-
-    def _read_record(self) -> _Record:
-        with suppress(MograderError, ValidationError):
-            data = self._beneath.read(f"{self._release}/{_RECORD}", 1_000_000)
-            return _Record.model_validate_json(data)
-        return _Record()
 
 
 def _sha256(path: Path) -> str:

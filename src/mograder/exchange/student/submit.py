@@ -41,7 +41,7 @@ def check_notebook(file: Path) -> Path:
 
 
 def read_notebook(file: Path) -> bytes:
-    """Return a notebook's bytes. Raises: InvalidInput if it cannot be read."""
+    """Raises: InvalidInput if it cannot be read."""
     try:
         return file.read_bytes()
     except OSError as error:

@@ -8,13 +8,12 @@ bind no name that other cells use, and read no name that marimo keeps to the cel
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mograder.notebook.cells import Cell, CellKind, NotebookText
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.check_calls import (
-    CheckCall,
     Checkers,
     check_calls,
     checkers_in,
@@ -133,10 +132,6 @@ class FoundSoFar:
     def advise(self, line: int, message: str, hint: str) -> None:
         self.advice.append(Finding(self.filename, line, message, hint))
 
-    def beside_answer(self, line: int, why: str) -> None:
-        """Add the mistake of a check that cannot be divided from the answer in its cell."""
-        self.error(line, f"this check stands in one cell with the answer, {why}.")
-
 
 def read_codes(notebook: NotebookText, blocks: Sequence[Block]) -> tuple[CellCode, ...]:
     """Return the cells of a notebook as read, also those that marimo cannot run."""
@@ -210,7 +205,11 @@ class _Division:
             node = CellRole(code, Role.GIVEN, code.names, _whole(code))
         if code.reason:
             node.part = None
-            self._tell_unreadable(code, needed=checks or node.role is Role.MARKS)
+            told = cell.code_first, f"marimo cannot run this cell: {code.reason}."
+            if checks or node.role is Role.MARKS:
+                self._findings.error(*told, "Correct it; its checks and marks do not count.")
+            else:
+                self._findings.advise(*told, "No check can use its names.")
         return node
 
     def _runs_beside(self, cell: Cell, labels: Iterable[PlannedLabel]) -> bool:
@@ -265,7 +264,8 @@ class _Division:
             facts = CheckFacts(labels=labels, hidden=bool(code.hidden))
             node.part = Part(cell=cell.index, line=cell.code_first, code="", uses=(), check=facts)
         for line, why in mistakes if not node.unprotected else ():
-            self._findings.beside_answer(line, why)
+            message = f"this check stands in one cell with the answer, {why}."
+            self._findings.error(line, message)
 
     def _split(self, node: CellRole, tail: list[ast.stmt], checkers: Checkers) -> None:
         code, cell = node.code, node.cell
@@ -273,10 +273,16 @@ class _Division:
         lines = cell.code.split("\n")
         text = "\n".join(lines[begin - 1 :])
         own, rest = cell_names(text), cell_names("\n".join(lines[: begin - 1]))
-        used = own.used | own.private_used | _augmented(tail)
+        nodes = (node for statement in tail for node in ast.walk(statement))
+        # marimo counts as bound only what `+=` reads.
+        augmented = (node.target for node in nodes if isinstance(node, ast.AugAssign))
+        used = own.used.union(
+            own.private_used, (e.id for e in augmented if isinstance(e, ast.Name))
+        )
         labels = _labels(tail, code, checkers)
         line = labels[0].line if labels else cell.line_of(begin)
-        taken = sorted(own.defined & self._used_elsewhere(code))
+        others = (each.names.used for each in self._codes if each is not code)
+        taken = sorted(own.defined.intersection(*[frozenset[str]().union(*others)]))
         private = sorted(used & rest.private)
         if not labels:
             self._tell_no_label(line)
@@ -292,9 +298,6 @@ class _Division:
         node.part = Part(
             cell=cell.index, line=cell.line_of(begin), code=text, uses=tuple(used), check=facts
         )
-
-    def _used_elsewhere(self, own: CellCode) -> frozenset[str]:
-        return frozenset[str]().union(*(code.names.used for code in self._codes if code is not own))
 
     def _tested_key(self, code: CellCode) -> str | None:
         """Return the key of the question that a cell tests by its name; tell mistakes."""
@@ -321,15 +324,6 @@ class _Division:
         hint = "Call `check` with a label, or name the cell `test_` and the question's key."
         self._findings.advise(line, "these tests count for no question.", hint)
 
-    def _tell_unreadable(self, code: CellCode, *, needed: bool) -> None:
-        message = f"marimo cannot run this cell: {code.reason}."
-        if needed:
-            hint = "Correct it; its checks and marks do not count."
-            self._findings.error(code.cell.code_first, message, hint)
-        else:
-            hint = "No check can use its names."
-            self._findings.advise(code.cell.code_first, message, hint)
-
 
 def _whole(code: CellCode) -> Part:
     cell = code.cell
@@ -340,45 +334,30 @@ def _whole(code: CellCode) -> Part:
 def _labels(
     statements: Sequence[ast.stmt], code: CellCode, checkers: Checkers
 ) -> tuple[PlannedLabel, ...]:
-    return tuple(
-        PlannedLabel(
-            label=None if call.label is None else encodable(call.label),
-            key=None if call.key is None else encodable(call.key),
-            line=code.cell.line_of(call.line),
-            hidden=bool(code.hidden) and not _is_visible(call, code),
-            visible=tuple(_visible(call, code)) if code.hidden else (),
+    labels = []
+    for call in check_calls(statements, checkers):
+        hidden, visible = False, list[str]()
+        if code.hidden:
+            # A check of an unknown label may stand in a function that is defined elsewhere. Each
+            # hidden test can change what is asked behind it.
+            hidden = call.label is None or not all(code.runs_above(*each) for each in call.spans)
+            shown = (each for each in call.conditions if code.runs_above(*each.lines))
+            visible = [encodable(each.message) for each in shown]
+        labels.append(
+            PlannedLabel(
+                label=None if call.label is None else encodable(call.label),
+                key=None if call.key is None else encodable(call.key),
+                line=code.cell.line_of(call.line),
+                hidden=hidden,
+                visible=tuple(visible),
+            )
         )
-        for call in check_calls(statements, checkers)
-    )
+    return tuple(labels)
 
 
 def _waits(statements: Sequence[ast.stmt], checkers: Checkers) -> dict[str, int]:
     found = waiting_calls(statements, checkers)
     return {encodable(label): count for label, count in found.items()}
-
-
-def _is_visible(call: CheckCall, code: CellCode) -> bool:
-    """Whether no hidden test has a part in a check: each can change what is asked behind it.
-
-    A check of an unknown label may stand in a function that is defined elsewhere.
-    """
-    return call.label is not None and all(code.runs_above(*each) for each in call.spans)
-
-
-def _visible(call: CheckCall, code: CellCode) -> Iterator[str]:
-    """Yield the messages of conditions that are evaluated above all hidden tests."""
-    shown = (each for each in call.conditions if code.runs_above(*each.lines))
-    yield from (encodable(each.message) for each in shown)
-
-
-def _augmented(statements: Sequence[ast.stmt]) -> frozenset[str]:
-    """Return the names that ``+=`` reads, which marimo counts as bound only."""
-    nodes = (node for statement in statements for node in ast.walk(statement))
-    return frozenset(
-        node.target.id
-        for node in nodes
-        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name)
-    )
 
 
 def _first(statement: ast.stmt) -> int:

@@ -26,6 +26,7 @@ UNPROTECTED = "mograder: unprotected"
 _RUNTIME = "mograder"
 _OF_RUNTIME = ".check"
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_ASSIGNMENTS = (ast.Assign, ast.AnnAssign)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +116,17 @@ def check_calls(statements: Iterable[ast.stmt], checkers: Checkers) -> tuple[Che
         calls_in(nodes), key=lambda call: (call.node.lineno, call.node.col_offset)
     ):
         node = written.node
-        for call in _calls_of(written, checkers):
-            first = found.setdefault((call.label, call.key), call)
-            spans = (*first.spans, (node.lineno, node.end_lineno or node.lineno))
-            only = call.conditions if first is call else ()
-            found[call.label, call.key] = replace(first, spans=spans, conditions=only)
+        if checkers.is_direct(node.func):
+            conditions = tuple(_written(written.conditions))
+            call = CheckCall(node.lineno, written.label, _key(written), conditions=conditions)
+        elif any(map(checkers.is_checker, (node.func, *_arguments(node)))):
+            call = CheckCall(node.lineno, None, None)
+        else:
+            continue
+        first = found.setdefault((call.label, call.key), call)
+        spans = (*first.spans, (node.lineno, node.end_lineno or node.lineno))
+        only = call.conditions if first is call else ()
+        found[call.label, call.key] = replace(first, spans=spans, conditions=only)
     return tuple(found.values())
 
 
@@ -150,15 +157,6 @@ def is_unprotected(code: str) -> bool:
     return any(comment.lstrip("# \t").strip() == UNPROTECTED for comment in comments)
 
 
-def _calls_of(call: Call, checkers: Checkers) -> Iterator[CheckCall]:
-    node = call.node
-    if checkers.is_direct(node.func):
-        conditions = tuple(_written(call.conditions))
-        yield CheckCall(node.lineno, call.label, _key(call), conditions=conditions)
-    elif any(map(checkers.is_checker, (node.func, *_arguments(node)))):
-        yield CheckCall(node.lineno, None, None)
-
-
 def _written(conditions: ast.expr | None) -> Iterator[WrittenCondition]:
     for each in conditions.elts if isinstance(conditions, ast.List | ast.Tuple) else ():
         match each:
@@ -171,7 +169,7 @@ def _written(conditions: ast.expr | None) -> Iterator[WrittenCondition]:
 def _words_of(names: CellNames) -> frozenset[str]:
     """Return the words (:func:`_word`) that the code of a cell with these names may have."""
     own = names.used | names.defined | names.private | names.private_used
-    return own.union((_OF_RUNTIME,), map(_of_owner, own))
+    return own.union((_OF_RUNTIME,), map("{}.check".format, own))
 
 
 def _arguments(node: ast.Call) -> Iterator[ast.expr]:
@@ -211,7 +209,7 @@ def _imported(nodes: Iterable[ast.AST]) -> Checkers:
     for targets, function in calls:
         if getattr(function, "id", getattr(function, "attr", "")) in graders:
             owners |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return Checkers(frozenset(direct.union(map(_of_owner, owners))))
+    return Checkers(frozenset(direct.union(map("{}.check".format, owners))))
 
 
 def _leads(node: ast.AST, known: Checkers) -> Iterator[tuple[str, str, bool]]:
@@ -247,31 +245,14 @@ def _word(node: ast.AST) -> str:
         case ast.Name(id=name, ctx=ast.Load()):
             return name
         case ast.Attribute(value=ast.Name(id=owner), attr="check"):
-            return _of_owner(owner)
+            return f"{owner}.check"
         case ast.Attribute(value=ast.Attribute(attr="runtime"), attr="check"):
             return _OF_RUNTIME
     return ""
 
 
-def _of_owner(name: str) -> str:
-    return f"{name}.check"
-
-
 def _takes_arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return any(isinstance(each, ast.arg) for each in ast.walk(node.args))
-
-
-def _passes_on(node: ast.AST, checkers: Checkers) -> bool:
-    """Whether a statement binds a checker to a name (``partial(check, "Q1")``), not its result."""
-    value = getattr(node, "value", None)
-    if not isinstance(node, ast.Assign | ast.AnnAssign) or value is None:
-        return False
-    calls = (each.func for each in ast.walk(value) if isinstance(each, ast.Call))
-    return _refers(value, checkers) and not any(map(checkers.is_checker, calls))
-
-
-def _refers(node: ast.AST, checkers: Checkers) -> bool:
-    return any(checkers.is_checker(each) for each in ast.walk(node))
 
 
 def _is_used(statement: ast.stmt, checkers: Checkers) -> bool:
@@ -280,8 +261,12 @@ def _is_used(statement: ast.stmt, checkers: Checkers) -> bool:
         node = waiting.pop()
         if checkers.is_checker(node):
             return True
+        value = getattr(node, "value", None) if isinstance(node, _ASSIGNMENTS) else None
+        inside = [] if value is None else list(ast.walk(value))
+        calls = (each.func for each in inside if isinstance(each, ast.Call))
         if isinstance(node, _FUNCTIONS):
             waiting += (*node.decorator_list, node.args)
-        elif not _passes_on(node, checkers):
+        # A statement may bind a checker to a name (`partial(check, "Q1")`), not its result.
+        elif not any(map(checkers.is_checker, inside)) or any(map(checkers.is_checker, calls)):
             waiting += ast.iter_child_nodes(node)
     return False

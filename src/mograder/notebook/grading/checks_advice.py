@@ -59,6 +59,7 @@ _CLOCKS = {"perf_counter", "perf_counter_ns", "process_time", "monotonic", "time
 _NETWORK = {"requests", "httpx", "aiohttp", "urllib3"}
 _METHODS = {"get", "post", "request", "stream", "head"}
 _SCHEMES = ("http://", "https://", "ftp://")
+_TIMES = {"datetime64", "Timestamp", "to_datetime"}
 _LONGEST = 60
 _REMEDIES = {
     "the date": "Write a fixed date, or pass the date as an argument.",
@@ -173,7 +174,10 @@ def given_away(
     blocks = find_blocks(notebook.text, filename)
     spans = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.HIDDEN]
     lines = split_lines(plain_text(release))
-    visible = _visible_conditions(plan, spans)
+    visible: dict[str, int] = {}
+    for part, node in _conditions(plan, spans, hidden=False):
+        if _is_condition(node):
+            visible.setdefault(ast.dump(node), part.line + node.lineno - 1)
     answers = frozenset(answer.name for answer in plan.answers)
     for part, node in _conditions(plan, spans, hidden=True):
         line = part.line + node.lineno - 1
@@ -184,7 +188,8 @@ def given_away(
             place = (filename, line, Fault.GIVEN_AWAY)
             yield QualityFinding(*place, message, remedy, example, part.cell + 1)
         for value in _expected(node, answers):
-            number = next((n for n, shown in enumerate(lines, 1) if _tells(shown, value)), 0)
+            shown_in = (n for n, shown in enumerate(lines, 1) if is_shown(value, shown))
+            number = next((n for n in shown_in if not lines[n - 1].startswith(_NO_TEXT)), 0)
             if number:
                 message = f"the release shows {value!r}, which this hidden test expects."
                 remedy = "Let the hidden test use another value."
@@ -210,11 +215,16 @@ def _influences(
                 yield node, Fault.MACHINE, "an environment variable"
             case ast.Call(func=function, args=args):
                 name, owner = _named(function)
-                if (owner, name) in _DATES or _is_now(name, args):
+                first = args[0].value if args and isinstance(args[0], ast.Constant) else None
+                now = name in _TIMES and first in ("now", "today")  # np.datetime64("now")
+                address = isinstance(first, str) and first.startswith(_SCHEMES)
+                fetched = name == "urlopen" or (owner in _NETWORK and name in _METHODS)
+                fetched |= address and name.startswith(("read_", "open", "load"))
+                if (owner, name) in _DATES or now:
                     yield node, Fault.DATE, "the date"
                 elif (owner, name) in _MACHINE:
                     yield node, Fault.MACHINE, _MACHINE[owner, name]
-                elif _is_fetched(name, owner, args):
+                elif fetched:
                     yield node, Fault.MACHINE, "the network"
                 elif is_check and name in _CLOCKS:
                     yield node, Fault.MACHINE, "the speed of the machine"
@@ -230,24 +240,6 @@ def _named(function: ast.expr) -> tuple[str, str]:
         case ast.Attribute(attr=name):
             return name, ""
     return "", ""
-
-
-def _is_now(name: str, args: list[ast.expr]) -> bool:
-    """Whether a call is ``np.datetime64("now")``, or the like."""
-    first = args[0].value if args and isinstance(args[0], ast.Constant) else None
-    return name in ("datetime64", "Timestamp", "to_datetime") and first in ("now", "today")
-
-
-def _is_fetched(name: str, owner: str, args: list[ast.expr]) -> bool:
-    """Whether a call asks another computer, by its name or its address."""
-    if name == "urlopen" or (owner in _NETWORK and name in _METHODS):
-        return True
-    return name.startswith(("read_", "open", "load")) and any(map(_is_address, args[:1]))
-
-
-def _is_address(node: ast.expr) -> bool:
-    value = node.value if isinstance(node, ast.Constant) else None
-    return isinstance(value, str) and value.startswith(_SCHEMES)
 
 
 def _short(node: ast.expr) -> str:
@@ -268,15 +260,6 @@ def _conditions(
 def _inside(part: Part, node: ast.expr, spans: list[tuple[int, int]]) -> bool:
     line = part.line + node.lineno - 1
     return any(begin < line < end for begin, end in spans)
-
-
-def _visible_conditions(plan: GradingPlan, spans: list[tuple[int, int]]) -> dict[str, int]:
-    """Return the conditions of visible checks as dumped trees, with their lines in the source."""
-    found: dict[str, int] = {}
-    for part, node in _conditions(plan, spans, hidden=False):
-        if _is_condition(node):
-            found.setdefault(ast.dump(node), part.line + node.lineno - 1)
-    return found
 
 
 def _is_condition(node: ast.expr) -> bool:
@@ -338,7 +321,3 @@ def _values(node: ast.expr, answers: frozenset[str]) -> Iterator[str]:
 
 def _uses(node: ast.AST, names: frozenset[str]) -> bool:
     return any(isinstance(each, ast.Name) and each.id in names for each in ast.walk(node))
-
-
-def _tells(line: str, value: str) -> bool:
-    return not line.startswith(_NO_TEXT) and is_shown(value, line)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.grading_plan import GradingPlan, Part, Role
 from mograder.notebook.parsing import parse_python
-from mograder.notebook.points import Call, calls_in
+from mograder.notebook.points import calls_in
 from mograder.notebook.scopes import closure, names_read, names_stored
 
 _COMPREHENSIONS = (ast.ListComp, ast.GeneratorExp, ast.SetComp)
@@ -44,17 +43,21 @@ _SHAPES = {"shape", "size", "ndim"}
 _SIZES = {"len", "shape", "size", "ndim"}
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionFindings:
-    """Conditions that must be changed, and those that should be."""
+def review_conditions(
+    plan: GradingPlan, filename: str
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """Return the conditions of a plan's checks that must be changed, and those that should be.
 
-    errors: tuple[Finding, ...]
-    advice: tuple[Finding, ...]
-
-
-def review_conditions(plan: GradingPlan, filename: str) -> ConditionFindings:
-    """Return findings on the checks of a plan; those that run beside the answers count, too."""
-    by_answers = _names_by_answers(plan)
+    Checks that run beside the answers count, too.
+    """
+    imported = {answer.name for answer in plan.answers if answer.imported}
+    users: dict[str, set[str]] = defaultdict(set)
+    for cell in plan.cells:
+        for name in cell.uses:
+            users[name].update(set(cell.defines) - imported)
+    students = (set(cell.defines) for cell in plan.cells if cell.role is Role.STUDENT)
+    # The names that students' cells define, and those of cells that depend on them.
+    by_answers = closure(set[str]().union(*students) - imported, lambda n: users.get(n, ()))
     errors: set[Finding] = set()
     advice: set[Finding] = set()
     every = [*((part, True) for part in plan.checks), *((part, False) for part in plan.beside)]
@@ -62,7 +65,7 @@ def review_conditions(plan: GradingPlan, filename: str) -> ConditionFindings:
         review = _Review(part, plan, by_answers, filename, judged=judged)
         errors.update(review.errors())
         advice.update(review.advice())
-    return ConditionFindings(tuple(sorted(errors)), tuple(sorted(advice - errors)))
+    return tuple(sorted(errors)), tuple(sorted(advice - errors))
 
 
 class _Review:
@@ -123,10 +126,6 @@ class _Review:
     def _is_answer(self, node: ast.AST | None) -> bool:
         return isinstance(node, ast.Name) and node.id in self._names
 
-    def _given(self, call: ast.Call) -> bool:
-        """Whether a call is given a name from an answer."""
-        return any(map(self._holds, (*call.args, *(each.value for each in call.keywords))))
-
     def _finding(self, node: ast.expr, message: str, hint: str) -> Finding:
         return Finding(self._filename, self._part.line + node.lineno - 1, message, hint)
 
@@ -152,7 +151,8 @@ class _Review:
                 message = f"{_shown(call)} opens a file that the answer names."
                 yield self._finding(call, message, _PARSERS["open"])
                 continue
-            if not (name in _PARSERS or dangerous or method) or not self._given(call):
+            given = (*call.args, *(each.value for each in call.keywords))
+            if not (name in _PARSERS or dangerous or method) or not any(map(self._holds, given)):
                 continue
             hint = _PARSERS.get(name, "Use `yaml.safe_load`, or let the answer be the data.")
             if method:
@@ -190,16 +190,13 @@ class _Review:
     def _claims(self) -> Iterator[Finding]:
         for node in self._nodes:
             match node:
-                case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[_, kind]):
-                    claimed = self._holds(kind)
-                case ast.Compare(left=ast.Call(func=ast.Name(id="type")), comparators=[kind]):
-                    claimed = self._holds(kind)
-                case _:
-                    claimed = False
-            if claimed and isinstance(node, ast.expr):
-                message = f"{_shown(node)} rests on what the notebook says about itself; "
-                hint = "Compare what its objects do."
-                yield self._finding(node, f"{message}it is marked 'claimed'.", hint)
+                case (
+                    ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[_, kind])
+                    | ast.Compare(left=ast.Call(func=ast.Name(id="type")), comparators=[kind])
+                ) if self._holds(kind):
+                    message = f"{_shown(node)} rests on what the notebook says about itself; "
+                    hint = "Compare what its objects do."
+                    yield self._finding(node, f"{message}it is marked 'claimed'.", hint)
         for call, name, owner in self._calls():
             if name in ("score", "equals") and self._is_answer(owner) and call.args:
                 better = "`model.predict(X)`" if name == "score" else "`truth.equals(answer)`"
@@ -211,16 +208,16 @@ class _Review:
         local = names_stored(self._tree)
         for node in self._nodes:
             match node:
-                case ast.Compare(left=left, ops=[ast.Is() | ast.IsNot()], comparators=[right]):
-                    both = left, right
-                case ast.Call(
-                    func=ast.Attribute(attr="shares_memory" | "may_share_memory"),
-                    args=[left, right],
-                ):
-                    both = left, right
-                case ast.Compare(
-                    left=ast.Call(func=ast.Name(id="id"), args=[left]),
-                    comparators=[ast.Call(func=ast.Name(id="id"), args=[right])],
+                case (
+                    ast.Compare(left=left, ops=[ast.Is() | ast.IsNot()], comparators=[right])
+                    | ast.Call(
+                        func=ast.Attribute(attr="shares_memory" | "may_share_memory"),
+                        args=[left, right],
+                    )
+                    | ast.Compare(
+                        left=ast.Call(func=ast.Name(id="id"), args=[left]),
+                        comparators=[ast.Call(func=ast.Name(id="id"), args=[right])],
+                    )
                 ):
                     both = left, right
                 case _:
@@ -296,21 +293,21 @@ class _Review:
 
     def _counts(self) -> Iterator[Finding]:
         """Yield findings for lists of conditions with as many entries as an answer has."""
-        lists = _assigned(self._nodes)
-        for call in filter(self._is_own, calls_in(self._nodes)):
-            given = call.conditions
-            if given is not None and any(map(self._grows, (given, *_named(given, lists)))):
+        lists: dict[str, list[ast.expr]] = defaultdict(list)
+        for names, value in (step for node in self._nodes for step in _steps(node)):
+            for name in names:
+                lists[name].append(value)
+        known = self._part.check.labels if self._part.check is not None else ()
+        for call in calls_in(self._nodes):
+            line, given = self._part.line + call.node.lineno - 1, call.conditions
+            same = [each for each in known if each.label == call.label]
+            own = any(call.label is not None or each.line == line for each in same)
+            named = lists.get(given.id, []) if isinstance(given, ast.Name) else []
+            if own and given is not None and any(map(self._grows, (given, *named))):
                 message = "the number of conditions depends on the answer; marks are counted out "
                 hint = "Write one condition for all of them, and compare the lengths as well."
                 more = "of as many as your solution has."
                 yield self._finding(given, f"{message}{more}", hint)
-
-    def _is_own(self, call: Call) -> bool:
-        """Whether a call has a label of this check."""
-        known = self._part.check.labels if self._part.check is not None else ()
-        line = self._part.line + call.node.lineno - 1
-        own = (each for each in known if each.label == call.label)
-        return any(call.label is not None or each.line == line for each in own)
 
     def _grows(self, node: ast.expr) -> bool:
         match node:
@@ -326,17 +323,6 @@ class _Review:
             case ast.Call(func=ast.Name(id="list" | "tuple"), args=[inner]):
                 return self._grows(inner)
         return False
-
-
-def _names_by_answers(plan: GradingPlan) -> frozenset[str]:
-    """Return the names that students' cells define, and those of cells that depend on them."""
-    imported = {answer.name for answer in plan.answers if answer.imported}
-    users: dict[str, set[str]] = defaultdict(set)
-    for cell in plan.cells:
-        for name in cell.uses:
-            users[name].update(set(cell.defines) - imported)
-    students = (set(cell.defines) for cell in plan.cells if cell.role is Role.STUDENT)
-    return closure(set[str]().union(*students) - imported, lambda name: users.get(name, ()))
 
 
 def _followed(nodes: list[ast.AST], names: frozenset[str]) -> frozenset[str]:
@@ -359,19 +345,6 @@ def _steps(node: ast.AST) -> Iterator[tuple[frozenset[str], ast.expr]]:
             yield names_stored(target), value
         case ast.For(target=target, iter=value) | ast.comprehension(target=target, iter=value):
             yield names_stored(target), value
-
-
-def _assigned(nodes: list[ast.AST]) -> Mapping[str, list[ast.expr]]:
-    found: dict[str, list[ast.expr]] = {}
-    for node in nodes:
-        for names, value in _steps(node):
-            for name in names:
-                found.setdefault(name, []).append(value)
-    return found
-
-
-def _named(node: ast.expr, values: Mapping[str, list[ast.expr]]) -> list[ast.expr]:
-    return values.get(node.id, []) if isinstance(node, ast.Name) else []
 
 
 def _conditions(tree: ast.AST) -> Iterator[ast.UnaryOp]:

@@ -205,7 +205,6 @@ def code_digest(code: str) -> str:
 
 
 def render_plan(plan: GradingPlan) -> str:
-    """Return a plan as JSON; equal plans give equal texts."""
     return plan.model_dump_json(indent=1) + "\n"
 
 
@@ -271,11 +270,7 @@ def only_cells(notebook: NotebookText, cells: Collection[int]) -> str:
 
 def answers_of_labels(plan: GradingPlan) -> dict[tuple[int, str], LabelAnswers]:
     """Return the answers of the labels that are written as text, by their cell and label."""
-    found = {}
-    for part in plan.checks:
-        for each in _labels(plan, part):
-            found[part.cell, each.label] = each
-    return found
+    return {(part.cell, each.label): each for part in plan.checks for each in _labels(plan, part)}
 
 
 def answers_read(plan: GradingPlan) -> frozenset[str]:
@@ -322,19 +317,36 @@ def _text(code: str, node: ast.stmt) -> str:
 
 
 def _labels(plan: GradingPlan, part: Part) -> Iterator[LabelAnswers]:
-    facts = part.check
     nodes = list(ast.walk(parse_python(part.code)))
-    for planned in facts.labels if facts is not None else ():
+    answers = {answer.name for answer in plan.answers}
+    defines = {cell.index: frozenset(cell.defines) for cell in plan.cells}
+    for planned in part.check.labels if part.check is not None else ():
         if planned.label is None:
             continue
         names, condition = frozenset(part.answers), ""
         found = (each for each in calls_in(nodes) if each.label == planned.label)
         calls = {each.node: each.conditions for each in found}
         if calls:
-            names &= _answers(plan, part, _reached(calls, nodes))
+            reached = _reached(calls, nodes)
+            needed = reached & answers
+            for other in plan.judged:  # given code may need answers for the others
+                if other.cell != part.cell and reached & (defines[other.cell] - answers):
+                    needed |= frozenset(other.answers)
+            names &= needed
             condition = next(filter(None, map(_condition, calls.values())), "")
         key = planned.key or planned.label
         yield LabelAnswers(planned.label, key, planned.line, names, condition)
+
+
+def _condition(given: ast.expr | None) -> str:
+    """Return the text of the only condition in a check's list, if it is short."""
+    nodes = ast.walk(given) if given is not None else ()
+    match [each for each in nodes if isinstance(each, ast.List) and each.elts]:
+        case [ast.List(elts=[ast.Tuple(elts=[condition, *_])]), *_]:
+            body = condition.body if isinstance(condition, ast.Lambda) else condition
+            text = ast.unparse(body)
+            return text if len(text) <= _LONGEST else ""
+    return ""
 
 
 def _reached(calls: Iterable[ast.Call], nodes: list[ast.AST]) -> frozenset[str]:
@@ -366,25 +378,3 @@ def _bindings(node: ast.AST, own: frozenset[str]) -> Iterator[tuple[str, frozens
             if isinstance(function, ast.Attribute):
                 changed |= own & names_read(function.value)  # `_list.append(value)`
             yield from ((name, names_read(call)) for name in changed)
-
-
-def _answers(plan: GradingPlan, part: Part, names: frozenset[str]) -> frozenset[str]:
-    """Return the answers among names, and those that given code needs for the others."""
-    answers = {answer.name for answer in plan.answers}
-    found = names & answers
-    defines = {cell.index: frozenset(cell.defines) for cell in plan.cells}
-    for other in plan.judged:
-        if other.cell != part.cell and not names.isdisjoint(defines[other.cell] - answers):
-            found |= frozenset(other.answers)
-    return found
-
-
-def _condition(given: ast.expr | None) -> str:
-    """Return the text of the only condition in a check's list, if it is short."""
-    nodes = ast.walk(given) if given is not None else ()
-    match [each for each in nodes if isinstance(each, ast.List) and each.elts]:
-        case [ast.List(elts=[ast.Tuple(elts=[condition, *_])]), *_]:
-            body = condition.body if isinstance(condition, ast.Lambda) else condition
-            text = ast.unparse(body)
-            return text if len(text) <= _LONGEST else ""
-    return ""

@@ -324,9 +324,9 @@ def review_grading(text: str, filename: str, unprotected: Collection[str] = ()) 
     plan = planned.plan
     if not (plan.checks or plan.beside or planned.errors):
         return ReviewedGrading(plan, (), ())
-    conditions = review_conditions(plan, filename)
-    errors = tuple(sorted({*planned.errors, *conditions.errors}))
-    advice = {*planned.advice, *conditions.advice}
+    wrong, weak = review_conditions(plan, filename)
+    errors = tuple(sorted({*planned.errors, *wrong}))
+    advice = {*planned.advice, *weak}
     if plan.marks is not None:
         return ReviewedGrading(None if errors else plan, errors, tuple(sorted(advice)))
     told = tuple(sorted({*errors, *advice}))

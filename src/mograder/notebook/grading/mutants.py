@@ -184,7 +184,8 @@ def mutants_of(notebook: NotebookText, plan: GradingPlan, filename: str) -> tupl
         node = next(each for each in tree.body if cell.first <= each.lineno <= cell.last)
         statements = _relevant(node, cell, names)
         for change in (change for each in statements for change in _changes_of(each)):
-            if any(_is_within(change.old, span) for span in spans):
+            first, last = change.old.lineno, change.old.end_lineno or change.old.lineno
+            if any(begin < first and last < end for begin, end in spans):
                 mutant = _mutant(notebook, cell, node, change)
                 found.setdefault(mutant.text, mutant)
     return tuple(each for each in found.values() if each.diff)
@@ -266,62 +267,51 @@ def _changed(statement: ast.stmt) -> frozenset[str]:
     return frozenset(found)
 
 
-def _is_within(node: ast.expr | ast.stmt, span: tuple[int, int]) -> bool:
-    return span[0] < node.lineno and (node.end_lineno or node.lineno) < span[1]
-
-
 def _mutant(notebook: NotebookText, cell: Cell, node: ast.stmt, change: Mutation) -> Mutant:
-    before = ast.unparse(node).split("\n")
+    old = ast.unparse(node).split("\n")
     _Swap(change.old, change.new).visit(node)
-    after = ast.unparse(node).split("\n")
+    new = ast.unparse(node).split("\n")
     _Swap(change.new, change.old).visit(node)
-    text = replace_lines(notebook.lines, [LineEdit(cell.first, cell.last, tuple(after))])
-    return Mutant(cell.index, change.old.lineno, change.kind, _diff(before, after), text)
-
-
-class _Swap(ast.NodeTransformer):
-    """Puts a node in the place of another one."""
-
-    def __init__(self, old: ast.AST, new: ast.AST) -> None:
-        self._old = old
-        self._new = new
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        return self._new if node is self._old else self.generic_visit(node)
-
-
-def _diff(old: Sequence[str], new: Sequence[str]) -> str:
-    """Return the lines that differ as a diff, without the indent that they share."""
+    text = replace_lines(notebook.lines, [LineEdit(cell.first, cell.last, tuple(new))])
+    # Only the lines that differ are told, without the indent that they share.
     most = min(len(old), len(new))
     head = next((at for at in range(most) if old[at] != new[at]), most)
     tail = next((at for at in range(most - head) if old[-1 - at] != new[-1 - at]), most - head)
     sides = (("- ", old[head : len(old) - tail]), ("+ ", new[head : len(new) - tail]))
     indents = (len(line) - len(line.lstrip()) for _, lines in sides for line in lines)
     indent = min(indents, default=0)  # 1e300 + 1 is 1e300
-    return "\n".join(f"{mark}{line[indent:]}" for mark, lines in sides for line in lines)
+    diff = "\n".join(f"{mark}{line[indent:]}" for mark, lines in sides for line in lines)
+    return Mutant(cell.index, change.old.lineno, change.kind, diff, text)
+
+
+@dataclass(frozen=True)
+class _Swap(ast.NodeTransformer):
+    """Puts a node in the place of another one."""
+
+    old: ast.AST
+    new: ast.AST
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        return self.new if node is self.old else self.generic_visit(node)
 
 
 def _changes_of(node: ast.AST) -> Iterator[Mutation]:
     """Yield the changes of a statement, also of those within it."""
-    if isinstance(node, ast.stmt) and _is_removable(node):
-        yield Mutation("removed statement", node, ast.Pass())
-    if isinstance(node, _PASSED_OVER) or _is_docstring(node):
-        return
-    if isinstance(node, ast.Call):
-        yield from _call(node)
+    match node:
+        case ast.AugAssign() | ast.Raise() | ast.Delete():
+            yield Mutation("removed statement", node, ast.Pass())
+        case ast.Expr(value=ast.Call(func=function)) if not _is_talk(function):
+            yield Mutation("removed statement", node, ast.Pass())
+        case ast.Expr(value=ast.Constant(value=str())):
+            return
+        case ast.Call():
+            yield from _call(node)
+            return
+    if isinstance(node, _PASSED_OVER):
         return
     yield from _changes(node)
     for child in _parts(node):
         yield from _changes_of(child)
-
-
-def _is_removable(statement: ast.stmt) -> bool:
-    match statement:
-        case ast.AugAssign() | ast.Raise() | ast.Delete():
-            return True
-        case ast.Expr(value=ast.Call(func=function)):
-            return not _is_talk(function)
-    return False
 
 
 def _changes(node: ast.AST) -> Iterator[Mutation]:
@@ -382,7 +372,9 @@ def _call(node: ast.Call) -> Iterator[Mutation]:
     if isinstance(node.func, ast.Attribute):
         yield from _changes_of(node.func.value)
     for given in node.args:
-        if not (name in ("range", "arange", "linspace") and _is_many(given)):
+        number = given.value if isinstance(given, ast.Constant) else 0
+        many = isinstance(number, int) and number >= _MANY
+        if not (name in ("range", "arange", "linspace") and many):
             yield from _changes_of(given)
     for keyword in node.keywords:
         if keyword.arg not in _LOOKS and keyword.arg not in _SEEDS:
@@ -407,15 +399,6 @@ def _constant(node: ast.Constant) -> Iterator[Mutation]:
             yield Mutation("constant", node, ast.Constant(value + 1))
         case str(value) if value and node.lineno == node.end_lineno:
             yield Mutation("constant", node, ast.Constant(f"{value}?"))
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    value = node.value if isinstance(node, ast.Expr) else None
-    return isinstance(value, ast.Constant) and isinstance(value.value, str)
-
-
-def _is_many(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value >= _MANY
 
 
 def _is_text(node: ast.expr) -> bool:

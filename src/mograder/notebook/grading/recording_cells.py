@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from collections.abc import Iterator
 
 from mograder.notebook.cells import CellKind, NotebookText
 from mograder.notebook.grading.check_calls import (
@@ -41,13 +42,13 @@ class RecordingCells:
     def helpers_of(self, code: str) -> frozenset[str]:
         """Return the cells, by their stripped codes, whose helpers a cell of the teacher's uses."""
         own = code.strip()
-        return closure([own], self._helpers_used) - {own}
 
-    def _helpers_used(self, code: str) -> frozenset[str]:
-        if (found := self._read.get(code)) is None:
-            return frozenset()
-        names = found[1].used & self._checkers.indirect
-        return frozenset(each for name in names for each in self._helpers[name])
+        def used(other: str) -> Iterator[str]:
+            found = self._read.get(other)
+            for name in found[1].used & self._checkers.indirect if found else ():
+                yield from self._helpers[name]
+
+        return closure([own], used) - {own}
 
     def records(self, code: str) -> bool:
         """Whether a cell of the teacher's records a check; of other cells, one by ``check``."""

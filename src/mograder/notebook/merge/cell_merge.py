@@ -8,9 +8,8 @@ Checks, marks and the header are always those of the new release.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cell_pairs import code_of
@@ -103,10 +102,9 @@ def describe(cell: Cell) -> str:
 
 
 def _merge(base: str | None, new: str, mine: str) -> Merge:
-    if base == new:
-        _notebook(mine, COPY)
-        return Merge(mine)
     own = _notebook(mine, COPY)
+    if base == new:
+        return Merge(mine)
     released = _notebook(new, "the new release")
     if len(own.cells) > _MOST_CELLS:
         raise NotMergeable(f"{COPY}: it has more than {_MOST_CELLS} cells.")
@@ -116,7 +114,9 @@ def _merge(base: str | None, new: str, mine: str) -> Merge:
         states = states_by_hashes(released, cells, own.text)
     else:
         states = states_by_release(old, released, cells)
-    _attach(states, beside)
+    for each in states:
+        if each.mine is not None:
+            each.added_beside = beside.get(each.mine.index, [])
     texts = Texts(released, own)
     decisions = decide(_in_order(states), texts)
     decisions += keep_outside(own, [each for each in (released, old) if each is not None])
@@ -150,28 +150,29 @@ def _without_beside(cells: Sequence[Cell]) -> tuple[list[Cell], dict[int, list[C
     return own, beside
 
 
-def _attach(states: Sequence[CellStates], beside: dict[int, list[Cell]]) -> None:
-    for each in states:
-        if each.mine is not None:
-            each.added_beside = beside.get(each.mine.index, [])
-
-
 def _in_order(states: Sequence[CellStates]) -> list[CellStates]:
     """Return the cells in the order of the result: the student's, unless only the author's changed.
 
     A cell that is missing in that order comes after the nearest one that precedes it in the other,
     and a new one of the author's also after what the student has put below that.
     """
-    by_old = sorted((each for each in states if each.old_place is not None), key=_old_place)
-    moved_by_author = not _rising([each.new.index for each in by_old if each.new is not None])
-    there = [each for each in by_old if each.new is not None and each.mine is not None]
-    moved_by_student = not _rising([each.mine.index for each in there if each.mine is not None])
-    orders: tuple[Callable[[CellStates], int | None], ...] = (_own_place, _new_place)
-    first, second = reversed(orders) if moved_by_author and not moved_by_student else orders
-    out = _sorted(states, first)
+    pairs = {each.old_place: each for each in states if each.old_place is not None}
+    there = [(each.new, each.mine) for _, each in sorted(pairs.items())]
+    news = [new.index for new, _ in there if new]
+    own = [mine.index for new, mine in there if new and mine]
+    moved_by_author, moved_by_student = news != sorted(news), own != sorted(own)
+    orders = [(each.mine, each) for each in states], [(each.new, each) for each in states]
+    placings = (
+        sorted(((cell.index, at, each) for at, (cell, each) in enumerate(order) if cell))
+        for order in orders
+    )
+    first, second = ([each for *_, each in placing] for placing in placings)
+    if moved_by_author and not moved_by_student:
+        first, second = second, first
+    out = list(first)
     placed = {id(each) for each in out}
     before: CellStates | None = None
-    for each in _sorted(states, second):
+    for each in second:
         if id(each) not in placed:
             at = 0 if before is None else next(i for i, x in enumerate(out) if x is before) + 1
             while each.mine is None and 0 < at < len(out) and out[at].new is None:
@@ -181,38 +182,20 @@ def _in_order(states: Sequence[CellStates]) -> list[CellStates]:
     return out
 
 
-def _sorted(
-    states: Sequence[CellStates], place: Callable[[CellStates], int | None]
-) -> list[CellStates]:
-    there = [(at, each) for each in states if (at := place(each)) is not None]
-    return [each for _, each in sorted(there, key=lambda pair: pair[0])]
-
-
-def _old_place(states: CellStates) -> int:
-    return -1 if states.old_place is None else states.old_place
-
-
-def _own_place(states: CellStates) -> int | None:
-    return None if states.mine is None else states.mine.index
-
-
-def _new_place(states: CellStates) -> int | None:
-    return None if states.new is None else states.new.index
-
-
-def _rising(numbers: Sequence[int]) -> bool:
-    return all(one < other for one, other in pairwise(numbers))
-
-
 def _result(decisions: Sequence[Decision], texts: Texts, new: str, mine: str) -> Merge:
     told = {
         change: tuple(_describe(each) for each in decisions if each.change is change)
         for change in Outcome
     }
-    written = _written(decisions, texts)
-    text = new if _is_release(decisions, texts.new) else written.text
+    # marimo reads a setup cell as the first cell only.
+    decisions = sorted(decisions, key=lambda d: not any(each.is_setup for each in d.pieces))
+    pieces = [piece for each in decisions for piece in each.pieces]
+    text, conflicts = _written(decisions, texts.new)
+    places = [each.cell.index for each in pieces if each.released and each.cell is not None]
+    if len(places) == len(pieces) and places == list(range(len(texts.new.cells))):
+        text = new  # nothing but the new release's cells, in their order
     if text != new:
-        _check(text, written.pieces)
+        _check(text, pieces)
     if text == plain_text(mine):
         text = mine
     return Merge(
@@ -220,59 +203,31 @@ def _result(decisions: Sequence[Decision], texts: Texts, new: str, mine: str) ->
         replaced=told[Outcome.REPLACED],
         added=told[Outcome.ADDED],
         removed=told[Outcome.REMOVED],
-        conflicts=tuple(written.conflicts),
+        conflicts=tuple(conflicts),
         changed=text != mine,
     )
+
+
+def _written(decisions: Sequence[Decision], new: NotebookText) -> tuple[str, list[Conflict]]:
+    """Return the text of the result, with the new release's header and end, and the conflicts."""
+    first = new.cells[0].first if new.cells else len(new.lines) + 1
+    out = [line.rstrip("\n") for line in new.lines[: first - 1]]
+    head, conflicts = len(out), []
+    for decision in decisions:
+        for index, piece in enumerate(decision.pieces):
+            if len(out) > head:
+                out += ["", ""]
+            if decision.reason and index == min(1, len(decision.pieces) - 1):
+                conflicts.append(Conflict(_describe(decision), len(out) + 1, decision.reason))
+            out += piece.lines
+    rest = new.lines[new.cells[-1].last :] if new.cells else ()
+    return "\n".join([*out, ""]) + "".join(rest), conflicts
 
 
 def _describe(decision: Decision) -> str:
     states = decision.states
     cell = states.new or states.mine
     return "lines outside of all cells" if cell is None else describe(cell)
-
-
-def _is_release(decisions: Sequence[Decision], new: NotebookText) -> bool:
-    """Whether the result has nothing but the new release's cells, in their order."""
-    pieces = [piece for each in decisions for piece in each.pieces]
-    places = [each.cell.index for each in pieces if each.released and each.cell is not None]
-    return len(places) == len(pieces) and places == list(range(len(new.cells)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    text: str
-    conflicts: list[Conflict]
-    pieces: list[Piece]
-
-
-def _written(decisions: Sequence[Decision], texts: Texts) -> _Written:
-    """Return the text of the result, with the new release's header and end."""
-    new = texts.new
-    first = new.cells[0].first if new.cells else len(new.lines) + 1
-    out = [line.rstrip("\n") for line in new.lines[: first - 1]]
-    conflicts: list[Conflict] = []
-    pieces: list[Piece] = []
-    for decision, shown in _setup_first(decisions):
-        for index, piece in enumerate(shown):
-            if pieces:
-                out += ["", ""]
-            if decision.reason and index == min(1, len(shown) - 1):
-                conflicts.append(Conflict(_describe(decision), len(out) + 1, decision.reason))
-            out += piece.lines
-            pieces.append(piece)
-    rest = new.lines[new.cells[-1].last :] if new.cells else ()
-    return _Written("\n".join([*out, ""]) + "".join(rest), conflicts, pieces)
-
-
-def _setup_first(decisions: Sequence[Decision]) -> Iterator[tuple[Decision, list[Piece]]]:
-    """Yield the decisions with their pieces; marimo reads a setup cell as the first cell only."""
-    for decision in decisions:
-        setups = [piece for piece in decision.pieces if piece.is_setup]
-        if setups:
-            yield decision, decision.pieces
-    for decision in decisions:
-        if decision.pieces and not any(piece.is_setup for piece in decision.pieces):
-            yield decision, decision.pieces
 
 
 def _check(text: str, pieces: Sequence[Piece]) -> None:
@@ -307,15 +262,12 @@ def fitting_release(mine: str, releases: Sequence[str]) -> int | None:
     hashes = read_key(mine, CELL_HASHES)
     same = [each for each, text in enumerate(releases) if read_key(text, CELL_HASHES) == hashes]
     lines = frozenset(map(str.strip, mine.splitlines()))
-    shares = {each: _shared_lines(lines, releases[each]) for each in same}
+    shares = {}
+    for each in same:
+        stripped = map(str.strip, releases[each].splitlines())
+        own = {line for line in stripped if not _FRAME.fullmatch(line)}
+        shares[each] = len(own & lines) / len(own) if own else 0.0
     best = max(same, key=lambda each: (shares[each], -each), default=None)
     if best is None or (not hashes and shares[best] < _ENOUGH):
         return None
     return best
-
-
-def _shared_lines(lines: frozenset[str], release: str) -> float:
-    """Return the share (0 to 1) of a release's own lines that are among those of a text."""
-    stripped = (line.strip() for line in release.splitlines())
-    own = frozenset(line for line in stripped if not _FRAME.fullmatch(line))
-    return len(own & lines) / len(own) if own else 0.0

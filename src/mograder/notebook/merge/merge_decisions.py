@@ -14,9 +14,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import partial
 
 from mograder.notebook.cell_pairs import (
     Pairs,
@@ -100,17 +99,6 @@ class CellStates:
         return self.new is not None and self.mine is not None and same_code(self.new, self.mine)
 
 
-def is_required(guarded: GuardedCell) -> bool:
-    """Whether a release's cell must be in each copy: a check, the marks, or a form to submit."""
-    cell = guarded.cell
-    return not is_editable(cell) and (bool(guarded.labels) or is_submit_cell(cell))
-
-
-def is_submit_cell(cell: Cell) -> bool:
-    """Whether a cell belongs to the form with which students submit from the notebook."""
-    return any(line.strip() == SUBMIT for line in cell.code.split("\n"))
-
-
 def states_by_release(
     base: NotebookText, new: NotebookText, mine: Sequence[Cell]
 ) -> list[CellStates]:
@@ -124,15 +112,25 @@ def states_by_release(
     found = pair_cells([base.cells[i] for i in rest], [mine[i] for i in free])
     to_mine = {rest[one]: free[other] for one, other in found.items()}
     to_mine |= {old_of[one]: own for one, own in there.items() if one in old_of}
-    states = [
-        _three(old, _at(new.cells, to_new, old.index), _at(mine, to_mine, old.index))
-        for old in base.cells
-    ]
+    guarded = {each.cell.index: each for each in guarded_cells(base)}
+    states = []
+    for old in base.cells:
+        made = _at(new.cells, to_new, old.index)
+        own = _at(mine, to_mine, old.index)
+        states.append(
+            CellStates(
+                base=old,
+                old_place=old.index,
+                new=made,
+                mine=own,
+                alone=own is not None and same_code(old, own),
+                kept=made is not None and same_code(old, made),
+            )
+        )
     fresh = (cell for cell in new.cells if cell.index not in old_of)
     states += [CellStates(new=cell, mine=_at(mine, there, cell.index)) for cell in fresh]
     _pair_new_checks(states, mine)
     states += _own_cells(mine, states)
-    guarded = {each.cell.index: each for each in guarded_cells(base)}
     for each in states:
         each.old_guarded = None if each.base is None else guarded[each.base.index]
     return _with_required(states, new)
@@ -144,12 +142,21 @@ def states_by_hashes(new: NotebookText, mine: Sequence[Cell], header: str) -> li
     What cannot be known counts as changed by both, so that nothing is lost.
     """
     hashes = {each.strip() for each in read_key(header, CELL_HASHES).split(",")} - {""}
-    known = partial(_is_known, hashes)
-    to_mine = pair_cells(new.cells, mine, _may_be_one)
+
+    def known(cell: Cell) -> bool:
+        return not is_editable(cell) and cell_hash(cell.code) in hashes
+
+    # An answer of the copy's is never a fixed cell.
+    to_mine = pair_cells(new.cells, mine, lambda new, own: is_editable(new) or not is_editable(own))
     states = []
     for cell in new.cells:
         own = _at(mine, to_mine, cell.index)
-        kept = known(cell) or (own is not None and _only_answered(cell, own))
+        given = {line.strip() for line in cell.code.split("\n")}
+        wanted = {line for line in given if line and not _PLACEHOLDER.fullmatch(line)}
+        there = {line.strip() for line in own.code.split("\n")} if own is not None else None
+        # Of an answer's cell, only the answer may be changed: all other lines are there.
+        answered = there is not None and is_editable(cell) and wanted <= there
+        kept = known(cell) or answered
         alone = own is not None and known(own)
         states.append(CellStates(new=cell, mine=own, alone=alone, kept=kept))
     paired = set(to_mine.values())
@@ -164,36 +171,9 @@ def states_by_hashes(new: NotebookText, mine: Sequence[Cell], header: str) -> li
     return _with_required(states, new)
 
 
-def _is_known(hashes: set[str], cell: Cell) -> bool:
-    return not is_editable(cell) and cell_hash(cell.code) in hashes
-
-
-def _may_be_one(new: Cell, own: Cell) -> bool:
-    """Whether a copy's cell may be a released one: never an answer that of a fixed cell."""
-    return is_editable(new) or not is_editable(own)
-
-
-def _only_answered(new: Cell, own: Cell) -> bool:
-    """Whether the only change of an answer's cell is the answer: all other lines are there."""
-    given = (line.strip() for line in new.code.split("\n"))
-    wanted = {line for line in given if line and not _PLACEHOLDER.fullmatch(line)}
-    return is_editable(new) and wanted <= {line.strip() for line in own.code.split("\n")}
-
-
 def _at(cells: Sequence[Cell], pairs: Pairs, index: int) -> Cell | None:
     found = pairs.get(index)
     return None if found is None else cells[found]
-
-
-def _three(old: Cell, new: Cell | None, own: Cell | None) -> CellStates:
-    return CellStates(
-        base=old,
-        old_place=old.index,
-        new=new,
-        mine=own,
-        alone=own is not None and same_code(old, own),
-        kept=new is not None and same_code(old, new),
-    )
 
 
 def _already_there(base: Sequence[Cell], new: Sequence[Cell], mine: Sequence[Cell]) -> Pairs:
@@ -211,18 +191,15 @@ def _already_there(base: Sequence[Cell], new: Sequence[Cell], mine: Sequence[Cel
 
 def _pair_new_checks(states: Iterable[CellStates], mine: Sequence[Cell]) -> None:
     """Pair added checks with a student's cell of the same label, which would be a second one."""
-    waiting = [each for each in states if each.new is not None and each.mine is None]
-    waiting = [each for each in waiting if each.base is None]
     taken = {each.mine.index for each in states if each.mine is not None}
     free = [own for own in mine if own.index not in taken and not is_editable(own)]
     by_label = {label: own for own in reversed(free) for label in cell_labels(own)}
-    for each in waiting:
-        if each.new is None or is_editable(each.new):
+    for each in states:
+        if each.mine or each.base or each.new is None or is_editable(each.new):
             continue
-        own = next((by_label[label] for label in cell_labels(each.new) if label in by_label), None)
-        if own is not None:
-            each.mine = own
-            by_label = {label: cell for label, cell in by_label.items() if cell is not own}
+        labels = cell_labels(each.new)
+        each.mine = next((by_label[label] for label in labels if label in by_label), None)
+        by_label = {label: own for label, own in by_label.items() if own is not each.mine}
 
 
 def _own_cells(mine: Sequence[Cell], states: Sequence[CellStates]) -> list[CellStates]:
@@ -242,7 +219,13 @@ def _own_cells(mine: Sequence[Cell], states: Sequence[CellStates]) -> list[CellS
 
 
 def _with_required(states: list[CellStates], new: NotebookText) -> list[CellStates]:
-    required = {each.cell.index for each in guarded_cells(new) if is_required(each)}
+    """Tell which cells must be in each copy: checks, the marks, and the form to submit."""
+    required = {
+        each.cell.index
+        for each in guarded_cells(new)
+        if not is_editable(each.cell)
+        and (each.labels or SUBMIT in map(str.strip, each.cell.code.split("\n")))
+    }
     for each in states:
         each.required = each.new is not None and each.new.index in required
     return states
@@ -317,7 +300,10 @@ def decide(states: list[CellStates], texts: Texts) -> list[Decision]:
     """Return what becomes of each cell, in the same order."""
     guarded = {each.cell.index: each for each in guarded_cells(texts.mine, texts.new)}
     decisions = [_Deciding(each, texts, guarded).decide() for each in states]
-    _keep_earlier(decisions, texts)
+    for each in decisions:
+        # The author's cells that earlier merges put beside others may still say more.
+        if each.change is not Outcome.REMOVED and not any(piece.beside for piece in each.pieces):
+            each.pieces += (_own_piece(texts.mine, cell) for cell in each.states.added_beside)
     return decisions
 
 
@@ -331,7 +317,10 @@ class _Deciding:
     def decide(self) -> Decision:
         states = self.states
         if states.new is None:
-            return self._without_new()
+            if states.alone and not (states.doubled and states.kept):
+                return Decision(states, [], Outcome.REMOVED)
+            gone = states.base is not None and not states.alone
+            return self._own(AUTHOR_REMOVED if gone else "")
         if states.mine is None:
             return self._without_own()
         if states.same:
@@ -343,12 +332,6 @@ class _Deciding:
         if states.kept:
             return self._own()
         return self._own(BOTH_CHANGED, beside=True)
-
-    def _without_new(self) -> Decision:
-        states = self.states
-        if states.alone and not (states.doubled and states.kept):
-            return Decision(states, [], Outcome.REMOVED)
-        return self._own(AUTHOR_REMOVED if states.base is not None and not states.alone else "")
 
     def _without_own(self) -> Decision:
         if self.states.kept and not self.states.required:
@@ -362,17 +345,18 @@ class _Deciding:
         if self.states.kept and old and only_imports_more(self.guarded[own.index], old):
             return self._own()
         decision = self._released(Outcome.REPLACED)
-        remains = _remains_of(own, old, new)
-        if remains.code:
-            decision.pieces.append(additions_piece(remains.code))
-        if remains.aside:
-            decision.pieces.append(_aside_piece(own))
+        code, aside = _remains_of(own, old, new)
+        if code:
+            decision.pieces.append(additions_piece(code))
+        if aside:
+            lines = (STUDENTS, _STUDENTS_NOTE, *_commented(own.code))
+            decision.pieces.append(_written(lines, _NOT_RUN))
             decision.reason = CHECK_CHANGED
         return decision
 
     def _released(self, change: Outcome) -> Decision:
         new = self.states.new
-        pieces = [] if new is None else [_released_piece(self.texts.new, new)]
+        pieces = [] if new is None else [replace(_own_piece(self.texts.new, new), released=True)]
         return Decision(self.states, pieces, change)
 
     def _own(self, reason: str = "", *, beside: bool = False) -> Decision:
@@ -381,15 +365,6 @@ class _Deciding:
         if beside and new is not None:
             pieces.append(_beside_piece(new))
         return Decision(self.states, pieces, reason=reason)
-
-
-def _keep_earlier(decisions: list[Decision], texts: Texts) -> None:
-    """Keep the author's cells that earlier merges put beside cells, where they still say more."""
-    for decision in decisions:
-        if decision.change is Outcome.REMOVED or any(each.beside for each in decision.pieces):
-            continue
-        for cell in decision.states.added_beside:
-            decision.pieces.append(_own_piece(texts.mine, cell))
 
 
 def keep_outside(own: NotebookText, releases: Iterable[NotebookText]) -> list[Decision]:
@@ -420,10 +395,6 @@ def drop_repeated(decisions: list[Decision]) -> None:
         ]
 
 
-def _released_piece(notebook: NotebookText, cell: Cell) -> Piece:
-    return Piece(notebook.lines_of(cell), names_in(cell), code_of(cell), cell, released=True)
-
-
 def _own_piece(notebook: NotebookText, cell: Cell) -> Piece:
     return Piece(notebook.lines_of(cell), names_in(cell), code_of(cell), cell)
 
@@ -433,11 +404,6 @@ def _beside_piece(cell: Cell) -> Piece:
     body = _commented(cell.code)
     head = (AUTHORS.format(hash=cell_hash("\n".join(body))), _AUTHORS_NOTE)
     return _written((*head, *body), _NOT_RUN, beside=True)
-
-
-def _aside_piece(cell: Cell) -> Piece:
-    """Return the student's version of a check as a comment."""
-    return _written((STUDENTS, _STUDENTS_NOTE, *_commented(cell.code)), _NOT_RUN)
 
 
 def additions_piece(code: str) -> Piece:
@@ -484,23 +450,15 @@ def without_imports(piece: Piece, names: Collection[str], other: Cell) -> Piece 
     return Piece(written, names_of(code), plain_code(code), cell)
 
 
-@dataclass(frozen=True, slots=True)
-class Remains:
-    """What is left of a student's changes to a cell that is put back as released.
+def _remains_of(own: Cell, old: GuardedCell | None, new: Cell) -> tuple[str, bool]:
+    """Return what is left of the student's version of a cell beside the new release's.
 
-    ``code`` are statements that still run, and ``aside`` is whether the rest is kept as a comment.
+    It is the statements that still run, and whether the rest is kept as a comment.
     """
-
-    code: str
-    aside: bool
-
-
-def _remains_of(own: Cell, old: GuardedCell | None, new: Cell) -> Remains:
-    """Return what is left of the student's version of a cell beside the new release's."""
     before = old.cell if old is not None else new
     added = _additions(own.code, before.code)
     if added is None:
-        return Remains("", aside=True)
+        return "", True
     given = {ast.dump(node) for node in statements_of(new.code)}
     taken = names_in(new).defined | names_in(new).private | names_in(before).private
     lines = own.code.split("\n")
@@ -513,7 +471,7 @@ def _remains_of(own: Cell, old: GuardedCell | None, new: Cell) -> Remains:
             parts.append(part)
     code = "\n".join(parts)
     kept = {line.strip() for text in (code, before.code, new.code) for line in text.split("\n")}
-    return Remains(code, aside=not {line.strip() for line in lines} <= kept)
+    return code, not {line.strip() for line in lines} <= kept
 
 
 def _additions(code: str, before: str) -> list[ast.stmt] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import chain
 
 from mograder.notebook.cell_pairs import code_of, names_in
 from mograder.notebook.cells import Cell, NotebookText
@@ -46,14 +46,6 @@ def settle(decisions: Sequence[Decision], texts: Texts) -> None:
     settling.tell_lost_names()
 
 
-@dataclass(frozen=True, slots=True)
-class _Faults:
-    """The names that several cells define, and the codes of the cells in cycles."""
-
-    names: frozenset[str]
-    cycles: frozenset[str]
-
-
 class _Settling:
     def __init__(self, decisions: Sequence[Decision], texts: Texts) -> None:
         self._decisions = decisions
@@ -61,8 +53,9 @@ class _Settling:
         mine, new = _of_notebook(texts.mine), _of_notebook(texts.new)
         self._before = frozenset[str]().union(*(names.defined for _, names in mine))
         self._released = frozenset[str]().union(*(names.defined for _, names in new))
-        known = (_faults(mine), _faults(new))
-        self._known = _Faults(known[0].names | known[1].names, known[0].cycles | known[1].cycles)
+        names, cycles = zip(_faults(mine), _faults(new), strict=True)
+        self._known_names = frozenset[str]().union(*names)
+        self._known_cycles = frozenset[str]().union(*cycles)
 
     def improved(self) -> bool:
         """Make one change; return False if there is nothing to change any more."""
@@ -76,7 +69,7 @@ class _Settling:
 
     def tell_lost_names(self) -> None:
         """Tell the student of names that the new release does not define any more."""
-        lost = self._lost()
+        lost = self._before - self._present()
         for decision, piece in self._live():
             missing = sorted(piece.names.used & lost)
             if missing and not piece.released and not decision.reason:
@@ -99,7 +92,10 @@ class _Settling:
                     return True
             for decision, _ in reversed(released):
                 if decision.can_yield:
-                    decision.keep_own(self._texts, _collision(name))
+                    reason = (
+                        f"The author's cell defines {name!r}, which a cell of yours defines too."
+                    )
+                    decision.keep_own(self._texts, reason)
                     return True
             reason = f"this cell defines {name!r}, which a cell of the new release defines too"
             raise Unsettled(
@@ -111,7 +107,7 @@ class _Settling:
         """Return the cells that define each name which more than one does, and did not before."""
         owners: dict[str, list[tuple[Decision, Piece]]] = {}
         for decision, piece in self._live():
-            for name in piece.names.defined - self._known.names:
+            for name in piece.names.defined - self._known_names:
                 owners.setdefault(name, []).append((decision, piece))
         return {name: owners[name] for name in sorted(owners) if len(owners[name]) > 1}
 
@@ -140,7 +136,7 @@ class _Settling:
         pieces = list(self._live())
         graph = _graph([piece.names for _, piece in pieces])
         inside = [pieces[index] for index in _in_cycles(graph)]
-        new = [each for each in inside if each[1].code not in self._known.cycles]
+        new = [each for each in inside if each[1].code not in self._known_cycles]
         if not new:
             return False
         for decision, piece in reversed(inside):
@@ -166,19 +162,14 @@ class _Settling:
         reason = "the setup cell cannot stand beside the new release's"
         raise Unsettled(_line_of(setups), reason, "Move what you need of it into another cell")
 
-    def _lost(self) -> frozenset[str]:
-        """Return the names that the copy defines and the result does not."""
-        return self._before.difference(*(piece.names.defined for _, piece in self._live()))
+    def _present(self) -> frozenset[str]:
+        """Return the names that the result defines."""
+        return frozenset[str]().union(*(piece.names.defined for _, piece in self._live()))
 
     def _bring_back(self) -> bool:
         """Keep an author's old cell that the student's cells need."""
-        lost = self._lost()
-        used = frozenset[str]().union(
-            *(piece.names.used for _, piece in self._live() if not piece.released)
-        )
-        wanted = lost & used
-        if not wanted:
-            return False
+        used = (piece.names.used for _, piece in self._live() if not piece.released)
+        wanted = (self._before - self._present()).intersection(chain.from_iterable(used))
         for decision in self._decisions:
             own = decision.states.mine
             gone = decision.change in (Outcome.REMOVED, Outcome.REPLACED)
@@ -191,7 +182,13 @@ class _Settling:
 
     def _brought_back(self, decision: Decision, own: Cell, needed: list[str]) -> bool:
         if decision.change is Outcome.REPLACED and not decision.can_yield:
-            return self._imports_kept(decision, own, needed)
+            # Of a cell that decides about marks, only the imports of these names are kept.
+            kept = [each for each in imports_in(own.code) if bound_names([each]) & set(needed)]
+            made = additions_piece("\n".join(map(ast.unparse, kept)))
+            if not kept or made.names.defined & self._present():
+                return False
+            decision.pieces.append(made)
+            return True
         elsewhere = (piece for each, piece in self._live() if each is not decision)
         if any(piece.names.defined & names_in(own).defined for piece in elsewhere):
             return False
@@ -200,19 +197,9 @@ class _Settling:
         )
         return True
 
-    def _imports_kept(self, decision: Decision, own: Cell, needed: list[str]) -> bool:
-        """Keep the imports of these names that a cell which decides about marks had."""
-        kept = [each for each in imports_in(own.code) if bound_names([each]) & set(needed)]
-        piece = additions_piece("\n".join(map(ast.unparse, kept)))
-        present = frozenset[str]().union(*(each.names.defined for _, each in self._live()))
-        if not kept or piece.names.defined & present:
-            return False
-        decision.pieces.append(piece)
-        return True
-
     def _keep_dependents(self) -> bool:
         """Keep the old one of a cell whose new one needs a name of a cell that yielded."""
-        present = frozenset[str]().union(*(piece.names.defined for _, piece in self._live()))
+        present = self._present()
         for decision, piece in self._live():
             missing = sorted((piece.names.used & self._released) - present)
             own = decision.states.mine
@@ -236,10 +223,6 @@ def _line_of(owners: Sequence[tuple[Decision, Piece]]) -> int:
     return next((cell.first for cell in own if cell is not None), 1)
 
 
-def _collision(name: str) -> str:
-    return f"The author's cell defines {name!r}, which a cell of yours defines too."
-
-
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
@@ -248,11 +231,12 @@ def _of_notebook(notebook: NotebookText) -> list[tuple[str, CellNames]]:
     return [(code_of(cell), names_in(cell)) for cell in notebook.cells]
 
 
-def _faults(cells: Sequence[tuple[str, CellNames]]) -> _Faults:
+def _faults(cells: Sequence[tuple[str, CellNames]]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names that several cells define, and the codes of the cells in cycles."""
     graph = _graph([names for _, names in cells])
     doubled = (name for name, owners in graph.definers.items() if len(owners) > 1)
     cycles = (cells[index][0] for index in _in_cycles(graph))
-    return _Faults(frozenset(doubled), frozenset(cycles))
+    return frozenset(doubled), frozenset(cycles)
 
 
 def _graph(cells: Iterable[CellNames]) -> CellGraph:

@@ -66,7 +66,9 @@ def hidden_values(source: str, release: str, filename: str) -> tuple[str, ...]:
         and any(block.begin < node.lineno < block.end for block in blocks)
         and (text := telling(node.value))
     )
-    given = _constants(release)
+    released = tree_of(plain_text(release))
+    nodes = () if released is None else ast.walk(released)
+    given = {telling(node.value) for node in nodes if isinstance(node, ast.Constant)}
     return tuple(dict.fromkeys(t for t in found if t not in release and t not in given))
 
 
@@ -80,25 +82,22 @@ def find_leaks(
 
     Raises: InvalidInput if the release is not a notebook.
     """
-    found = list(_paths(release, filename))
+    found = []
+    for number, line in enumerate(split_lines(release), start=1):
+        for path in _absolute(line):
+            message = f"an absolute path, which only your computer has: {path[:_SHOWN]!r}."
+            found.append(Finding(filename, number, message, _RELATIVE))
     cells = parse_cells(release, filename).cells
     for output in outputs:
-        line = cells[output.index].first if 0 <= output.index < len(cells) else 1
+        first = cells[output.index].first if 0 <= output.index < len(cells) else 1
         text = output.text[:_LONGEST_OUTPUT]
         for value in (each for each in hidden if is_shown(each, text)):
             message = f"the output shows {value!r}, which a hidden test expects."
-            found.append(Finding(filename, line, message, _COMPUTE))
+            found.append(Finding(filename, first, message, _COMPUTE))
         for path in _absolute(text):
             message = f"the output shows the absolute path {path[:_SHOWN]!r}."
-            found.append(Finding(filename, line, message, _RELATIVE))
+            found.append(Finding(filename, first, message, _RELATIVE))
     return tuple(sorted(dict.fromkeys(found)))
-
-
-def _constants(release: str) -> frozenset[str]:
-    """Return the literals of a release in the spelling of :func:`hidden_values`."""
-    tree = tree_of(plain_text(release))
-    nodes = () if tree is None else ast.walk(tree)
-    return frozenset(telling(node.value) for node in nodes if isinstance(node, ast.Constant))
 
 
 def telling(value: object) -> str:
@@ -117,17 +116,11 @@ def is_shown(value: str, text: str) -> bool:
     expected = _number(value)
     if expected is None:
         return value in text
-    numbers = filter(None, map(_number, _NUMBER.findall(text)))
-    return any(_is_rounded(number, value, expected) for number in numbers)
-
-
-def _is_rounded(number: float, value: str, expected: float) -> bool:
-    """Whether a number is the expected one, rounded to the digits of the test."""
-    if abs(number) == abs(expected):
-        return True
     mantissa, _, exponent = value.lower().partition("e")
     decimals = len(mantissa.partition(".")[2]) - int(exponent or 0)
-    return "." in mantissa and round(abs(number), decimals) == abs(expected)
+    numbers = [abs(each) for each in map(_number, _NUMBER.findall(text)) if each]
+    rounded = [round(each, decimals) for each in numbers] if "." in mantissa else []
+    return abs(expected) in (*numbers, *rounded)
 
 
 def _number(text: str) -> float | None:
@@ -136,13 +129,6 @@ def _number(text: str) -> float | None:
     except (ValueError, OverflowError):
         return None
     return value if math.isfinite(value) else None
-
-
-def _paths(text: str, filename: str) -> Iterator[Finding]:
-    for number, line in enumerate(split_lines(text), start=1):
-        for path in _absolute(line):
-            message = f"an absolute path, which only your computer has: {path[:_SHOWN]!r}."
-            yield Finding(filename, number, message, _RELATIVE)
 
 
 def _absolute(text: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from urllib.parse import unquote
 
 from mograder.notebook.cells import LineEdit, parse_cells, replace_lines, split_lines
@@ -66,10 +66,25 @@ def to_lecture(
         for block in find_blocks(text, filename)
     )
     check_header(text, filename)
-    edits = list(_links(notebook.lines, mode_of))
+
+    def on_the_hub(found: re.Match[str]) -> str:
+        mode = mode_of(unquote(found["name"]))
+        if mode is None:
+            return found[0]
+        return f"{found['before']}{_UP}{mode}/{found['name']}/{found['rest'] or ''}"
+
+    edits = []
+    for number, line in enumerate(notebook.lines, start=1):
+        changed = line
+        for link in _LINKS:
+            changed = link.sub(on_the_hub, changed)
+        if changed != line:
+            edits.append(LineEdit(number, number, (changed.rstrip("\r\n"),)))
     text = replace_lines(notebook.lines, edits)
     kind = "demo" if read_kind(text) == "demo" else "lecture"
-    return without_mark(ensure_kind(_without_layout(text, kept), kind))
+    while (place := _layout_option(text, kept)) is not None:
+        text = text[: place[0]] + text[place[1] :]
+    return without_mark(ensure_kind(text, kind))
 
 
 def linked_items(text: str) -> tuple[str, ...]:
@@ -82,28 +97,6 @@ def linked_items(text: str) -> tuple[str, ...]:
 def mode_by_initial(name: str) -> str | None:
     """Return the mode of a name by 0.3.16's rule: "run" for ``L…``, "edit" for ``A…``."""
     return {"L": "run", "A": "edit"}.get(name[:1])
-
-
-def _links(lines: tuple[str, ...], mode_of: Callable[[str], str | None]) -> Iterator[LineEdit]:
-    def on_the_hub(found: re.Match[str]) -> str:
-        mode = mode_of(unquote(found["name"]))
-        if mode is None:
-            return found[0]
-        return f"{found['before']}{_UP}{mode}/{found['name']}/{found['rest'] or ''}"
-
-    for number, line in enumerate(lines, start=1):
-        changed = line
-        for link in _LINKS:
-            changed = link.sub(on_the_hub, changed)
-        if changed != line:
-            yield LineEdit(number, number, (changed.rstrip("\r\n"),))
-
-
-def _without_layout(text: str, kept: Collection[str]) -> str:
-    """Return the text without ``marimo.App(...)`` options that name files not published."""
-    while (place := _layout_option(text, kept)) is not None:
-        text = text[: place[0]] + text[place[1] :]
-    return text
 
 
 def _layout_option(text: str, kept: Collection[str]) -> tuple[int, int] | None:

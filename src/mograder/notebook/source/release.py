@@ -139,10 +139,15 @@ def make_release(text: str, *, filename: str, assignment: str) -> ReleaseText | 
         return None
     check_header(text, filename)
     source = parse_cells(text, filename)
-    secrets = _secrets(source.lines, solutions)
-    left = _left_over(source, blocks, secrets, filename)
-    lost = [*_lost_names(source, blocks, filename), *_unsaved_options(text, filename)]
-    refuse([*lost, *left])
+    lost = [*_lost_names(source, blocks, filename), *_left_over(source, blocks, filename)]
+    call = app_call(text)
+    for option in call.keywords if call is not None else ():
+        match option.value:
+            case ast.Constant(value=str(value)) if '"' in value:  # marimo does not escape it
+                message = f'marimo cannot save this notebook: `{option.arg}` has a `"` in it.'
+                place = option.value.lineno
+                lost.append(Finding(filename, place, message, "Write `'` in its place."))
+    refuse(lost)
     stripped = _with_texts(_strip(source, filename, blocks))
     keys: dict[str, str | bool] = {"mograder-assignment": assignment}
     hidden = any(block.kind is BlockKind.HIDDEN for block in blocks)
@@ -188,9 +193,9 @@ def with_submit_cells(text: str, *, url: str, assignment: str) -> str:
     guards = [number for number, line in enumerate(lines, 1) if _GUARD.match(line)]
     made = _CELLS.format(
         mark=SUBMIT,
-        label=_literal(f"Submit {assignment}"),
-        url=_literal(url),
-        assignment=_literal(assignment),
+        label=json.dumps(f"Submit {assignment}", ensure_ascii=False),
+        url=json.dumps(url, ensure_ascii=False),
+        assignment=json.dumps(assignment, ensure_ascii=False),
     )
     new = tuple(made.split("\n")[:-1])
     place = guards[-1] if guards else len(lines) + 1
@@ -216,10 +221,15 @@ def _strip(
             new = [*(f"{name} = ..." for name in bound), TO_DO, "pass"]
         edits.append(LineEdit(block.begin, block.end, tuple(f"{indent}{line}" for line in new)))
     edits += _without_types(source, blocks)
+    breaking: list[Finding] = []
     try:
         return parse_cells(replace_lines(source.lines, edits), filename)
     except InvalidInput as error:
-        refuse(_breaking(source, filename, edits))
+        for edit in edits:
+            if tree_of(plain_text(replace_lines(source.lines, [edit]))) is None:
+                message = "without this block the notebook is no Python any more."
+                breaking.append(Finding(filename, edit.first, message, _WHOLE))
+        refuse(breaking)
         raise InvalidInput(
             f"{filename}:{edits[0].first}: without its blocks this is not a notebook any more.",
             hint=_WHOLE,
@@ -248,31 +258,18 @@ def _without_types(source: NotebookText, blocks: Sequence[Block]) -> Iterator[Li
             inside = any(begin < node.lineno < end for begin, end in solutions)
             (hidden if inside else shown).add(node.target.id)
     lines: dict[int, str] = {}
-    for arg in _parameters(source, statements):
-        if arg.arg in hidden - shown and arg.lineno == arg.end_lineno:
-            line = lines.get(arg.lineno, source.lines[arg.lineno - 1].rstrip("\r\n")).encode()
-            named = line[: arg.col_offset] + arg.arg.encode() + line[arg.end_col_offset :]
-            lines[arg.lineno] = named.decode()
-    yield from (LineEdit(number, number, (line,)) for number, line in lines.items())
-
-
-def _parameters(source: NotebookText, statements: Sequence[ast.stmt]) -> Iterator[ast.arg]:
-    """Yield the parameters with a type of the cells' functions, the last of each first."""
     for node in statements:
         cell = source.cell_at(node.lineno)
-        if cell is not None and cell.kind is CellKind.CELL:
-            given = (
-                node.args.args if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else ()
-            )
-            yield from (each for each in reversed(given) if each.annotation is not None)
-
-
-def _breaking(source: NotebookText, filename: str, edits: Sequence[LineEdit]) -> Iterator[Finding]:
-    """Yield findings for blocks without which the text is not valid Python."""
-    for edit in edits:
-        if tree_of(plain_text(replace_lines(source.lines, [edit]))) is None:
-            message = "without this block the notebook is no Python any more."
-            yield Finding(filename, edit.first, message, _WHOLE)
+        is_cell = cell is not None and cell.kind is CellKind.CELL
+        if not is_cell or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for arg in reversed(node.args.args):  # columns behind a changed one are others
+            named = arg.annotation is not None and arg.arg in hidden - shown
+            if named and arg.lineno == arg.end_lineno:
+                old = lines.get(arg.lineno, source.lines[arg.lineno - 1].rstrip("\r\n")).encode()
+                new = old[: arg.col_offset] + arg.arg.encode() + old[arg.end_col_offset :]
+                lines[arg.lineno] = new.decode()
+    yield from (LineEdit(number, number, (line,)) for number, line in lines.items())
 
 
 def _with_texts(notebook: NotebookText) -> str:
@@ -286,23 +283,20 @@ def _with_texts(notebook: NotebookText) -> str:
     return replace_lines(notebook.lines, edits)
 
 
+def _can_be_raw(call: TextCall) -> bool:
+    return '""' not in call.text and _AWKWARD.search(f"{call.text}\n") is None
+
+
 def _raw_text(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
-    call = _spoiled_text(cell)
-    if call is None or not _can_be_raw(call.text) or cell.body_first > cell.body_last:
+    call = text_call(cell.code)
+    if call is None or not call.is_spoiled or not _can_be_raw(call):
+        return
+    if cell.body_first > cell.body_last:
         return
     indent = indent_of(lines[cell.body_first - 1])
     code = cell.code.strip().replace(call.written, f'mo.md(r"""\n{call.text}\n""")', 1)
     body = tuple(f"{indent}{line}" if line else "" for line in code.split("\n"))
     yield LineEdit(cell.body_first, cell.body_last, body)
-
-
-def _spoiled_text(cell: Cell) -> TextCall | None:
-    call = text_call(cell.code)
-    return call if call is not None and call.is_spoiled else None
-
-
-def _can_be_raw(text: str) -> bool:
-    return '""' not in text and _AWKWARD.search(f"{text}\n") is None
 
 
 def _written_answer(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
@@ -315,8 +309,14 @@ def _written_answer(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
         indent = indent_of(lines[first - 1])
         content = [f"{indent}{line}" if line.strip() else "" for line in placeholder.split("\n")]
         yield LineEdit(first, last, (f'{indent}mo.md(r"""', *content, f'{indent}""")'))
-    if last:
-        yield from _without_response(cell, lines)
+    # The names of written answers leave the cell's return.
+    body = (line.strip() for line in lines[cell.body_first - 1 : cell.body_last])
+    answers = {found["name"] for found in map(_SHOWN.fullmatch, body) if found}
+    names = [name for name in cell.returns if name not in answers]
+    if last and len(names) < len(cell.returns):
+        indent = indent_of(lines[cell.return_first - 1])
+        value = f"({names[0]},)" if len(names) == 1 else ", ".join(names)
+        yield LineEdit(cell.return_first, cell.return_last, (f"{indent}return {value}".rstrip(),))
 
 
 def _placeholder(lines: Sequence[str]) -> str | None:
@@ -329,18 +329,6 @@ def _placeholder(lines: Sequence[str]) -> str | None:
         case [ast.Expr(value=ast.Constant(value=str(value)))]:
             return None if _AWKWARD.search(value) else value
     return None
-
-
-def _without_response(cell: Cell, lines: Sequence[str]) -> Iterator[LineEdit]:
-    """Yield the edit that removes the names of written answers from the cell's return."""
-    body = (line.strip() for line in lines[cell.body_first - 1 : cell.body_last])
-    answers = {found["name"] for found in map(_SHOWN.fullmatch, body) if found}
-    names = [name for name in cell.returns if name not in answers]
-    if len(names) == len(cell.returns):
-        return
-    indent = indent_of(lines[cell.return_first - 1])
-    value = f"({names[0]},)" if len(names) == 1 else ", ".join(names)
-    yield LineEdit(cell.return_first, cell.return_last, (f"{indent}return {value}".rstrip(),))
 
 
 def _unnamed_answers(source: NotebookText, filename: str) -> Iterator[Finding]:
@@ -364,27 +352,22 @@ def _open_by_a_text(
             yield Finding(filename, line, message, "Write it without `#`.")
 
 
-def _secrets(lines: Sequence[str], solutions: Sequence[Block]) -> tuple[str, ...]:
-    """Return the stripped lines of the solutions; hidden tests may repeat visible ones."""
-    inside = (line.strip() for b in solutions for line in lines[b.begin : b.end - 1])
-    return tuple(dict.fromkeys(line for line in inside if line and not line.startswith("#")))
-
-
-def _left_over(
-    source: NotebookText, blocks: Sequence[Block], secrets: Sequence[str], filename: str
-) -> Iterator[Finding]:
+def _left_over(source: NotebookText, blocks: Sequence[Block], filename: str) -> Iterator[Finding]:
     """Yield the lines of solutions that are outside of all blocks, in the order of the file.
 
     A line that is both inside and outside of a block gives the answer away, but a common line such
     as ``fig, ax = plt.subplots()`` does not. So a line is reported only if it assigns an answer, or
-    if it is repeated together with the next line, commented out or not. ``secrets`` holds the
-    stripped lines of all solutions.
+    if it is repeated together with the next line, commented out or not. Hidden tests may repeat
+    visible lines.
     """
+    solutions = (block for block in blocks if block.kind is BlockKind.SOLUTION)
+    solved = (line.strip() for b in solutions for line in source.lines[b.begin : b.end - 1])
+    secrets = {line for line in solved if line and not line.startswith("#")}
     lines = [line.strip().lstrip("#").strip() for line in source.lines]
     inside = {n for block in blocks for n in range(block.begin, block.end + 1)}
     answers = {name for names in _answers(source, blocks).values() for name in names}
     telling = {line for line in secrets if len(line) >= _SHORTEST}
-    pairs = _neighbours(lines, blocks)
+    pairs = {(lines[n - 1], lines[n]) for b in blocks for n in range(b.begin + 1, b.end - 1)}
     for number, line in enumerate(lines, start=1):
         if number in inside or line not in secrets:
             continue
@@ -395,12 +378,6 @@ def _left_over(
             yield Finding(filename, number, message, _LEFT)
 
 
-def _neighbours(lines: Sequence[str], blocks: Sequence[Block]) -> set[tuple[str, str]]:
-    return {
-        (lines[n - 1], lines[n]) for block in blocks for n in range(block.begin + 1, block.end - 1)
-    }
-
-
 def _gives_answer(line: str, answers: Collection[str]) -> bool:
     """Whether a line assigns an answer a value other than an initial one such as 0 or []."""
     statement = next(iter(statements_of(line)), None)
@@ -408,20 +385,14 @@ def _gives_answer(line: str, answers: Collection[str]) -> bool:
         return False
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
     names = {node.id for t in targets for node in ast.walk(t) if isinstance(node, ast.Name)}
-    return not names.isdisjoint(answers) and not _is_a_beginning(statement.value)
-
-
-def _is_a_beginning(value: ast.expr) -> bool:
-    if isinstance(value, ast.Constant):
-        return value.value in (0, 1, "", None, ...) or isinstance(value.value, bool)
-    return (
-        isinstance(value, ast.List | ast.Dict | ast.Tuple)
-        and not list(ast.iter_child_nodes(value))[1:]
-    )
-
-
-def _literal(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    match statement.value:
+        case ast.Constant(value=value):
+            begins = value in (0, 1, "", None, ...) or isinstance(value, bool)
+        case ast.List() | ast.Dict() | ast.Tuple() as several:
+            begins = not list(ast.iter_child_nodes(several))[1:]
+        case _:
+            begins = False
+    return not names.isdisjoint(answers) and not begins
 
 
 def _advise(source: NotebookText, filename: str) -> Iterator[Finding]:
@@ -436,8 +407,8 @@ def _advise(source: NotebookText, filename: str) -> Iterator[Finding]:
         yield Finding(filename, 1, message, hint)
     yield from strays(source, filename)
     for cell in source.cells:
-        call = _spoiled_text(cell)
-        if call is not None and not _can_be_raw(call.text):
+        call = text_call(cell.code)
+        if call is not None and call.is_spoiled and not _can_be_raw(call):
             message = "marimo changes this text when it saves the notebook."
             hint = 'Write it as `mo.md(r"""…""")`, with no two `"` side by side.'
             yield Finding(filename, cell.code_first, message, hint)
@@ -469,16 +440,6 @@ def _lost_names(source: NotebookText, blocks: Sequence[Block], filename: str) ->
                 message = f"only the hidden tests bind {name!r}, which the cell returns."
                 hint = f"Call it `_{name}`, or bind it before the block."
                 yield Finding(filename, block[0], message, hint)
-
-
-def _unsaved_options(text: str, filename: str) -> Iterator[Finding]:
-    """Yield findings for texts that marimo, which does not escape them, writes as no Python."""
-    call = app_call(text)
-    for option in call.keywords if call is not None else ():
-        match option.value:
-            case ast.Constant(value=str(value)) if '"' in value:
-                message = f'marimo cannot save this notebook: `{option.arg}` has a `"` in it.'
-                yield Finding(filename, option.value.lineno, message, "Write `'` in its place.")
 
 
 def _about_marks(source: NotebookText, filename: str) -> Iterator[Finding]:

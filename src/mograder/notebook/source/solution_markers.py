@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from itertools import dropwhile
+from itertools import accumulate, dropwhile
 
 from mograder.notebook.cells import (
     NotebookText,
@@ -97,7 +97,19 @@ def find_blocks(text: str, filename: str) -> tuple[Block, ...]:
     """
     lines = split_lines(text)
     marks = list(_marks(lines))
-    findings = [*_misspelt(lines, filename), *_behind_code(text, filename)]
+    misspelt = [
+        (found, number)
+        for number, line in enumerate(map(str.strip, lines), start=1)
+        if line not in _MARKS and (found := _NEARLY.fullmatch(line))
+    ]
+    # Behind code on the same line, markers have no effect.
+    misspelt += [
+        (found, token.start[0])
+        for token in tokens_of(plain_text(text))
+        if token.type == tokenize.COMMENT and token.line[: token.start[1]].strip()
+        if (found := _NEARLY.fullmatch(token.string.strip()))
+    ]
+    findings = [_no_mark(found, filename, line) for found, line in misspelt]
     blocks = list(_pair(marks, filename, findings))
     if blocks and not findings:
         findings += _misplaced(blocks, parse_cells(text, filename), filename)
@@ -110,22 +122,6 @@ def _marks(lines: tuple[str, ...]) -> Iterator[_Mark]:
         found = _MARKS.get(line.strip())
         if found is not None:
             yield _Mark(number, *found)
-
-
-def _misspelt(lines: tuple[str, ...], filename: str) -> Iterator[Finding]:
-    for number, line in enumerate(lines, start=1):
-        stripped = line.strip()
-        if stripped not in _MARKS and (found := _NEARLY.fullmatch(stripped)) is not None:
-            yield _no_mark(found, filename, number)
-
-
-def _behind_code(text: str, filename: str) -> Iterator[Finding]:
-    """Yield findings for markers behind code on the same line, where they have no effect."""
-    for token in tokens_of(plain_text(text)):
-        if token.type != tokenize.COMMENT or not token.line[: token.start[1]].strip():
-            continue
-        if (found := _NEARLY.fullmatch(token.string.strip())) is not None:
-            yield _no_mark(found, filename, token.start[0])
 
 
 def _no_mark(found: re.Match[str], filename: str, line: int) -> Finding:
@@ -185,17 +181,13 @@ def _misplaced(blocks: list[Block], notebook: NotebookText, filename: str) -> It
         elif begun.return_first and block.end > begun.return_first:
             message = f"the {block.kind} block holds the cell's own return line."
             yield Finding(filename, block.end, message, "End the block before it.")
-        elif _leaves_its_suite(block, tokens):
+        elif min(accumulate(_steps(block, tokens), initial=0)) < 0:
             message = f"the {block.kind} block ends outside of the indented code it begins in."
             yield Finding(filename, block.begin, message, "Let it hold whole statements.")
 
 
-def _leaves_its_suite(block: Block, tokens: Iterable[tokenize.TokenInfo]) -> bool:
-    """Whether code in a block is indented less than the block's first line of code."""
+def _steps(block: Block, tokens: Iterable[tokenize.TokenInfo]) -> Iterator[int]:
+    """Yield the changes of the depth of indentation from a block's first line of code."""
     inside = (each for each in tokens if block.begin < each.start[0] < block.end)
-    depth = 0
     for token in dropwhile(lambda each: each.type in _NO_CODE, inside):
-        depth += (token.type == tokenize.INDENT) - (token.type == tokenize.DEDENT)
-        if depth < 0:
-            return True
-    return False
+        yield (token.type == tokenize.INDENT) - (token.type == tokenize.DEDENT)

@@ -73,9 +73,9 @@ def holds(text: str) -> None:
     assert plan_source(text, "hw.py") == made
     assert parse_plan(render_plan(plan)) == plan
     assert [cell.index for cell in plan.cells] == list(range(len(parse_cells(text, "x").cells)))
-    review = review_conditions(plan, "hw.py")
+    errors, advice = review_conditions(plan, "hw.py")
     lines = text.count("\n") + text.count("\r") + 1
-    for finding in (*made.errors, *made.advice, *review.errors, *review.advice):
+    for finding in (*made.errors, *made.advice, *errors, *advice):
         assert 1 <= finding.line <= lines
         assert finding.message.endswith((".", "…"))
         assert finding.hint.endswith(".")
