@@ -46,7 +46,6 @@ class Numbers:
 
     @property
     def marking(self) -> int:
-        """All that waits for somebody who marks."""
         return self.answers + self.requests
 
 
@@ -74,7 +73,6 @@ class Counted(Generic[T]):
         self._counting: asyncio.Task[None] | None = None
 
     def note(self) -> None:
-        """Have the next look count again."""
         self._next = float("-inf")
 
     async def look(self) -> T:
@@ -103,10 +101,7 @@ class Counted(Generic[T]):
 
 
 def copy_counts(workspaces: Workspaces, clock: Clock) -> Counted[Count]:
-    """Return the count of every student's copies, made one person at a time.
-
-    A later count is waited for a tenth of a second: in a small course pages show the newest.
-    """
+    """Return the count of every student's copies, made one person at a time."""
 
     async def count() -> Count:
         found: dict[Username, tuple[CopyFacts, ...]] = {}

@@ -73,12 +73,10 @@ class BackgroundRunner(Runner):
     memory: Memory
 
     async def judge(self, request: JudgingRequest) -> JudgingResult:
-        """Judge one submission, which takes a worker and a judge. Raises: as ``runner``."""
         async with self.memory(2 * UNKNOWN):
             return await self.runner.judge(replace(request, limits=_light(request.limits)))
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
-        """Run a notebook until it ends or its time is over. Raises: as ``runner``."""
         async with self.memory(UNKNOWN):
             return await self.runner.execute(replace(request, limits=_light(request.limits)))
 
@@ -111,7 +109,6 @@ class HubBatch:
         return watch.counts
 
     def _wanted(self, book: Gradebook, name: ItemName, request: GradingRequest) -> AutogradeRequest:
-        """Return what to grade; reads the disk."""
         settings, path = self.loaded.settings, self.loaded.path
         directory = path(settings.dirs.submitted) / name
         output = path(settings.dirs.autograded) / name
@@ -186,10 +183,7 @@ def open_grading(
     state: HubState,
     clock: Clock,
 ) -> HubGrading:
-    """Return the parts of grading on a hub; blocks.
-
-    Raises: InvalidInput if the secret of the course's signatures cannot be read or written.
-    """
+    """Raise InvalidInput if the key of the signatures cannot be read or written; blocks."""
     sources = open_sources(loaded, clock)
     jobs = min(loaded.settings.defaults.jobs, len(os.sched_getaffinity(0)))
 
@@ -214,7 +208,6 @@ def open_grading(
 def make_grading(
     loaded: LoadedSettings, state: HubState, clock: Clock, batch: Batch, sources: Sources
 ) -> HubGrading:
-    """Return the parts, with a queue that the app opens; blocks, raises as :func:`open_grading`."""
     return HubGrading(
         jobs=GradingJobs(KeptJobs(state.engine), batch, clock),
         sources=sources,

@@ -62,11 +62,9 @@ class HelpDesk:
         return self._requests.get((user, item))
 
     def requests(self, item: str = "") -> tuple[HelpRow, ...]:
-        """Return the open requests of an item, or of all, the oldest first."""
         return tuple(each for each in self._requests.values() if not item or each.item == item)
 
     def messages(self, item: str, user: str = "") -> tuple[MessageRow, ...]:
-        """Return the messages to the notebooks of an item, or to a user's, that are shown now."""
         now = self._clock.now()
         shown = (each for each in self._messages if each.item == item and each.until > now)
         return tuple(each for each in shown if not user or each.username in ("", user))
@@ -77,7 +75,6 @@ class HelpDesk:
         return request is not None and bool(helper) and request.helper == helper
 
     def works_with(self, helper: str, user: str, item: str) -> bool:
-        """Return whether a helper may be in the session of a copy."""
         request = self.of_copy(user, item)
         return request is not None and request.together and self.took(helper, user, item)
 
@@ -114,11 +111,9 @@ class HelpDesk:
         return await self._do(partial(self._board.send, message))
 
     async def take_back(self, item: str, number: int) -> bool:
-        """End a message; return whether there was one."""
         return await self._do(partial(self._board.take_back, item, number))
 
     async def look(self) -> None:
-        """Read all again, and tell what has changed."""
         async with self._turn:
             requests, messages = await asyncio.to_thread(self._read)
             before, told = self._requests, self._messages

@@ -37,14 +37,11 @@ class HubNodes:
         return not live.endpoint.node or self.registry.find(live.endpoint.node) is not None
 
     def drained(self, live: LiveSession) -> bool:
-        """Return whether a session runs on a node that is being drained."""
         return bool(live.endpoint.node) and self.registry.draining(live.endpoint.node)
 
 
 @dataclass(frozen=True, slots=True)
 class Hosting:
-    """Where sessions, validations and grading run."""
-
     machines: Machines
     limits: CapacityLimits
     connections: Connections
@@ -53,7 +50,6 @@ class Hosting:
 
 
 def own_machine(loaded: LoadedSettings, supervisor: Machines) -> Hosting:
-    """Return the hub's own machine, where its supervisor runs everything."""
     settings = loaded.settings
     limits = capacity_limits(settings.hub.session_ttl, settings.limits)
     return Hosting(supervisor, limits, LocalConnections(), loaded.state_dir)

@@ -65,10 +65,7 @@ class LtiService:
 
 
 class PerPlatform(Generic[T]):
-    """Objects that are made once for each platform, and anew when its settings change; thread-safe.
-
-    Mutable state: what was made, with the settings, by platform.
-    """
+    """Objects that are made once for each platform and its settings; thread-safe."""
 
     def __init__(self, make: Callable[[LtiPlatform], T]) -> None:
         self._make = make
@@ -88,8 +85,6 @@ class PerPlatform(Generic[T]):
 def platform_services(
     sign: Callable[[Mapping[str, object]], str], clock: Clock
 ) -> PerPlatform[LtiServices]:
-    """Return the services of platforms, whose access tokens are kept; ``sign`` signs claims."""
-
     def make(platform: LtiPlatform) -> LtiServices:
         addresses = addresses_of(platform)
         private = platform.private_network
@@ -127,11 +122,7 @@ async def at_work(services: Services, lti: LtiService) -> AsyncIterator[None]:
 
 
 def make_lti(services: Services) -> LtiService:
-    """Return the objects of LTI 1.3.
-
-    Raises: InvalidInput if the hub does not know its own public address, or a platform's address
-        in the settings cannot be used.
-    """
+    """Raise InvalidInput without a public address, or for a bad one of a platform."""
     engine, clock = services.state.engine, services.clock
     for platform in services.loaded.settings.lti.platform:
         addresses_of(platform)
@@ -194,7 +185,6 @@ class RosterKeeping:
     names: RosterNames
 
     def run(self, stopped: Callable[[], bool]) -> None:
-        """Read the courses whose turn it is, and take over what is known of all."""
         for platform, roster in wanted_rosters(self.platforms(), self.rosters.all()):
             now = self.clock.now()
             if not stopped() and self.rosters.take(roster, now, READ_EVERY):
@@ -221,7 +211,6 @@ class RosterKeeping:
                 self.names.launched(username, course, at)
 
     def load(self) -> None:
-        """Let in the members of the last readings of the courses that decide it."""
         courses = (each for each in self.courses() if each.platform.roster == "allow")
         self.names.load(courses, decides=self.decide())
 

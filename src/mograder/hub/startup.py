@@ -68,7 +68,7 @@ async def open_services(
     async with AsyncExitStack() as stack:
         clock, sandbox = SystemClock(), HubSandbox(loaded, environ, dev=dev)
         work, supervisor = await _begin_work(loaded, environ, sandbox, wait, stack)
-        state = work.state
+        state, policy = work.state, _policy(loaded, secret, sandboxed=sandbox.confines, dev=dev)
         releases, workspaces, recorder = _open_stores(loaded, state, clock)
         opening = _hosting(loaded, state, clock, supervisor, work.epoch)
         hosting = await stack.enter_async_context(opening)
@@ -77,9 +77,10 @@ async def open_services(
         pool = await _open_pool(hosting, clock, spawner, state, stack)
         run = pool.admission.run
         grading = partial(open_grading, loaded, hosting, environments, run, releases, state, clock)
-        revocations = CachedRevocations(state, clock)
-        policy = _policy(loaded, secret, sandboxed=sandbox.confines, dev=dev)
+        revocations, capabilities = CachedRevocations(state, clock), Capabilities(state, clock)
         await stack.enter_async_context(upkeep(loaded, releases, environments, state))
+        await asyncio.to_thread(capabilities.load)
+        capabilities.end_with(pool.all())
         yield Services(
             loaded=loaded,
             clock=clock,
@@ -94,9 +95,9 @@ async def open_services(
             revocations=revocations,
             environments=environments,
             pool=pool,
-            capabilities=await _capabilities(state, clock, pool),
+            capabilities=capabilities,
             allowances=Allowances(releases, loaded.settings.items),
-            validations=await _open_validations(loaded, hosting, stack),
+            validations=await _validations(loaded, hosting, stack),
             grading=await asyncio.to_thread(grading),
             sandboxed=sandbox.confines,
             dev=dev,
@@ -116,7 +117,6 @@ async def _begin_work(
     wait: Standby,
     stack: AsyncExitStack,
 ) -> tuple[HubAtWork, SupervisorClient]:
-    """Return the hub at work, and the client of its supervisor; both are closed with ``stack``."""
     preparation = Preparation(loaded, sandbox)
     try:
         work = await begin_work(loaded, environ, wait, preparation, stack)
@@ -173,28 +173,16 @@ def _environments(
     return environments
 
 
-async def _open_validations(
+async def _validations(
     loaded: LoadedSettings, hosting: Hosting, stack: AsyncExitStack
 ) -> Validations:
-    validations = await asyncio.to_thread(_validations, loaded, hosting)
-    stack.push_async_callback(validations.close)
-    return validations
-
-
-def _validations(loaded: LoadedSettings, hosting: Hosting) -> Validations:
     copies = hosting.runs / "copies"
-    remove_tree(copies)  # left by a hub that was killed
+    await asyncio.to_thread(remove_tree, copies)  # left by a hub that was killed
     jobs = loaded.settings.defaults.jobs
     runner = SandboxedRunner(hosting.machines, copies, remove_tree, at_once=jobs)
-    return Validations(runner.execute)
-
-
-async def _capabilities(state: HubState, clock: Clock, pool: SessionManager) -> Capabilities:
-    """Return the capabilities that earlier hubs issued for the adopted sessions."""
-    capabilities = Capabilities(state, clock)
-    await asyncio.to_thread(capabilities.load)
-    capabilities.end_with(pool.all())
-    return capabilities
+    validations = Validations(runner.execute)
+    stack.push_async_callback(validations.close)
+    return validations
 
 
 async def _open_pool(
@@ -291,10 +279,7 @@ async def _hosting(
     supervisor: SupervisorClient,
     epoch: int,
 ) -> AsyncIterator[Hosting]:
-    """Yield what runs the sessions; nodes are let in during the block, if it has some.
-
-    Raises: as :func:`~mograder.hub.nodes.open_nodes`.
-    """
+    """Yield what runs the sessions; nodes are let in during the block, if it has some."""
     if not loaded.settings.nodes.enabled:
         await nodes_ended(state)
         yield own_machine(loaded, supervisor)

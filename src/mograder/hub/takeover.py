@@ -72,12 +72,8 @@ async def begin_work(
 ) -> HubAtWork:
     """Open the database when no other hub is at work; wait for that inside ``standby()``.
 
-    What is opened is closed with ``stack``. A hub that waits for one on another machine prepares
-    what needs no lock.
-
     Raises: :class:`Conflict` while another hub works and this one cannot wait, and as
-    :func:`~mograder.store.hub.active_hub.demand_moved` and
-    :func:`~mograder.store.database.database.upgrade`.
+    :func:`~mograder.store.hub.active_hub.demand_moved`.
     """
     loaded.state_dir.mkdir(mode=0o700, exist_ok=True)
     url = database_url(loaded.settings.database.url, loaded.course_dir)
@@ -113,7 +109,6 @@ async def _wait(
     place: str,
     preparation: Preparation,
 ) -> None:
-    """Wait until this hub has the lock. Raises: as :func:`_demand_nodes`."""
     _log.info("another hub is at work on this course; this one waits")
     gc.enable()  # it is off for a start, which is short (``cli/hub/run.py``)
     for attempt in itertools.count():
@@ -162,10 +157,7 @@ def _place(loaded: LoadedSettings, environ: Environ) -> str:
 
 
 class HubSandbox:
-    """The hub's supervisor: opened once, by :meth:`at_work` if nothing has opened it before.
-
-    ``confines`` is whether its sessions are sandboxed, once it is open.
-    """
+    """The hub's supervisor; ``confines`` is whether its sessions are sandboxed, once it is open."""
 
     def __init__(self, loaded: LoadedSettings, environ: Environ, *, dev: bool) -> None:
         self._config = supervisor_config(loaded, environ)
@@ -175,12 +167,10 @@ class HubSandbox:
         self.confines = False
 
     async def open(self, epoch: int = 0) -> SupervisorClient:
-        """Return its client; callers share one attempt.
+        """Return its client; callers share one attempt, which goes on if they are cancelled.
 
-        ``epoch`` is that of the hub at work, 0 while it waits. An attempt goes on if its callers
-        are cancelled, because what it starts would have no owner.
-
-        Raises: as :func:`~mograder.sandbox.client.bootstrap.open_sandbox`.
+        ``epoch`` is that of the hub at work, 0 while it waits. What an attempt starts would have no
+        owner.
         """
         if self._opening is None or _failed(self._opening):
             opening = open_sandbox(self._config, self._wanted, dev=self._dev, epoch=epoch)
@@ -189,16 +179,12 @@ class HubSandbox:
         return client
 
     async def at_work(self, epoch: int) -> SupervisorClient:
-        """Return its client for the hub that begins to work.
-
-        Raises: as :meth:`open`; :class:`Conflict` if a hub of a higher epoch uses the supervisor.
-        """
+        """Return its client. Raises: as :meth:`open`; Conflict if a later hub uses it."""
         client = await self.open(epoch)
         await client.begin(epoch)
         return client
 
     async def close(self) -> None:
-        """Disconnect from the supervisor, and end it if it is the hub's own."""
         if self._opening is None:
             return
         await asyncio.wait({self._opening})
@@ -220,8 +206,7 @@ def shared_locks(loaded: LoadedSettings, *, writes: bool) -> SharedLocks | None:
 class Preparation:
     """Builds the environments of the published items in the background.
 
-    Call :meth:`look` again and again, and :meth:`close` at the end. Mutable state: the task, the
-    environments once there is a sandbox, and when a build failed, by its header.
+    Mutable state: the task, the environments, and when a build failed, by its header.
     """
 
     def __init__(self, loaded: LoadedSettings, sandbox: HubSandbox) -> None:
@@ -237,7 +222,6 @@ class Preparation:
             self._task = asyncio.create_task(self._prepare())
 
     async def close(self) -> None:
-        """Cancel the builds; the sandbox stays open."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -180,10 +180,7 @@ def _features_of(services: Services) -> tuple[Feature, ...]:
 
 
 def create_app(services: Services, notifier: Notifier | None = None) -> ASGIApp:
-    """Build the hub: context middleware, then the session proxy or the routes of its features.
-
-    Raises: InvalidInput for settings with which a feature cannot work.
-    """
+    """Raise InvalidInput for settings with which a feature cannot work."""
     settings = services.loaded.settings.hub
     book = SharedGradebook(services.loaded)
     hub = make_core(services, notifier or Notifier(), book)
@@ -218,7 +215,6 @@ def create_app(services: Services, notifier: Notifier | None = None) -> ASGIApp:
 
 
 def _door(services: Services) -> NodeDoor | None:
-    """Return where nodes connect, None on a hub without nodes."""
     if services.nodes is None:
         return None
     from mograder.web.hub.core.node_door import NodeDoor  # noqa: PLC0415 - see OPTIONAL
@@ -227,7 +223,6 @@ def _door(services: Services) -> NodeDoor | None:
 
 
 def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> HubApp:
-    """Return what the features need, before any of them is opened."""
     loaded, clock, engine = services.loaded, services.clock, services.state.engine
     settings = loaded.settings
     reserve = settings.limits.disk_reserve
@@ -332,7 +327,6 @@ class Dispatcher:
         self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; the hub itself has no WebSockets."""
         if scope["type"] == "lifespan":
             await self._own(scope, receive, send)
             return
@@ -366,7 +360,6 @@ class PersonalTurns:
         self._waiting: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on when it is its turn; refuse it where too many wait already."""
         identity: Identity | None = scope.get(IDENTITY)
         if identity is None or identity.role is not Role.STUDENT:
             await self._routes(scope, receive, send)
@@ -401,8 +394,6 @@ def _lifespan(
     proxy: SessionProxy,
     book: SharedGradebook,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Return what runs the features while the hub serves, and closes all at the end."""
-
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:  # each is closed, whatever another one raises
@@ -426,12 +417,10 @@ def _session_changed(hub: HubApp, key: SessionKey) -> None:
 
 
 def _users_of(services: Services, item: str) -> frozenset[str]:
-    """Return the users who have an item open."""
     return frozenset(each.key.user for each in services.pool.all() if each.key.item == item)
 
 
 def _end_help(services: Services, request: HelpRow) -> None:
-    """Close the helper's page of the student's session."""
     if request.helper == request.username:  # an instructor who tries it alone
         return
     live = services.pool.find(SessionKey(request.username, request.item, Mode.EDIT))
@@ -440,10 +429,7 @@ def _end_help(services: Services, request: HelpRow) -> None:
 
 
 def install_routes() -> None:
-    """Make the routes of every hub, which :func:`create_app` then finds made.
-
-    That is most of the processor time from the lock to the first page of a hub that takes over.
-    """
+    """Make the routes of every hub beforehand: that takes most of the time of a takeover."""
     for feature in FEATURES:
         _installed(feature.routes)
 

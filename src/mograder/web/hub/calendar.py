@@ -28,7 +28,6 @@ _ESCAPED = str.maketrans({"\\": "\\\\", ";": "\\;", ",": "\\,", "\n": "\\n"})
 
 
 def calendar_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show a person the address of the calendar, and how it is ended."""
     user, state, context = person(caller), app.services.state, request_context(request)
     turn = state.calendar_turn(user)
     address = ""
@@ -51,7 +50,6 @@ async def change(request: Request, app: CurrentApp, caller: Caller) -> Response:
 
 
 async def feed(user: str, key: str, request: Request, app: CurrentApp) -> Response:
-    """Send the calendar of the person for whom the address is signed."""
     home = f"{request_context(request).address_here}/"
     async with app.without_login:
         text = await to_thread.run_sync(_feed, app, user, key, home)

@@ -104,7 +104,6 @@ class Work:
 
     @property
     def text(self) -> str:
-        """The state in words, as the page and the files have it."""
         late = self.late and self.state is not WorkState.LATE
         told = (self.state.value, "late" if late else "", "newer submission" if self.newer else "")
         return ", ".join(filter(None, told))
@@ -172,14 +171,12 @@ async def gradebook_page(request: Request, app: CurrentApp) -> Response:
 
 
 async def gradebook_csv(request: Request, app: CurrentApp) -> Response:
-    """Return the chosen lines as a CSV file."""
     head, rows = _cells(*await _chosen(app, _choice(request)))
     await app.audit.record(request, "export gradebook", "CSV")
     return saved_table(write_table(head, rows), "gradebook.csv")
 
 
 async def gradebook_xlsx(request: Request, app: CurrentApp) -> Response:
-    """Return the chosen lines as a workbook."""
     head, rows = _cells(*await _chosen(app, _choice(request)))
     await app.audit.record(request, "export gradebook", "XLSX")
     data = await to_thread.run_sync(write_workbook, head, rows)
@@ -256,7 +253,6 @@ def _choice(request: Request) -> Choice:
 
 
 def _cells(table: Table, lines: Sequence[Line]) -> tuple[list[str], list[list[str | float | None]]]:
-    """Return the head and the rows of a file: a mark and a state for each item, and the totals."""
     columns = [text for each in table.columns for text in (each.item, f"{each.item} state")]
     head = ["student", "name", *columns, "total %", "so far %"]
     rows: list[list[str | float | None]] = []
@@ -267,7 +263,6 @@ def _cells(table: Table, lines: Sequence[Line]) -> tuple[list[str], list[list[st
 
 
 def _values(app: HubApp, user: Username) -> dict[str, object]:
-    """Return what a student's page shows of files and of the gradebook."""
     copies, book = app.services.workspaces.facts_of(user), app.book()
     table = read_table(app, {user: copies}, user)
     (line,) = table.lines
@@ -307,10 +302,7 @@ class _Facts:
 def read_table(
     app: HubApp, copies: Mapping[Username, Sequence[CopyFacts]], student: Username | None = None
 ) -> Table:
-    """Return the table of the class, or of one student; blocks.
-
-    ``copies`` are those of every student that are known.
-    """
+    """Return the table of the class, or of one student, from the known ``copies``; blocks."""
     book = app.book()
     columns = _columns(app, book)
     facts = _facts(app, columns, book, copies, student)
@@ -325,14 +317,11 @@ def read_table(
 
 
 def totals(columns: Sequence[Column], works: Sequence[Work]) -> tuple[float | None, float | None]:
-    """Return the weighted mean of all items in per cent, and that of those with a mark.
-
-    An item of 0 marks counts in neither, since nothing can be earned there.
-    """
+    """Return the weighted means in per cent: of all items, and of those with a mark."""
     parts = [
         (column.weight, None if work.mark is None or not column.most else work.mark / column.most)
         for column, work in zip(columns, works, strict=True)
-        if column.weight and column.most != 0
+        if column.weight and column.most != 0  # nothing can be earned in one of 0
     ]
     got = sum(weight * part for weight, part in parts if part is not None)
     everything = sum(weight for weight, _ in parts)
@@ -388,7 +377,6 @@ def _facts(
 
 
 def _shown(app: HubApp, book: Gradebook, student: str | None) -> Mapping[str, Set[str]]:
-    """Return the students who see a mark, by item."""
     now, late_work = app.services.clock.now(), LateWork(book).facts()
     found = _by_item(MarkReleases(book).shown(now, student))
     for item, students in found.items():
@@ -408,10 +396,7 @@ def _by_item(pairs: Iterable[tuple[str, str]]) -> defaultdict[str, set[str]]:
 def _arrivals(
     app: HubApp, item: str, marks: Mapping[str, CountedGrade]
 ) -> tuple[Mapping[str, datetime], Set[str]]:
-    """Return the times of the newest submissions, and the students whose mark is of an earlier one.
-
-    Blocks; the files of submissions later than the graded one are read.
-    """
+    """Return the times of the newest submissions, and whose mark is of an earlier one; blocks."""
     name = ItemName.valid(item)
     if name is None:
         return {}, set()
@@ -426,7 +411,6 @@ def _arrivals(
 
 
 def _graded_at(counted: CountedGrade | None) -> datetime | None:
-    """Return when the graded submission was received; None if that is not known."""
     time = counted.deduction.time if counted else None
     return time.received if time else None
 
@@ -437,9 +421,9 @@ def _people(
     names: Mapping[str, str],
     copies: Mapping[Username, Sequence[CopyFacts]],
 ) -> list[str]:
-    """Return the students: whoever is on the access list, or has a copy, a submission or a mark.
+    """Return whoever is on the access list, or has a copy, a submission or a mark.
 
-    Without a list, also those whose full name is known: a name stays when its owner leaves.
+    Without a list also who has a name in the gradebook: a name stays when its owner leaves.
     """
     roster = app.services.roster.listed()
     worked = {user for each in facts for user in (*each.marks, *each.received)}
@@ -470,7 +454,7 @@ def _work(column: Column, student: str, facts: _Facts) -> Work:
 
 
 def write_workbook(columns: Sequence[str], rows: Iterable[Sequence[_Cell]]) -> bytes:
-    """Return a workbook whose first row names the columns and stays in view; None is empty.
+    """Return a workbook whose first row names the columns.
 
     Every text is an inline string, which no spreadsheet program takes for a formula.
     """

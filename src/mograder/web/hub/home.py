@@ -57,10 +57,7 @@ _TOLD_FOR = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class EndedLine:
-    """One session that ended unexpectedly; ``again`` is the page that restarts it, or "".
-
-    ``saved`` is when an editor's notebook was saved last, None if there is none.
-    """
+    """A session that ended unexpectedly; ``again`` restarts it, ``saved`` is its last save."""
 
     item: str
     mode: str
@@ -107,10 +104,7 @@ class EarlierLine:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What the page shows of a person's work; ``offered`` as :func:`_offered` returns it.
-
-    ``other_marks`` are those of items that are in no line.
-    """
+    """What the page shows of a person's work; ``other_marks`` are those of items in no line."""
 
     views: list[ItemView]
     lines: list[AssignmentLine]
@@ -121,8 +115,6 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The student identity and the time of an instructor's preview."""
-
     identity: Identity
     at: datetime | None
 
@@ -165,14 +157,9 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
 
 
 async def view_as(request: Request) -> Response:
-    """Redirect to the preview, at the address that instructors know from 0.3.16.
+    """Redirect to the preview, at the address that instructors know (compatibility-0.3.16.md 2.3).
 
-    See compatibility-0.3.16.md 2.3.
-
-    Unlike 0.3.16 it sets no cookie: a link must not change other pages. An empty ``role`` redirects
-    to the normal first page.
-
-    Raises: InvalidInput.
+    Unlike 0.3.16 it sets no cookie: a link must not change other pages.
     """
     role, text = request.query_params.get("role", ""), request.query_params.get("as_of", "")
     if role not in ("", "student"):
@@ -187,10 +174,7 @@ async def view_as(request: Request) -> Response:
 
 
 def _offered(app: HubApp, identity: Identity, views: Iterable[ItemView]) -> frozenset[str]:
-    """Return the items that were updated since their copy was made, and are merged into copies.
-
-    Those of which the person may not learn what is in them are left out.
-    """
+    """Return the updated items that are merged into copies, and may be known to the person."""
     updated = {view.name for view in views if view.updated}
     if not updated:
         return frozenset()
@@ -202,7 +186,6 @@ def _offered(app: HubApp, identity: Identity, views: Iterable[ItemView]) -> froz
 
 
 def _look(app: HubApp, identity: Identity, preview: Preview | None, now: datetime) -> _Found:
-    """Read a person's items, for each assignment its copy and result, and all marks."""
     views = app.items.survey(identity, now)
     for view in views:  # for their titles
         app.checks.columns(view.release)
@@ -334,10 +317,7 @@ def _with_progress(
 
 
 def _preview(request: Request, visitor: Identity) -> Preview | None:
-    """Return the preview that is asked for, ``?as=student&at=2026-10-05T09:00&timezone=UTC``.
-
-    Raises: InvalidInput.
-    """
+    """Return the preview of ``?as=student&at=2026-10-05T09:00&timezone=UTC``, if any."""
     query = request.query_params
     if visitor.role is not Role.INSTRUCTOR or query.get("as") != "student":
         return None
@@ -348,7 +328,6 @@ def _preview(request: Request, visitor: Identity) -> Preview | None:
 
 
 def _leaving(app: HubApp, sessions: Iterable[LiveSession]) -> Mapping[str, Leaving]:
-    """Return, by session, when the machines that will be shut down are."""
     machines = app.find(MachineWatch)
     if machines is None:
         return {}

@@ -74,20 +74,15 @@ class NodeChanged(Done):
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A machine that will be shut down, as a student is told; ``ends`` is None if not known.
-
-    ``elsewhere`` is whether another machine takes the notebook now.
-    """
+    """A machine that will be shut down, when, and whether another one takes the notebook now."""
 
     ends: datetime | None
     elsewhere: bool
 
     def seconds(self, now: datetime) -> int | None:
-        """Return the seconds that are left, at least 0, or None."""
         return None if self.ends is None else max(0, int((self.ends - now).total_seconds()))
 
     def minutes(self, now: datetime) -> int | None:
-        """Return the whole minutes that are left, or None."""
         seconds = self.seconds(now)
         return None if seconds is None else seconds // 60
 
@@ -109,7 +104,6 @@ class MachineWatch:
         self._looking = threading.Lock()
 
     def all(self) -> list[Machine]:
-        """Return all machines, by name; memory only."""
         return list(self._seen.values())
 
     def leaving(self, name: str) -> Leaving | None:
@@ -133,10 +127,7 @@ class MachineWatch:
             return list(found.values())
 
     def changed(self) -> frozenset[str]:
-        """Look, and return the machines that changed since the last call of this; blocks.
-
-        Once a minute those that are draining are among them.
-        """
+        """Return the machines that changed since, once a minute all draining; blocks."""
         self.look()
         now = self._clock.steady()
         with self._looking:
@@ -147,10 +138,7 @@ class MachineWatch:
             return changed
 
     async def tell(self, notifier: Notifier, users_on: Callable[[str], Iterable[str]]) -> None:
-        """Look, and notify the pages of changes.
-
-        ``users_on`` returns the users who have a session on a machine.
-        """
+        """Look, and notify the pages; ``users_on`` returns who has a session on a machine."""
         changed = await asyncio.to_thread(self.changed)
         for user in {each for name in changed for each in users_on(name)}:
             notifier.notify(user, Part.SESSIONS)
@@ -177,7 +165,6 @@ def _gist(machines: Mapping[str, Machine], name: str) -> object:
 
 
 def open_machines(hub: HubApp) -> Run:
-    """Make the watch of the machines, for pages and metrics; it looks at them during the block."""
     services = hub.services
     seconds = services.loaded.settings.nodes.lease_seconds
     watch = hub.add(MachineWatch(NodesView(Nodes(services.state.engine), seconds), services.clock))
@@ -191,7 +178,6 @@ def _users_on(pool: SessionManager, node: str) -> list[str]:
 
 
 async def machines_page(request: Request, app: CurrentApp) -> Response:
-    """Show the machines with their load, and offer to drain and to remove them."""
     machines = await to_thread.run_sync(app.of(MachineWatch).look)
     return page(
         request,

@@ -55,7 +55,6 @@ _LOOK_SECONDS = 60.0
 
 
 def open_mail(hub: HubApp) -> Run:
-    """Make the letters by e-mail, which are sent during the block. Raises: as `open_post`."""
     services = hub.services
     post = hub.add(
         open_post(services.loaded, Letters(services.state.engine), services.mail_password)
@@ -99,10 +98,7 @@ def find_events(app: HubApp, home: str, since: datetime, now: datetime) -> Itera
 def write_links(
     app: HubApp, links: Iterable[tuple[str, str, str]], until: datetime
 ) -> frozenset[str]:
-    """Write letters with one-time links; return the people of whom no address is known; blocks.
-
-    ``links`` have a person, the address or "", and the link.
-    """
+    """Write letters with one-time links; return the people of whom no address is known; blocks."""
     post, now = app.of(Post), app.services.clock.now()
     events = _Events(app, now, now, post.home)
     found = {user: (told or events.address(user), link) for user, told, link in links}
@@ -165,10 +161,7 @@ class _Events:
     def _releases(
         self, book: Gradebook, recent: Collection[Change]
     ) -> Mapping[tuple[str, str], Sequence[ReleaseRow]]:
-        """Return the releases that may be news: recent ones, and those that waited for a date.
-
-        ``recent`` are the changes of late work, by which a date may have come earlier.
-        """
+        """Return recent releases, and those that waited for a date, which may have come earlier."""
         moved = {each.assignment for each in recent if not isinstance(each, Membership)}
         grouped = any(isinstance(each, Membership) for each in recent)
         releases = MarkReleases(book)
@@ -239,10 +232,7 @@ class _Events:
     def _event(
         self, event: tuple[str, ...], where: tuple[str, ...] = ("",), **values: object
     ) -> LetterEvent:
-        """Return an event: its kind, the person, the item, and what tells it from others.
-
-        Its letter leads to the page ``where``; ``values`` are the template's.
-        """
+        """Return an event, whose letter leads to the page ``where``; ``values`` are its."""
         link = "/".join((self.home, *(quote(each, safe="") for each in where)))
         return letter_key(*event), partial(self.letter, event, link, values=values)
 
@@ -279,7 +269,6 @@ class _Events:
         return self.app.services.admits(user)
 
     def address(self, user: str) -> str:
-        """Return a person's mail address, "" if none is known."""
         domain = self.app.services.loaded.settings.mail.domain
         found = self._told.get(user) or (user if "@" in user else "")
         return found or (f"{user}@{domain}" if domain else "")

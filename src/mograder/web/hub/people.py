@@ -172,7 +172,6 @@ class PersonLine:
 
 
 async def students(request: Request, app: CurrentApp) -> Response:
-    """Show the people of the course, those present first."""
     wanted = request.query_params.get("q", "").strip()[:100]
     count = await app.copy_counts.look()
     listed, courses = await to_thread.run_sync(_known, app)
@@ -206,7 +205,6 @@ async def students(request: Request, app: CurrentApp) -> Response:
 
 
 def people(request: Request, app: CurrentApp) -> Response:
-    """Show the access list, for editing."""
     roster = app.services.roster
     listed = roster.listed()
     return page(
@@ -223,18 +221,15 @@ def people(request: Request, app: CurrentApp) -> Response:
 
 
 def _by_platform(app: HubApp) -> bool:
-    """Return whether the members of a course on a learning platform may come in."""
     more = app.services.roster.more
     return more is not None and more.decides()
 
 
 def _signs_in_elsewhere(app: HubApp) -> bool:
-    """Return whether people of other systems can sign in."""
     return bool(app.services.loaded.settings.oidc.issuer) or app.find(PlatformFacts) is not None
 
 
 def _known(app: HubApp) -> tuple[Sequence[str] | None, Sequence[CourseMembers]]:
-    """Return the access list, if any, and the courses of platforms whose members are known."""
     platforms = app.find(PlatformFacts)
     return app.services.roster.listed(), () if platforms is None else platforms.courses()
 
@@ -254,10 +249,7 @@ def _person_line(name: str, count: Count, sessions: int, here: bool) -> PersonLi
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """One person: the rest of the line in the list, such as an address, and the link.
-
-    ``address`` is the e-mail address in that rest, "" without one.
-    """
+    """One person: the rest of the list's line, the e-mail address in it, and the link."""
 
     username: Username
     about: str
@@ -269,8 +261,7 @@ class Invited:
 async def invite(request: Request, app: CurrentApp) -> Response:
     """Make links for the people of a form, and put them on the access list if one counts.
 
-    The form's fields: ``people``, one a line, with an address after a comma or without; ``days``;
-    and ``form``, "csv" for a file, "mail" for letters. The page shows the links that no letter has.
+    The fields: ``people``, one a line; ``days``; ``form``, "csv" for a file, "mail" for letters.
     """
     fields = await read_form(request, MEGABYTE)
     by_mail, post = fields.get("form") == "mail", app.find(Post)
@@ -387,7 +378,6 @@ def _removed(app: HubApp, people: Sequence[LiveSession]) -> list[LiveSession]:
 
 
 def open_watch(app: HubApp) -> Run:
-    """Return the watch on the roster and the revocations during the block."""
     seen = applied = object()  # differs from any stamp, so that adopted sessions are checked, too
     revoked: set[str] = set()  # whose pages are still to be closed
     revocations, capabilities = app.services.revocations, app.services.capabilities

@@ -34,8 +34,6 @@ _NO_TROUBLE = frozenset(
 
 
 class CurrentProblem(StrEnum):
-    """A problem that lasts until it is repaired."""
-
     UNSANDBOXED = "unsandboxed"
     DEV = "dev"
     RULES = "rules"
@@ -66,7 +64,6 @@ class RecentProblems:
 
     @property
     def now(self) -> int:
-        """The number of those that last until they are repaired."""
         lasting = (*self.current, *self.misnamed, *self.submissions)
         return len(lasting) + bool(self.gradebook)
 
@@ -82,7 +79,6 @@ class RecentProblems:
 
 
 def problems(request: Request, app: CurrentApp) -> Response:
-    """Show recent problems."""
     return page(
         request, "problems.html", here="problems", problems=gather(app), failed=failed_items(app)
     )

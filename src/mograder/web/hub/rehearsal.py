@@ -120,13 +120,11 @@ class Rehearsals:
 
 
 def open_rehearsals(hub: HubApp) -> Run:
-    """Make the hub's rehearsals; what killed hubs left is removed during the block."""
     rehearsals = hub.add(Rehearsals(hub.services))
     return partial(every, _LOOK_SECONDS, "what a rehearsal left", rehearsals.sweep)
 
 
 def _is_cancelled() -> bool:
-    """Return whether the task that calls this is to be cancelled itself."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -65,7 +65,6 @@ class _Shown:
 async def marks_page(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Show a student's released marks with the reason for each point, and the requests."""
     shown = await to_thread.run_sync(_shown, app, copy)
     await app.audit.record_foreign(request, copy.user, "read result", str(copy))
     return _marks(request, app, copy, shown, mine=caller.username == copy.user)
@@ -105,10 +104,7 @@ async def feedback_page(copy: KnownCopy, request: Request, app: CurrentApp) -> R
 
 
 async def ask(copy: KnownCopy, request: Request, app: CurrentApp) -> Response:
-    """Record words of the student about a mark.
-
-    The form's fields: ``action`` (ask, reply or withdraw), ``question`` and ``text``.
-    """
+    """Record words about a mark; the form's fields: ``action``, ``question`` and ``text``."""
     fields = await read_form(request, _FORM_BYTES)
     try:
         action = await to_thread.run_sync(_ask, app, copy, fields)

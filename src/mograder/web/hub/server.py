@@ -79,11 +79,10 @@ _PIECE = 1 << 16
 
 
 def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
-    """Serve until SIGTERM or Ctrl-C; the settings already include the command's options.
+    """Serve until SIGTERM or Ctrl-C.
 
-    Raises: :class:`InvalidInput` for a secret that is missing or a placeholder, or a bad address,
-    :class:`Conflict` for a port in use, and the errors of
-    :func:`~mograder.hub.startup.open_services`.
+    Raises: :class:`InvalidInput` for a bad secret or address, :class:`Conflict` for a port in use,
+    and as :func:`~mograder.hub.startup.open_services`.
     """
     environ = read_environ()
     configure_logging(journal=environ.service.journal)
@@ -152,7 +151,6 @@ async def _standby(listener: socket.socket, service: Service) -> AsyncIterator[N
 
 @contextlib.contextmanager
 def _cancelled_by_signals() -> Iterator[None]:
-    """Let a signal that ends a server cancel the current task during the block, once."""
     task = asyncio.current_task()
     if task is None:  # for the type checker: this is called from a task
         raise AssertionError
@@ -211,7 +209,6 @@ class WhileAtWork:
         self._at_work = at_work
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 503 if it is not certain."""
         if scope["type"] == "lifespan" or self._at_work():
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -269,7 +266,6 @@ def _on_loopback(listener: socket.socket) -> socket.socket:
 
 
 def _url(loaded: LoadedSettings, listener: socket.socket) -> str:
-    """Return the hub's address for a browser on this machine."""
     hub = loaded.settings.hub
     host, port = listener.getsockname()[:2]
     shown = LOOPBACK if host == "0.0.0.0" else "[::1]" if ":" in host else host  # noqa: S104

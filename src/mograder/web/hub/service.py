@@ -57,10 +57,7 @@ async def health() -> Health:
 
 
 async def ready(app: CurrentApp) -> Ready:
-    """Check for monitoring that students can work: the database and the supervisor answer.
-
-    Raises: :class:`Busy` when they do not; ``/health`` does not check this.
-    """
+    """Check for monitoring that students can work: the database and the supervisor answer."""
     await asyncio.to_thread(app.services.state.epoch, "")
     if not await app.services.attended():
         raise Busy("No session can be started: the session supervisor does not answer.")
@@ -73,12 +70,10 @@ async def status() -> ServerStatus:
 
 
 async def metrics(app: CurrentApp) -> Response:
-    """Return metrics of the hub and its sessions, for Prometheus."""
     return app.metrics.response()
 
 
 async def openapi(request: Request) -> Response:
-    """Return the machine-readable description of this API."""
     schema = {**describe(request.app), "servers": [{"url": request_context(request).prefix or "/"}]}
     return JSONResponse(schema)
 
@@ -118,7 +113,6 @@ def viewer_version() -> str:
 
 @cache
 def viewer_file(name: str) -> StaticFile:
-    """Return a file of Swagger UI, read at its first request."""
     data = (files("fastapi_offline") / "static" / name).read_bytes()
     return packed_static_file(data, _VIEWER_FILES[name])
 

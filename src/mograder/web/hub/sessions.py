@@ -159,7 +159,6 @@ async def stop_edit(
 
 
 def visible_sessions(app: HubApp, identity: Identity) -> list[LiveSession]:
-    """Return the sessions that a person may see, sorted by user and item; none of rehearsals."""
     everything = identity.role is Role.INSTRUCTOR
     sessions = [
         session
@@ -178,7 +177,6 @@ async def _start(app: HubApp, key: SessionKey, report: Report, note: str | None 
 
 
 def page_of(started: Started) -> str:
-    """Return the address of a started session, below the prefix."""
     return f"/{started.url}"
 
 
@@ -214,20 +212,14 @@ def _entry(session: LiveSession, kinds: Mapping[str, ItemKind]) -> SessionEntry:
 
 
 def news_of(app: HubApp, ending: Ending | None) -> Explanation | None:
-    """Return the explanation of an ending that the student did not cause; None for the others.
-
-    It may read the release, so it blocks.
-    """
+    """Return the explanation of an ending that the student did not cause, else None; blocks."""
     if ending is None or ending.reason in _WANTED:
         return None
     return explain(app, ending)
 
 
 def explain(app: HubApp, ending: Ending) -> Explanation:
-    """Return what happened and what to do; blocks.
-
-    Where an earlier hub started the session, the limits are those that a new one would have.
-    """
+    """Return what happened and what to do, by the limits of then, or else of now; blocks."""
     return describe(ending, ending.limits or _limits_now(app, ItemName(ending.key.item)))
 
 
@@ -274,7 +266,6 @@ def _spinner(request: Request, app: HubApp, caller: Identity, name: str, mode: M
 
 
 async def sessions_page(request: Request, app: CurrentApp) -> Response:
-    """Show the running sessions with their memory, and offer to stop them."""
     by_memory = request.query_params.get("order") == "memory"
     found = app.services.pool.all()
     shown = (each for each in found if not is_rehearsal(each.key.user))

@@ -87,7 +87,6 @@ async def today_page(request: Request, app: CurrentApp) -> Response:
 
 
 def _count_numbers(app: HubApp) -> Numbers:
-    """Return the numbers in the navigation; blocks."""
     problems = gather(app)
     wrong = problems.count + len(failed_items(app))
     if problems.gradebook:
@@ -105,7 +104,6 @@ _Marking = tuple[tuple[CountLine, ...], tuple[CountLine, ...], tuple[RegradeRequ
 
 
 def read_today(app: HubApp) -> Today:
-    """Return what there is to do; blocks."""
     now = app.services.clock.now()
     app.checks.look()
     due, came, trouble = [], [], ""
@@ -131,7 +129,6 @@ def read_today(app: HubApp) -> Today:
 def _to_grade(
     app: HubApp, arrivals: Mapping[ItemName, Mapping[str, datetime]]
 ) -> tuple[CountLine, ...]:
-    """Return the submissions without a result, by assignment; ``arrivals`` are all of each."""
     found = (CountLine(name, len(ungraded(app, name, each))) for name, each in arrivals.items())
     return tuple(each for each in found if each.count)
 
@@ -151,7 +148,6 @@ def _open_requests(app: HubApp) -> tuple[RegradeRequest, ...]:
 
 
 async def _stuck(app: HubApp) -> list[CountLine]:
-    """Return the students at work without progress for some time, by item."""
     keys = (live.key for live in app.services.pool.all())
     found, before = [], app.services.clock.now() - _STUCK
     for item in sorted({key.item for key in keys if key.mode is Mode.EDIT}):

@@ -53,8 +53,6 @@ _WRITE_SECONDS, _LOOK_SECONDS = 0.2, 60.0
 
 @dataclass(frozen=True, slots=True)
 class BoardLine:
-    """One item; ``open`` is the number of notebooks that are open now."""
-
     name: str
     open: int
     waiting: int
@@ -93,7 +91,6 @@ class _Asked(Body):
 
 
 async def boards(request: Request, app: CurrentApp) -> Response:
-    """List the boards, those with requests for help and with open notebooks first."""
     names = await to_thread.run_sync(app.services.releases.assignments)
     keys = [live.key for live in app.services.pool.all() if not is_rehearsal(live.key.user)]
     used = Counter(key.item for key in keys if key.mode is Mode.EDIT)
@@ -149,7 +146,6 @@ async def send(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
 
 
 async def take_back(name: str, number: Number, request: Request, app: CurrentApp) -> Response:
-    """End a message before its time."""
     item = await _item(app, name)
     if await app.desk.take_back(item, number):
         await app.audit.record(request, "take back message", f"{item} ({number})")
@@ -157,7 +153,6 @@ async def take_back(name: str, number: Number, request: Request, app: CurrentApp
 
 
 def page_of(item: str) -> str:
-    """Return the address of an item's board, below the prefix."""
     return f"/board/{ItemName.parse(item)}"
 
 
@@ -194,7 +189,6 @@ async def withdraw(copy: KnownCopy, request: Request, app: CurrentApp) -> HelpSt
 
 
 async def take(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Take a student's request."""
     await app.desk.take(copy.item, copy.user, caller.username)
     await app.audit.record(request, "take help request", str(copy))
     return go_to(request, page_of(copy.item))
@@ -227,7 +221,6 @@ async def together(copy: KnownCopy, request: Request, app: CurrentApp, caller: C
 
 
 def help_of(app: HubApp, copy: CopyOf) -> HelpAsked | None:
-    """Return the open request of a copy, for its owner and for the helper."""
     row = app.desk.of_copy(copy.user, copy.item)
     if row is None:
         return None
@@ -238,7 +231,6 @@ def help_of(app: HubApp, copy: CopyOf) -> HelpAsked | None:
 
 
 def shown_name(name: str) -> str:
-    """Return the name of a helper or sender as students read it."""
     return "Your instructor" if name == INSTRUCTOR else name
 
 
@@ -256,7 +248,6 @@ def open_board(hub: HubApp) -> Run:
 
 @asynccontextmanager
 async def _at_work(hub: HubApp, log: CheckLog) -> AsyncIterator[None]:
-    """Write the reports of checks, look for titles, and end old requests, during the block."""
     await to_thread.run_sync(hub.desk.load)
     look = partial(to_thread.run_sync, hub.checks.look)
     try:

@@ -52,8 +52,6 @@ _SIGNS = {"passed": "✓", "partial": "◐", "failed": "✗", "waiting": "…", 
 
 
 class Order(IntEnum):
-    """The groups in which a board lists students."""
-
     STUCK = 0
     """At work, with a check that has not passed; the one without progress for longest first."""
     QUIET = 1
@@ -94,7 +92,6 @@ class Line:
 
     @property
     def stuck(self) -> bool:
-        """Whether the student is listed among those who are at work."""
         return self.order is Order.STUCK
 
 
@@ -132,8 +129,6 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class _Class:
-    """The state of an item's students at a time, in the board's order."""
-
     at: datetime
     heads: tuple[Head, ...] = ()
     lines: tuple[Line, ...] = ()
@@ -144,8 +139,6 @@ _NOTHING = _Class(datetime.min.replace(tzinfo=UTC))
 
 @dataclass(slots=True)
 class _Kept:
-    """The last reading of an item, and the tables that were made of it."""
-
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     read_at: float = float("-inf")
     as_of: float = 0.0
@@ -157,10 +150,7 @@ class _Kept:
 
 
 class BoardTables:
-    """The tables of all items, for one event loop.
-
-    Mutable state: ``_kept``, by item, the last used last.
-    """
+    """The tables of all items, for one event loop; ``_kept`` is mutable, the last used last."""
 
     def __init__(
         self,
@@ -185,10 +175,7 @@ class BoardTables:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     async def look(self, item: str, view: View) -> Table:
-        """Return the table of an item as it is now; in a busy class within a second.
-
-        In a class whose table takes long to make, it is within some seconds.
-        """
+        """Return the table as it is now: within a second, or some for a large class."""
         kept = self._of(item)
         async with kept.turn:
             if self._changed_at(item) >= kept.as_of or _age(kept) > _LONGEST_SECONDS:
@@ -225,7 +212,6 @@ class BoardTables:
         kept.tables.clear()
 
     def running(self, item: str) -> frozenset[str]:
-        """Return the students who have the notebook open."""
         keys = (live.key for live in self._pool.all() if not is_rehearsal(live.key.user))
         return frozenset(key.user for key in keys if key.item == item and key.mode is Mode.EDIT)
 

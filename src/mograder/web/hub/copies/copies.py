@@ -136,11 +136,10 @@ class OpenEditors:
         self._asked: dict[str, _Asked] = {}
 
     async def replace(self, session: str, change: CodeChange, tell: Callable[[], None]) -> bool:
-        """Return whether the page says that it has replaced the cell and saved it.
+        """Return whether the page says that it has replaced the cell.
 
-        ``tell`` is called once the page can ask for the change.
-
-        Raises: :class:`Conflict` while the page is asked for another cell.
+        ``tell`` is called once it can ask for the change. Raises: :class:`Conflict` while it is
+        asked for another one.
         """
         if session in self._asked:
             raise Conflict(
@@ -310,9 +309,9 @@ async def put_text_back(
     next_page: str,
     until_stored: AbstractContextManager[object] | None = None,
 ) -> Response:
-    """Put an earlier text into a notebook, whose editor is closed; ``put`` keeps the present one.
+    """Put an earlier text into a notebook; ``put`` keeps the present one, and returns its file.
 
-    It returns the file with that. ``until_stored`` ends once the text is stored, or was not.
+    ``until_stored`` ends once the text is stored, or was not.
     """
 
     async def job(report: Report) -> Restored:
@@ -345,7 +344,6 @@ async def file_status(app: HubApp, copy: CopyOf) -> FileStatus:
 
 
 def send_notebook(saved: Saved, filename: str) -> Response:
-    """Return a student's file, always as a download and never as a page."""
     headers = {
         "Content-Disposition": attachment(filename),
         "ETag": f'"{saved.digest}"',
@@ -356,16 +354,15 @@ def send_notebook(saved: Saved, filename: str) -> Response:
 
 
 def _may_know(app: HubApp, identity: Identity, copy: CopyOf) -> bool:
-    """Whether this person may learn that the item is published."""
     if identity.role is Role.INSTRUCTOR or app.services.workspaces.has_copy(copy.user, copy.item):
         return True
     return app.visibility.of(copy.item).visible(app.services.clock.now())
 
 
 def _known(app: HubApp, identity: Identity, copy: CopyOf) -> Release | None:
-    """Return the release of an item that a student uploads to, or None if there is no release.
+    """Return the release of an item that a student uploads to (compatibility-0.3.16.md 2.3).
 
-    See compatibility-0.3.16.md 2.3. Raises: NotFound, InvalidInput (a demo), Conflict (too many).
+    Raises: NotFound, InvalidInput (a demo), Conflict (too many).
     """
     release = app.items.find(copy.item)
     if release is not None and release.kind is ItemKind.DEMO:
@@ -378,7 +375,6 @@ def _known(app: HubApp, identity: Identity, copy: CopyOf) -> Release | None:
 
 
 def _demand_few(app: HubApp, copy: CopyOf) -> None:
-    """Refuse one more notebook without a release. Raises: Conflict."""
     workspaces = app.services.workspaces
     own = [each for each in workspaces.items_of(copy.user) if app.items.find(each) is None]
     if len(own) >= _MOST_OWN and not workspaces.has_copy(copy.user, copy.item):
@@ -400,8 +396,8 @@ async def _screen(
 ) -> None:
     """Refuse constructs that the course denies (B133), except in cells unchanged from the release.
 
-    A notebook that cannot be parsed is only reported: unfinished work may be broken, and must
-    remain exportable.
+    Unfinished work may be broken, and must remain exportable: what cannot be parsed is only
+    reported.
     """
     settings = app.services.loaded.settings
     released = None if release is None else await to_thread.run_sync(_text_of, release)

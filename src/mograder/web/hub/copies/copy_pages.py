@@ -172,7 +172,7 @@ def _extract(data: bytes, first: int) -> Extract:
 def extract(text: str, first: int) -> Extract:
     """Return as many lines from ``first`` on as fit on one page.
 
-    The lines of a large text are counted, and not split: 16 MB of them would take 0.4 s.
+    They are counted, and not split: 16 MB of them would take 0.4 s.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     total = text.count("\n") + (text[-1:] not in ("", "\n"))
@@ -204,7 +204,6 @@ def extract(text: str, first: int) -> Extract:
 
 
 def _beginning(text: str, line: int) -> int:
-    """Return where a line begins, counted from 1; it is there."""
     at, ends = 0, line - 1
     while (found := text.count("\n", at, at + _PIECE)) < ends:
         at, ends = at + _PIECE, ends - found
@@ -214,7 +213,6 @@ def _beginning(text: str, line: int) -> int:
 
 
 def _header(lines: Sequence[str]) -> int:
-    """Return the number of lines of the metadata (PEP 723) at the beginning; all are comments."""
     comments = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
     if not comments or comments[0] != "# /// script" or "# ///" not in comments:
         return 0
@@ -265,7 +263,6 @@ async def _shown(
 
 
 async def _checked_work(app: HubApp, copy: CopyOf, text: str, check: str) -> CheckedWork:
-    """Return the cells that a check uses, as marking shows them, and what validation said of it."""
     sources, _ = await to_thread.run_sync(sources_or_none, app.marking.source(copy.item))
     asked = WorkToShow(text, copy.notebook, sources)
     work = await app.marking.works.show(asked, copy.user)
@@ -299,7 +296,6 @@ async def outputs(
 
 
 def open_copy_pages(hub: HubApp) -> None:
-    """Make what parses large outputs in another process."""
     hub.add(IsolatedCall())
 
 

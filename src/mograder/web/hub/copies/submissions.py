@@ -46,7 +46,6 @@ from mograder.web.route import ANYONE, INSTRUCTOR, OWNER, SELF, JsonBody, Route
 async def submissions_page(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """List a person's submissions of an item, the newest first."""
     lines, work = await to_thread.run_sync(_lines, app, copy, caller)
     await app.audit.record_foreign(request, copy.user, "read", f"{copy} submissions")
     done, _ = outcome(request)
@@ -166,10 +165,7 @@ def _read(app: HubApp, copy: CopyOf, number: int) -> tuple[Submission, bytes]:
 def _lines(
     app: HubApp, copy: CopyOf, caller: Identity
 ) -> tuple[list[tuple[Submission, bool, tuple[str, str]]], HandIn]:
-    """Return each submission, whether it counts, how late it was and the cost; and the work.
-
-    Raises: NotFound without anything of the person, for those who may not see the item.
-    """
+    """Return each submission, whether it counts, its lateness and cost; and the work."""
     facts = app.services.workspaces.facts(copy.user, copy.item)
     person = _person(app, copy)
     if facts is None and not person.submissions:

@@ -165,7 +165,6 @@ class StudentLine:
 
     @property
     def conflicts(self) -> int:
-        """The number of places to look at in a merged copy."""
         return len(cells_in(self.done).conflicts) if self.done else 0
 
     @property
@@ -262,12 +261,10 @@ async def undo(item: str, request: Request, app: CurrentApp) -> Annotated[Respon
 
 
 def update_page(name: ItemName) -> str:
-    """Return the address of the instructors' page of an item's update, below the prefix."""
     return f"/course/updates/{path_segment(name)}"
 
 
 async def show_item(name: str, request: Request, app: CurrentApp) -> Response:
-    """Show an item's update to instructors."""
     item = item_name(name)
     found = await app.of(UpdateOffers).overview(item)
     release = await to_thread.run_sync(app.items.find if found.offer else app.items.get, item)
@@ -311,7 +308,6 @@ async def look(name: str, user: str, request: Request, app: CurrentApp) -> Respo
 
 
 async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show a student what the author's update changes, or what it has changed."""
     found = await app.of(CopyUpdates).standing(copy)
     has_copy = partial(app.services.workspaces.has_copy, copy.user, copy.item)
     if found.state is Standing.NONE and not await to_thread.run_sync(has_copy):
@@ -438,7 +434,6 @@ def open_updates(hub: HubApp) -> Run:
 
 @asynccontextmanager
 async def _at_work(hub: HubApp) -> AsyncIterator[None]:
-    """Keep releases during the block; then end previews, and wait for changes of copies."""
     kept, services = hub.of(KeptReleases), hub.services
 
     def keep_all() -> None:
@@ -454,7 +449,6 @@ async def _at_work(hub: HubApp) -> AsyncIterator[None]:
 
 
 def _notify(app: HubApp, name: ItemName) -> None:
-    """Tell the open notebooks of an item, and the instructors' pages."""
     for live in app.services.pool.all():
         if live.key.item == name:
             app.notifier.notify(live.key.user, Part.COPIES)
@@ -499,7 +493,6 @@ def _counts(lines: Sequence[PreviewLine]) -> PreviewCounts:
 
 
 def _lines(planned: Sequence[PreviewLine], copies: Sequence[CopyUpdateRow]) -> list[StudentLine]:
-    """Return a line for each copy that is known, those that need attention first."""
     plans = {line.user: line for line in planned}
     rows = {row.username: row for row in copies}
     lines = [StudentLine(user, plans.get(user), rows.get(user)) for user in {*plans, *rows}]

@@ -73,21 +73,16 @@ async def validate(
 
 
 def page_of(user: str, name: str) -> str:
-    """Return the page with the result of the last validation, below the prefix."""
     return f"/validation/{quote(user, safe='')}/{quote(name, safe='')}"
 
 
 def _told(app: HubApp, copy: CopyOf, found: ValidationReport) -> ValidationAnswer:
-    """Keep a report beside the notebook; return what is answered.
-
-    Blocks: a page of a student's thousand errors takes a second.
-    """
+    """Keep a report beside the notebook; blocks: a page of a thousand errors takes a second."""
     kept = app.services.workspaces.put_report(copy.user, copy.item, render_html(found))
     return answer_of(found, html_available=kept)
 
 
 def _note_checks(app: HubApp, copy: CopyOf, text: str, answer: ValidationAnswer) -> None:
-    """Record beside the copy's versions with this text how many checks passed."""
     passed, versions = sum(each.passed for each in answer.checks), app.services.recorder.versions
     try:
         versions.note_checks(copy.user, copy.item, text.encode(), passed, len(answer.checks))

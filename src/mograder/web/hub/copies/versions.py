@@ -173,10 +173,7 @@ async def versions_page(
     caller: Caller,
     below: Annotated[int, Query(ge=1, lt=2**31)] = 2**31 - 1,
 ) -> Response:
-    """Show a copy's timeline and the earlier versions in its folder.
-
-    ``below``: list versions with a smaller number only.
-    """
+    """Show a copy's timeline, below a number, and the earlier versions in its folder."""
     timeline = await app.of(CopyTimelines).of(copy)
     archives = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
     if not timeline.versions and not archives:
@@ -316,10 +313,7 @@ async def restore_cell(
 async def _put_in_editor(
     app: HubApp, copy: CopyOf, number: int, cell: int, report: Report
 ) -> PutBack | None:
-    """Have the open editor put a cell back; None if none is open, or it cannot.
-
-    Raises: as :meth:`CopyTimelines.put_back_cell` and :meth:`OpenEditors.replace`.
-    """
+    """Have the open editor put a cell back; None if none is open, or it cannot."""
     live, timelines = app.services.pool.find(copy.key), app.of(CopyTimelines)
     if live is None or not live.connections:
         return None
@@ -338,8 +332,7 @@ async def keep_unsaved(
 ) -> Unsaved:
     """Keep work that the editor's page could not save as a version; the copy is not changed.
 
-    The body is the one that marimo's page sends to save, with the codes that were saved before as
-    ``base``.
+    The body is what marimo's page sends to save, with the codes saved before as ``base``.
     """
     with app.of(Uploads).sending(copy.user):
         body = await read_text(request, MAX_NOTEBOOK)
@@ -353,10 +346,7 @@ async def keep_unsaved(
 async def put_unsaved(
     copy: KnownCopy, request: Annotated[Request, JsonBody(_Cells)], app: CurrentApp
 ) -> Annotated[Response, Restored]:
-    """Put work that could not be saved into the notebook, unless that was changed meanwhile.
-
-    The body is as for keeping it; the present notebook is kept, and its editor is closed.
-    """
+    """Put work that could not be saved into the notebook, unless that was changed meanwhile."""
     read = partial(read_text, request, MAX_NOTEBOOK)
     body, until_stored = await app.of(Uploads).received(copy.user, read)
     put = partial(app.of(CopyTimelines).put_unsaved, copy, body)
@@ -379,7 +369,6 @@ async def _rows(
 
 
 def _pair(timeline: Timeline, version: Version, to: Other) -> tuple[Version, Version] | None:
-    """Return the two versions to compare, the earlier one first; None if one is missing."""
     if to == "now":
         return None if timeline.present is None else (version, timeline.present)
     before = timeline.before(version)
@@ -391,7 +380,6 @@ def _compared(compared: Compared) -> VersionChanges:
 
 
 def told_changes(difference: VersionDifference, earlier: int = 0, later: int = 0) -> VersionChanges:
-    """Return a difference as the API tells it, with the numbers of the two versions."""
     return VersionChanges(
         earlier=earlier,
         later=later,
@@ -435,7 +423,6 @@ async def _keep_thin(hub: HubApp) -> AsyncIterator[None]:
 
 
 def open_versions(hub: HubApp) -> Run:
-    """Make the timelines of copies, whose old versions are thinned during the block."""
     services = hub.services
     hub.add(CopyTimelines(hub.copies, services.recorder, services.clock))
     hub.add(OpenEditors())

@@ -48,10 +48,7 @@ _POSTS_OF_OTHERS = frozenset({b"/lti/login", b"/lti/launch", b"/auth/oidc/backch
 
 
 def identify(scope: Scope, authenticator: Authenticator) -> Identity | None:
-    """Return the caller's identity, None without a login.
-
-    Raises: :class:`~mograder.core.errors.InvalidInput` for repeated or malformed credentials.
-    """
+    """Return the caller's identity, None without a login. Raises: InvalidInput."""
     context = context_of(scope)
     name = cookie_name(secure=context.secure, prefix=context.prefix)
     return authenticator.identify(
@@ -62,10 +59,9 @@ def identify(scope: Scope, authenticator: Authenticator) -> Identity | None:
 def login_headers(
     identity: Identity | None, context: RequestContext, secret: str
 ) -> list[tuple[bytes, bytes]]:
-    """Return the Set-Cookie of a login that is new with this request, or an empty list.
+    """Return the Set-Cookie of a login that is new; bearer clients never get one.
 
-    It belongs on the response whatever its status (compatibility-0.3.16.md 2.1); bearer clients
-    never get one.
+    It belongs on the response whatever its status (compatibility-0.3.16.md 2.1).
     """
     if identity is None or identity.fresh is None:
         return []
@@ -120,12 +116,10 @@ def _shows_page(request: Request) -> bool:
 
 
 async def anyone(request: Request) -> Identity | None:
-    """Admit everyone, signed in or not."""
     return identity_of(request)
 
 
 async def member(request: Request) -> Identity:
-    """Admit people who are signed in and on the course's access list."""
     identity = identity_of(request)
     if identity is None:
         raise NotAuthenticated("Nobody is signed in.")
@@ -140,11 +134,7 @@ async def guest(request: Request) -> Identity | None:
 
 
 def may_open_work(username: str, role: Role, owner: str) -> bool:
-    """Return whether a user may open the work of ``owner``: their own, or any as an instructor.
-
-    The guards below and the proxy of sessions (``web/hub/proxy/session_proxy.py``) both decide by
-    this function.
-    """
+    """Return whether a user may open the work of ``owner``, for guards and the proxy."""
     return username == owner or role is Role.INSTRUCTOR
 
 
@@ -157,7 +147,6 @@ async def owner(request: Request, identity: Annotated[Identity, Depends(member)]
 
 
 async def oneself(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
-    """Admit the user named in the path, and nobody else."""
     if identity.username != nfc(request.path_params["user"]):
         raise Forbidden("Cannot access another user's resources")
     return identity
@@ -179,7 +168,6 @@ async def instructor(request: Request, identity: Annotated[Identity, Depends(mem
 
 
 async def helper(identity: Annotated[Identity, Depends(member)]) -> Identity:
-    """Admit instructors and markers, whatever is open for marking."""
     if identity.role not in HELPERS:
         raise Forbidden("Marker access required")
     return identity

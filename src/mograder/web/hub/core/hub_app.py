@@ -42,11 +42,7 @@ if TYPE_CHECKING:  # imported only by hubs with platforms
 
 @dataclass(frozen=True, slots=True)
 class PlatformFacts:
-    """Facts about learning platforms for other features' pages; the state of a hub that has some.
-
-    ``courses`` returns the courses whose members are known, ``scores`` what is known of an item's
-    marks there, for the item's template. Both block.
-    """
+    """Facts about learning platforms for other features' pages; both block."""
 
     courses: Callable[[], Sequence[CourseMembers]]
     scores: Callable[[ItemName], object]
@@ -84,7 +80,6 @@ class HubApp(Parts):
     program: ClassVar[str] = "hub"
 
     def marks_changed(self) -> None:
-        """Tell the features that want to know."""
         for told in self.on_marks:
             told()
 
@@ -98,7 +93,6 @@ class HubApp(Parts):
 
     @property
     def title(self) -> str:
-        """The course's title, for the header of every page."""
         return self.services.loaded.settings.title or "Course notebooks"
 
     def page_values(self, request: Request) -> dict[str, object]:
@@ -146,10 +140,7 @@ Run = Callable[[], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One feature. ``open`` makes its state for the handlers (``hub.add``), and returns its work.
-
-    Both may be missing. It raises InvalidInput for settings that cannot work.
-    """
+    """One feature: ``open`` makes its state (``hub.add``) and returns its work, if any."""
 
     routes: tuple[Route, ...] = ()
     open: Callable[[HubApp], Run | None] | None = None

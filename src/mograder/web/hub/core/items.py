@@ -35,8 +35,6 @@ _VERSIONS = "What was saved before is kept under Versions."
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
-    """One item as one person sees it."""
-
     release: Release
     visibility: Visibility
     visible: bool
@@ -54,7 +52,6 @@ class ItemView:
 
 
 def person(identity: Identity) -> Username:
-    """Return the directory name of the caller."""
     name = identity.username
     return Username.of_account(name)
 
@@ -108,10 +105,7 @@ class Items:
         return release
 
     def demand_visible(self, identity: Identity, name: str) -> None:
-        """Refuse a student an item that is hidden or not open yet.
-
-        Raises: NotFound with the message of compatibility-0.3.16.md 2.3.
-        """
+        """Raise NotFound for a student where an item is hidden or not open yet."""
         if refusal := self._refusal(identity, name):
             raise refusal
 
@@ -139,18 +133,15 @@ class Items:
         return self.workspaces.has_copy(user, item) and self.came_from(user, item) != ""
 
     def demand_shown(self, identity: Identity, copy: CopyOf) -> None:
-        """Refuse a page that tells an item's title or dates to a person who may not know them.
-
-        Raises: NotFound.
-        """
+        """Raise NotFound for a person who may not know an item's title and dates."""
         if self.shown(identity, copy) is None:
             raise NotFound(f"There is nothing of {copy.item} here.")
 
     def take_copy(self, identity: Identity, name: str) -> tuple[Release, bool, str | None]:
         """Create a person's copy of an item if there is none; never overwrite one (B66, B69).
 
-        Returns the release, whether there was a copy, and for somebody who had the notebook before
-        a sentence that says so: there are other files in the folder, or its versions.
+        Returns the release, whether there was a copy, and a sentence for who had the notebook
+        before.
 
         Raises: NotFound (unknown or not available), InvalidInput (a demo).
         """
@@ -187,10 +178,7 @@ class Items:
         )
 
     def ensure_files(self, identity: Identity, copy: CopyOf) -> None:
-        """Give a person the data files of an item whose notebook is about to be put in place.
-
-        What cannot be copied keeps nobody from the notebook itself.
-        """
+        """Give a person an item's data files, as far as they can be copied."""
         release = self.shown(identity, copy)
         if release is None or release.kind is not ItemKind.ASSIGNMENT:
             return
@@ -234,7 +222,6 @@ def item_name(name: str) -> ItemName:
 
 
 def item_page(name: str) -> str:
-    """Return the address of the instructors' page of an item, below the prefix."""
     return f"/course/items/{quote(name, safe='')}"
 
 

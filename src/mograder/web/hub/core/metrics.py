@@ -64,10 +64,7 @@ _NODES: tuple[tuple[str, str, Callable[[Machine], float]], ...] = (
 
 @dataclass(slots=True)
 class ProxyCounters:
-    """The session proxy's counts since the hub's start; ``in`` is towards the session.
-
-    Plain numbers that its hot path only adds to, on the event loop.
-    """
+    """The session proxy's counts since the hub's start; ``in`` is towards the session."""
 
     http: int = 0
     websockets: int = 0
@@ -81,10 +78,7 @@ class ProxyCounters:
 
 
 class Metrics(Collector):
-    """The hub's metrics, in their own registry; the proxy writes to ``traffic``.
-
-    Create it when the pool is open: sessions that run by then count as adopted.
-    """
+    """The hub's metrics; sessions that run when it is made count as adopted."""
 
     def __init__(self, pool: SessionManager, recording: RecordingCounters) -> None:
         self.traffic = ProxyCounters()

@@ -32,7 +32,6 @@ class Parts:
     _by_type: dict[type, object] = field(default_factory=dict, init=False, repr=False)
 
     def add(self, part: T) -> T:
-        """Keep a part, or the state of a feature that opens, for :meth:`of`."""
         self._by_type[type(part)] = part
         return part
 
@@ -40,12 +39,10 @@ class Parts:
         return cast(T, self._by_type[kind])
 
     def find(self, kind: type[T]) -> T | None:
-        """Return a part, None where the hub does not have it."""
         return cast("T | None", self._by_type.get(kind))
 
 
 def part(request: Request, kind: type[T]) -> T:
-    """Return a part of the hub that the middleware put into the request."""
     parts: Parts = request.scope[APP]
     return parts.of(kind)
 

@@ -53,8 +53,6 @@ _COURSE_PAGES: Mapping[str, str] = MappingProxyType(
 
 
 class Body(BaseModel):
-    """A JSON body of the hub's API, or a part of one."""
-
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -131,7 +129,6 @@ async def deliver(
 
 
 def tell(request: Request, result: BaseModel, next_page: str, status: int = 200) -> Response:
-    """Answer with a result as JSON, or for a form with the next page."""
     if wanted(request) is Wants.PAGE:
         return go_to(request, next_page)
     return JSONResponse(in_json(result), status)
@@ -142,11 +139,7 @@ def in_json(result: BaseModel) -> dict[str, object]:
 
 
 def back_from(request: Request, copy: CopyOf, done: str) -> str:
-    """Return the page to go back to after a form about a copy or session.
-
-    The form may name the page in its query (``back``); else it is the first page for the caller's
-    own copy or session, and the person's page for another person's.
-    """
+    """Return the page to go back to after a form: the one it names (``back``), or the person's."""
     named = _COURSE_PAGES.get(request.query_params.get("back", ""))
     if named is None:
         who = identity_of(request)

@@ -118,8 +118,8 @@ async def set_dates(
 ) -> Annotated[Response, DatesSet]:
     """Set the dates of an item; a form that changes marks is answered by a preview first.
 
-    The form's fields: ``opens``, ``due``, ``closes``, each also with ``-shown``: what it showed;
-    ``timezone``, and ``version`` of a preview.
+    The form's fields: ``opens``, ``due``, ``closes``, each also with ``-shown``; ``timezone``,
+    ``version``.
     """
     item = item_name(name)
     if not is_form(request):
@@ -152,10 +152,7 @@ def dates_of(app: HubApp, name: str) -> DatesEntry:
 
 
 def keep_told(app: HubApp, item: ItemName, told: ItemDates, by: str) -> bool:
-    """Store the dates that a learning platform told; return whether they are others than before.
-
-    Dates in an impossible order are not taken.
-    """
+    """Store a learning platform's dates, if in order; return whether they are others."""
     late = LateWork(app.marking.book())
     facts = late.facts()
     if facts.policy(item).told == told:
@@ -171,7 +168,6 @@ def keep_told(app: HubApp, item: ItemName, told: ItemDates, by: str) -> bool:
 
 
 def dates_in_words(item: str, dates: ItemDates | DatesEntry) -> str:
-    """Return dates as the audit log has them."""
     told = ((key, getattr(dates, key)) for key in _Given.model_fields)
     return f"{item}: " + ", ".join(f"{key} {utc_iso(at) if at else 'unset'}" for key, at in told)
 
@@ -189,10 +185,7 @@ def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:
 
 
 def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
-    """Raise InvalidInput if the new dates, with those that stay, are in an impossible order.
-
-    Also for a due date or an end of an item that nobody submits.
-    """
+    """Raise InvalidInput for dates in an impossible order, or of what nobody submits."""
     release = app.services.releases.get(item)
     if release and release.kind is not ItemKind.ASSIGNMENT and (given.due or given.closes):
         text = f"{item} is a {release.kind}, which has no due date"
@@ -211,10 +204,7 @@ def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
 def _rule(
     app: HubApp, item: ItemName, opens: datetime | None, held: Visibility
 ) -> Visibility | None:
-    """Return the rule in place of ``held`` for an opening, None if there is no change.
-
-    Without an opening it is the usual rule; what is hidden stays hidden then.
-    """
+    """Return the rule for an opening, None if that changes nothing; what is hidden stays hidden."""
     if opens is not None:
         return None if opens == held.visible_from else Visibility(visible_from=opens)
     rule = Visibility(hidden=True) if held.hidden else app.visibility.usual(item)

@@ -151,7 +151,6 @@ class MarkLine:
 
     @property
     def is_graded(self) -> bool:
-        """Whether a submission of the student was graded, or marked by a person."""
         return self.mark is not None or self.state not in ("", _NOT_GRADED)
 
     @property
@@ -167,8 +166,7 @@ def mark_lines(
 ) -> list[MarkLine]:
     """Return the lines of all students: what needs attention first, then by name.
 
-    ``problems`` are newer submissions, and those that the last job told, by student; most of the
-    latter are in the gradebook.
+    ``problems`` are newer submissions, and those that the last job told, by student.
     """
     told: dict[str, list[str]] = defaultdict(list)
     for student, problem in problems:
@@ -269,7 +267,6 @@ async def _asked(request: Request) -> _Request:
 
 
 def _demand_submissions(app: HubApp, name: ItemName, wish: GradingRequest) -> None:
-    """Refuse where there is nothing to grade. Raises: NotFound, InvalidInput, Conflict."""
     release = app.services.releases.get(name)
     if release is not None and release.kind is not ItemKind.ASSIGNMENT:
         raise InvalidInput(f"{name} is a {release.kind.value}, which has no marks.")
@@ -305,10 +302,7 @@ def _job(row: JobRow) -> GradingJob:
 
 
 def submitters(app: HubApp, name: ItemName) -> tuple[str, ...]:
-    """Return the students with a submission, also one that cannot be graded.
-
-    Raises: InvalidInput if the directory of submissions cannot be read.
-    """
+    """Return the students with a submission, gradable or not. Raises: InvalidInput."""
     loaded = app.services.loaded
     directory = loaded.path(loaded.settings.dirs.submitted) / name
     if not directory.is_dir():

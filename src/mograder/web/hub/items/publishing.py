@@ -108,10 +108,7 @@ async def _publish(
 
 
 def _name_in(form: FormData) -> str:
-    """Return the item's name from the form's field, else from the only notebook among its files.
-
-    Raises: InvalidInput.
-    """
+    """Return the item's name: the form's field, or the only notebook's. Raises: InvalidInput."""
     name = _text(form, "name").strip()
     if name:
         return name
@@ -182,10 +179,7 @@ async def _replace(
 async def staging(
     stage: Callable[[ItemName], ReleaseUpload], name: ItemName, parts: Mapping[str, UploadFile]
 ) -> AsyncIterator[ReleaseUpload]:
-    """Yield an upload with these files, which is deleted unless it is committed.
-
-    Disk access runs in threads.
-    """
+    """Yield an upload with these files, which is deleted unless it is committed."""
     staged = await to_thread.run_sync(stage, name)
     stack = ExitStack()
     stack.push(staged)
@@ -207,7 +201,6 @@ def _kind(text: str) -> ItemKind | None:
 
 
 async def received(request: Request, app: HubApp) -> FormData:
-    """Receive a form with files, within the limits of a release."""
     limits = app.services.loaded.settings.limits
     return await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
 

@@ -63,7 +63,6 @@ class Warming:
         return await warm_releases(self._services.releases, self._prepare, progress, items)
 
     async def look(self) -> None:
-        """Warm what is due now."""
         lead = timedelta(minutes=self._services.loaded.settings.hub.warm_minutes)
         moments = await asyncio.to_thread(lambda: list(self._moments()))
         items = frozenset(due(moments, self._services.clock.now(), lead))
@@ -89,7 +88,6 @@ class Warming:
 
 
 def open_warming(hub: HubApp) -> Run:
-    """Make the warming of items, which are kept warm during the block."""
     services = hub.services
     times = WarmTimes(services.loaded.path(services.loaded.settings.hub.release_dir) / ".warm.json")
     warming = hub.add(Warming(services, hub.visibility, times))

@@ -99,10 +99,7 @@ _WRONG_ADDRESS = (
 
 
 async def login(request: Request, app: CurrentApp) -> Response:
-    """Begin a launch: redirect to the platform in a tab, show a link to a tab in a frame.
-
-    Raises: InvalidInput for a request that no platform makes.
-    """
+    """Begin a launch: redirect to the platform in a tab, show a link to a tab in a frame."""
     fields, platform = await _fields_and_platform(request, app)
     if platform is None:
         unknown = NotFound(
@@ -166,7 +163,6 @@ def keys(app: CurrentApp) -> Response:
 async def _pick_page(
     request: Request, app: HubApp, platform: LtiPlatform, found: Launch, state: SignInState
 ) -> Response:
-    """Show the published items to an instructor of the platform's course."""
     if found.role is not Role.INSTRUCTOR or found.picking is None:
         detail = "Only instructors of the course pick items for it."
         refusal = await refuse(request, app, "invalid", issuer=platform.issuer, detail=detail)
@@ -194,10 +190,7 @@ async def _pick_page(
 
 
 async def pick(request: Request, app: CurrentApp) -> Response:
-    """Send the platform the links to the picked items, by a form of the browser.
-
-    What is wrong is told in the platform's frame too.
-    """
+    """Send the platform the links to the picked items, by a form of the browser."""
     fields = await read_form(request, _FORM_BYTES, once=True, most_fields=_MOST_ITEMS)
     handle, platform = read_handle(app.services.secret, fields.get("handle", "")), None
     if handle is not None:
@@ -230,7 +223,6 @@ async def _platforms(app: HubApp) -> tuple[LtiPlatform, ...]:
 
 
 def _check(app: HubApp, fields: Mapping[str, str]) -> None:
-    """Check the first step of a launch. Raises: InvalidInput."""
     if not is_own_address(fields.get("target_link_uri", ""), app.of(LtiService).own_url):
         raise InvalidInput("The activity leads to another server than this hub.")
     if not fields.get("login_hint"):
@@ -240,15 +232,13 @@ def _check(app: HubApp, fields: Mapping[str, str]) -> None:
 
 
 def _query(fields: Mapping[str, str]) -> str:
-    """Return the query of the address that begins again in a tab."""
     return urlencode({name: fields[name] for name in _SENT if fields.get(name)} | {"tab": "1"})
 
 
 def _wants_to_pick(app: HubApp, fields: Mapping[str, str]) -> bool:
     """Return whether the platform seems to ask for links, which goes on in its frame.
 
-    This chooses the page only; the signed message decides what happens. Moodle's hint says it
-    also where the tool has no address of its own for this.
+    The signed message decides; Moodle's hint tells it where the tool has no address for this.
     """
     picking = f"{app.of(LtiService).own_url}{PICK}"
     hint, target = fields.get("lti_message_hint", ""), fields["target_link_uri"]
@@ -264,7 +254,6 @@ def _in_tab(request: Request, fields: Mapping[str, str]) -> bool:
 def _question(
     platform: LtiPlatform, fields: Mapping[str, str], state: SignInState, back: str
 ) -> str:
-    """Return the platform's address that asks who the person is."""
     auth = addresses_of(platform).auth
     query = {
         "scope": "openid",
@@ -337,10 +326,7 @@ def _remember_member(app: HubApp, platform: LtiPlatform, found: Launch) -> str:
 
 
 async def _take_dates(request: Request, app: HubApp, found: Launch, username: str) -> None:
-    """Keep the item's dates if an instructor of the course launched it.
-
-    A student's launch tells the student's own, which an exception there may have moved.
-    """
+    """Keep the item's dates of an instructor's launch; a student's tells the student's own."""
     release = app.items.find(found.item)
     if found.dates is None or release is None or found.role is not Role.INSTRUCTOR:
         return
@@ -360,10 +346,7 @@ def _use(app: HubApp, state: SignInState) -> bool:
 def _person_and_place(
     app: HubApp, platform: LtiPlatform, found: Launch
 ) -> tuple[ProvenPerson, str]:
-    """Return the person of a launch, and the item's page below the prefix, "" without an item.
-
-    The activity is remembered.
-    """
+    """Return a launch's person, and the item's page or ""; the activity is remembered."""
     role = role_on_hub(found.role, platform)
     if found.services.foreign and found.role is Role.INSTRUCTOR:  # not at each student's launch
         origins = ", ".join(sorted(found.services.foreign))
@@ -422,7 +405,6 @@ def _expired() -> InvalidInput:
 
 
 def _picked(app: HubApp, wanted: list[str]) -> list[PickedItem]:
-    """Return the picked items. Raises: InvalidInput for one that is not published."""
     found = [app.items.find(name) for name in wanted]
     if None in found:
         raise InvalidInput("One of the items is not published any more.", hint="Begin again.")

@@ -33,10 +33,7 @@ def open_lti(hub: HubApp) -> Run:
 
 
 async def send_again(name: str, request: Request, app: CurrentApp) -> Response:
-    """Send marks of an item again that wait, were refused, or are others at the platform.
-
-    The form's field ``number`` names one of them, all without it.
-    """
+    """Send marks of an item again, all or the one of the field ``number``."""
     item = item_name(name)
     number = _number((await read_form(request)).get("number", ""))
     count = await to_thread.run_sync(app.of(ScoreSending).send_again, item, number)

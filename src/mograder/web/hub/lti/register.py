@@ -43,7 +43,6 @@ _PRIVATE = (
 
 
 async def ask(code: str, request: Request, app: CurrentApp) -> Response:
-    """Show what a registration will allow, and the button for it."""
     platform = await _expected(app, code, use=False)
     query = single_fields(request.query_params.multi_items())
     try:
@@ -85,10 +84,7 @@ async def use(code: str, request: Request, app: CurrentApp) -> Response:
 
 
 async def _expected(app: HubApp, code: str, *, use: bool) -> LtiPlatform:
-    """Return the platform that an address was made for, and use the address up if asked to.
-
-    Raises: NotFound if it is unknown, used or expired.
-    """
+    """Return the platform of an address. Raises: NotFound for a used or unknown one."""
     if not _CODE.fullmatch(code):
         raise _used_up()
     registrations = Registrations(app.services.state.engine)
@@ -107,10 +103,7 @@ def _used_up() -> NotFound:
 
 
 def _parameters(given: dict[str, str], platform: LtiPlatform) -> tuple[str, str]:
-    """Return the address of the platform's configuration, and its token.
-
-    Raises: InvalidInput if the address is missing, or not on the expected platform.
-    """
+    """Return the address of the platform's configuration, and its token. Raises: InvalidInput."""
     address = given.get("openid_configuration", "")
     token = given.get("registration_token", "")
     if not address or len(token) > _LONGEST_TOKEN:
@@ -130,7 +123,6 @@ def _parameters(given: dict[str, str], platform: LtiPlatform) -> tuple[str, str]
 async def _register(
     app: HubApp, platform: LtiPlatform, configuration: str, token: str
 ) -> LtiPlatform:
-    """Register at the platform, and store it."""
     lti = app.of(LtiService)
     http = _http(platform)
     job = partial(

@@ -87,7 +87,6 @@ class Visit:
 
     @property
     def target(self) -> str:
-        """The path and query to request from the session's server."""
         return f"{self.session.base_url}/{self.rest}{self.query}"
 
     @property
@@ -127,7 +126,6 @@ class Visit:
         return "Session" if self.session.key.mode is Mode.EDIT else "Lecture session"
 
     def own_headers(self) -> HeaderList:
-        """Return the headers that the response gets, whatever the session's server sends."""
         return session_headers(sandbox=self.sandbox, shared=self.fenced) + self.cookies
 
     def notebook_id(self) -> str | None:
@@ -141,9 +139,8 @@ class Visit:
 class Shape:
     """A response as it will be sent.
 
-    ``body`` replaces the upstream's body if it is not None. Otherwise the upstream's is sent with
-    the shim in its ``<head>`` if ``based``, ``prepend`` at its beginning (after a document type),
-    and ``append`` at its end.
+    Without a ``body`` the upstream's is sent, with the shim in its ``<head>`` if ``based``,
+    ``prepend`` after a document type, and ``append`` at its end.
     """
 
     status: int
@@ -278,10 +275,7 @@ class Page:
 
 
 def page_insert(page: Page, rest: str, *, held: bool = False) -> bytes:
-    """Return the insert that follows ``<head>`` of the page at ``rest`` below the root.
-
-    ``held`` is whether :func:`hold_files` has changed the page.
-    """
+    """Return the insert after the page's ``<head>``; ``held``: :func:`hold_files` changed it."""
     insert = b""
     if page.opaque:
         insert += b'<base href="' + escape(base_for(page.root, rest)).encode("utf-8") + b'">'
@@ -294,11 +288,7 @@ def page_insert(page: Page, rest: str, *, held: bool = False) -> bytes:
 
 
 def base_for(public_base: str, rest: str) -> str:
-    """Return the ``<base>`` of the page at ``rest`` below a capability path.
-
-    It keeps the page's own directory, so that relative links of a deeper page resolve as they would
-    without the hub.
-    """
+    """Return the page's ``<base>``, its own directory, for the relative links of a deeper page."""
     directory, slash, _ = rest.rpartition("/")
     return f"{public_base}/{directory}{slash}"
 
@@ -312,10 +302,7 @@ def insert_after_head(start: bytes, insert: bytes) -> bytes | None:
 
 
 def hold_files(start: bytes) -> bytes | None:
-    """Return a page's start with nothing of marimo's files loaded, or None for another form of it.
-
-    ``session-files.js`` starts marimo then.
-    """
+    """Return a page's start that ``session-files.js`` starts, or None for another form of it."""
     held, count = _MAIN.subn(rb'<script type="mograder/held"\g<rest>', start)
     if count != 1:
         return None

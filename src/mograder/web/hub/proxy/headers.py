@@ -90,10 +90,7 @@ def header(headers: RawHeaders, name: bytes) -> str:
 
 
 def upstream_headers(headers: RawHeaders, *, whole: bool) -> CIMultiDict[str]:
-    """Return the request headers to send to a session's server.
-
-    ``whole`` asks for the complete, unencoded body, since the hub is going to write into it.
-    """
+    """Return the request headers for a session's server; ``whole`` asks for a plain body."""
     passed: CIMultiDict[str] = CIMultiDict()
     passed[_HOST] = UPSTREAM_HOST
     for name, value in headers:
@@ -142,8 +139,8 @@ _SHARED = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-head
 def session_headers(*, sandbox: bool, shared: bool) -> HeaderList:
     """Return the headers of every response from a session, errors included.
 
-    ``sandbox`` makes the origin opaque; ``shared`` is for capability paths, whose pages therefore
-    have another origin and must read the responses. Never with credentials.
+    ``sandbox`` makes the origin opaque; pages of ``shared``, capability, paths must read the
+    responses. Never with credentials.
     """
     policy = [(b"content-security-policy", SANDBOX_POLICY.encode())] if sandbox else []
     return [*_ALWAYS, *policy, *(_SHARED if shared else ())]
@@ -157,9 +154,8 @@ def location_header(address: str) -> Header:
 def public_location(location: str, base_url: str, public_base: str) -> str | None:
     """Translate an upstream redirect to the hub's path; None when it leads elsewhere.
 
-    marimo builds absolute ones from Host (``/b`` → 307); the host never reaches the browser. They
-    encode fewer characters of a name than ``base_url``. Dot segments would lead out of the session:
-    a program repeats a POST, with its token, where a 307 sends it.
+    marimo builds absolute ones from Host (``/b`` → 307), with fewer characters encoded. Dot
+    segments would lead out: a program repeats a POST, with its token, where a 307 sends it.
     """
     if _BAD_VALUE.search(location.encode("utf-8", "replace")) or "\\" in location:
         return None

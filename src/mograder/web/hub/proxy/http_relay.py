@@ -59,8 +59,6 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The three ASGI arguments of one request or WebSocket."""
-
     scope: Scope
     receive: Receive
     send: Send
@@ -107,7 +105,6 @@ class _Relay:
         self._started = False
 
     async def run(self) -> None:
-        """Relay the exchange; answer for the server if it was ended early."""
         declared, timeout = self._upload.declared, self._timeout
         if declared is not None and declared > self._limits.request_bytes:
             await self._refuse(End.TOO_LARGE)
@@ -196,11 +193,7 @@ class _Relay:
         await self._part(start + shape.append, more=False)
 
     async def _recorded(self, save: Save, response: aiohttp.ClientResponse) -> bytes:
-        """Return the beginning of the answer to a save, once that is recorded.
-
-        Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded, :class:`TooLarge`
-        for a text that could not be opened again.
-        """
+        """Return the beginning of the answer to a save, once recorded. Raises: Busy, TooLarge."""
         content, held = response.content, b""
         self._timeout.expect_within(self._limits.answer_seconds)
         async with save.turns.turn():
@@ -257,8 +250,6 @@ class _Relay:
 
 
 class _Upload:
-    """The request's body being sent to the server, limited in size and in time."""
-
     def __init__(
         self, exchange: Exchange, limits: Limits, traffic: ProxyCounters, timeout: ExchangeTimeout
     ) -> None:
@@ -327,8 +318,6 @@ class _Upload:
 
 
 class End(Enum):
-    """The reason why an exchange was ended before it was complete."""
-
     GONE = auto()
     """The client disconnected."""
     CUT = auto()
@@ -396,7 +385,6 @@ class ExchangeTimeout:
         return self._open and self.ended is None and not self._timeout.expired()
 
     def cut(self) -> None:
-        """End the exchange because its session or capability ended."""
         self.end(End.CUT)
 
     def watch(self, receive: Receive) -> None:
@@ -432,10 +420,7 @@ async def _at_most(content: aiohttp.StreamReader, most: int) -> bytes:
 
 
 async def _start_of_page(content: aiohttp.StreamReader, page: Page, rest: str) -> tuple[bytes, int]:
-    """Read a page's ``<head>`` and insert there; a page without one is not changed.
-
-    Return the start, and how many bytes it has grown by.
-    """
+    """Insert into a page's ``<head>``, if any; return the start, and its growth in bytes."""
     start = b""
     while len(start) < HEAD_WITHIN and HEAD_END not in start:
         if content.at_eof():
@@ -448,7 +433,6 @@ async def _start_of_page(content: aiohttp.StreamReader, page: Page, rest: str) -
 
 
 async def _start_of_frame(content: aiohttp.StreamReader, insert: bytes) -> bytes:
-    """Read as many bytes as a document type may have, and insert after it."""
     start = b""
     while len(start) < _DOCTYPE_WITHIN and not content.at_eof():
         start += await content.readany()

@@ -100,8 +100,8 @@ SESSION_PATHS = (b"/s/", b"/edit/user/", b"/run/user/")
 def parse_session_path(raw_path: bytes) -> SessionPath | None:
     """Parse a raw path below the prefix; return None for one that is not the proxy's.
 
-    Raises: :class:`InvalidInput` for a malformed one: encoded separators in the part that the hub
-    routes by, dot segments, control characters, invalid names.
+    Raises: :class:`InvalidInput` for encoded separators in the part that the hub routes by, dot
+    segments, control characters, invalid names.
     """
     text = raw_path.decode("latin-1")
     if _UNCLEAN.search(text) or _DOTS.search(text):
@@ -145,16 +145,12 @@ def _decoded(segment: str) -> str:
 
 
 def guarded_feature(rest: str) -> str:
-    """Return the feature that a path below a session's base belongs to, or "".
-
-    ``rest`` is percent-encoded; it is read as marimo's server will read it, once decoded.
-    """
+    """Return the feature of a percent-encoded path, read as marimo will read it, or ""."""
     found = _GUARDED.match(unquote(rest) if "%" in rest else rest)
     return (found.lastgroup or "") if found else ""
 
 
 def denial(feature: str) -> str:
-    """Return the message for a page that requests a feature without permission."""
     if feature == "rename":
         return _KEEPS_ITS_NAME
     return f"{_NAMES[feature]} is switched off for this notebook. Your instructor can allow it."

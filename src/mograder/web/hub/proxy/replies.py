@@ -57,8 +57,6 @@ _OWN_HEADERS = {
 
 
 class ProxyReply(Exception):
-    """A response of the proxy's own."""
-
     def __init__(self, status: int, text: str = "", headers: Sequence[Header] = ()) -> None:
         super().__init__(status, text)
         self.status = status
@@ -88,7 +86,7 @@ class FramePages:
         return f"{origin}{context.prefix}/s/{cap}/"
 
     def restricted(self, who: Identity, context: RequestContext) -> str:
-        """Return the page for a person who is not on the course's access list (B38, B39).
+        """Return the page for who is not on the access list (B38, B39).
 
         It offers no way to sign out: it has an opaque origin, from which the hub takes no form.
         """
@@ -107,11 +105,7 @@ class FramePages:
         *,
         helps: bool = False,
     ) -> tuple[str, HeaderList]:
-        """Return the page's HTML and its headers.
-
-        ``root`` is the address of marimo's page. ``helps`` is whether the viewer works in the
-        notebook together with its owner.
-        """
+        """Return the page's HTML and its headers; ``helps`` is whether the viewer is a helper."""
         opaque = self.url is None
         key, prefix = session.key, context.prefix
         copy = f"{quote(key.user, safe='')}/{quote(key.item, safe='')}"
@@ -147,20 +141,15 @@ class FramePages:
 
 
 def ended() -> ProxyReply:
-    """Return the response for a page whose session has ended."""
     return ProxyReply(404, ENDED, (GONE,))
 
 
 def see_other(location: str) -> ProxyReply:
-    """Return a redirect that the browser follows with GET."""
     return ProxyReply(303, "", (location_header(location),))
 
 
 def away_from(key: SessionKey, role: Role, context: RequestContext) -> ProxyReply:
-    """Return a redirect for a tab of staff that is not in another person's session any more.
-
-    It leads to the student's page, or for a marker to the board of the item, which say so.
-    """
+    """Return where a tab of staff goes that is not in another person's session any more."""
     if role is Role.INSTRUCTOR:
         path = with_outcome(f"/course/students/{path_segment(key.user)}", "not-open", key.item)
     else:
@@ -213,7 +202,6 @@ def here(scope: Scope, context: RequestContext) -> str:
 
 
 def query_of(scope: Scope) -> str:
-    """Return the query with its question mark, or ""."""
     query = scope["query_string"].decode("latin-1")
     return f"?{query}" if query else ""
 
@@ -235,8 +223,8 @@ def check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
 def check_browser(scope: Scope) -> None:
     """Allow a browser only the document by login, for every user.
 
-    Otherwise a page in an opaque origin could act with the cookie that the browser adds (tried:
-    frames, forms and fetches of a hostile notebook).
+    Otherwise a page in an opaque origin could act with the browser's cookie (tried: frames, forms
+    and fetches of a hostile notebook).
     """
     headers = scope["headers"]
     if not browser_marks(headers):

@@ -82,12 +82,7 @@ def hosts_of(headers: RawHeaders) -> set[str]:
 
 
 def _check_source(scope: Scope, own: str) -> None:
-    """Refuse requests caused by a page of another origin, even of a sibling, but for a navigation.
-
-    The hub's page that shows the frame is of another site.
-
-    Raises: :class:`ProxyReply`.
-    """
+    """Refuse what a page of another origin, even a sibling, caused, but for a navigation."""
     headers = scope["headers"]
     origins = {value.decode("latin-1") for name, value in headers if name == b"origin"}
     sites = {value for name, value in headers if name == b"sec-fetch-site"}

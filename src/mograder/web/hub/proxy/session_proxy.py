@@ -67,11 +67,9 @@ _log = get_logger("mograder.web.hub.proxy.session_proxy")
 class SessionProxy:
     """The ASGI app for session paths, HTTP and WebSocket.
 
-    ``answer_seconds`` limits how long a session's server may take until its headers arrive
-    (compatibility-0.3.16.md 2.3: 60). ``on_save`` is called with the owner of a saved notebook,
-    ``on_visit`` when a person opens another person's session; ``frames`` renders the page around a
-    session's own. ``works_with`` returns whether a helper, who is no instructor, may be in the
-    session of a user and an item: its owner asked for help.
+    ``answer_seconds`` limits the time until a server's headers arrive (compatibility-0.3.16.md 2.3:
+    60). ``on_save`` is called with the owner of a saved notebook. ``works_with`` returns whether a
+    helper, who is no instructor, may be in the session of a user and an item.
 
     Mutable state: ``_upstreams``, the clients of live sessions.
     """
@@ -191,7 +189,6 @@ class SessionProxy:
     async def _note_visit(
         self, viewer: Identity, session: LiveSession, context: RequestContext
     ) -> None:
-        """Record access to another person's session; access to one's own is not recorded."""
         owner = session.key.user
         if viewer.username != owner:
             what = f"{owner}/{session.key.item} ({session.key.mode})"
@@ -243,7 +240,6 @@ class SessionProxy:
         return undo
 
     async def _page(self, session: LiveSession, viewer: Identity, context: RequestContext) -> Page:
-        """Return the addresses of a page that is about to be shown."""
         name = self._name_for_page(viewer.username, session.key)
         own = context.prefix + session.base_url
         # Only when a page is shown: a client with a trusted header and without cookies makes a new
@@ -266,7 +262,6 @@ class SessionProxy:
     async def _show(
         self, session: LiveSession, viewer: Identity, exchange: Exchange, cookies: HeaderList
     ) -> None:
-        """Send a tab the hub's own page, with the session's page in a frame."""
         self._traffic.http += 1
         self._pool.touch(session)
         context = context_of(exchange.scope)
@@ -367,7 +362,6 @@ class SessionProxy:
     # ---- both ----
 
     async def _denied(self, visit: Visit) -> str:
-        """Return the feature that a request needs and its item does not allow, or ""."""
         feature = guarded_feature(visit.rest)
         item = visit.session.key.item
         return (
@@ -441,5 +435,3 @@ def _own_origin_headers(context: RequestContext) -> HeaderList:
     ]
 
 
-async def _unheeded(event: Event) -> None:
-    """Ignore the event."""

@@ -135,11 +135,8 @@ class AssetServer:
 
 
 def _choose(file: AssetFile, accepted: str) -> tuple[Mapping[str, str], str, int]:
-    """Return the encoding's header, the file's suffix and its size, for what a client accepts.
-
-    Brotli is the smaller one.
-    """
-    readable = _accepted(accepted)
+    """Return the encoding's header, the file's suffix and its size, for what a client accepts."""
+    readable = _accepted(accepted)  # Brotli first: it is the smaller one
     for encoding, suffix, size in (("br", ".br", file.br), ("gzip", ".gz", file.gzip)):
         if size and encoding in readable:
             return {"Content-Encoding": encoding}, suffix, size

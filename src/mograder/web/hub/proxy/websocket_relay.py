@@ -50,8 +50,6 @@ _log = get_logger("mograder.web.hub.proxy.websocket_relay")
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The end of a connection: a valid close code, and a reason that fits into a close frame."""
-
     code: int
     reason: str = ""
 
@@ -93,10 +91,7 @@ async def relay_websocket(
     pool: SessionManager,
     traffic: ProxyCounters,
 ) -> None:
-    """Open the session's WebSocket, then the client's, and relay messages until one side ends.
-
-    Messages (not pings) count as use of the session.
-    """
+    """Open the session's WebSocket, then the client's, and relay messages until one side ends."""
     with upstream.counting() as sockets:
         if sockets > MOST_SOCKETS:
             await refuse_websocket(exchange, 503, "Too many pages of notebooks are open.")
@@ -134,8 +129,6 @@ async def _opened(
 
 @dataclass(frozen=True, slots=True)
 class _Relay:
-    """One WebSocket between a client and a session's server, both open."""
-
     visit: Visit
     exchange: Exchange
     socket: Upgraded
@@ -143,7 +136,6 @@ class _Relay:
     traffic: ProxyCounters
 
     async def run(self, upstream: Upstream) -> None:
-        """Relay both ways until one side, the session or the capability ends."""
         cut: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
 
         def end() -> None:

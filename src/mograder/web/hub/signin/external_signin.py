@@ -180,10 +180,7 @@ def remembered_name(app: HubApp, issuer: str, subject: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RefusedPerson:
-    """Somebody of another system who was refused, since this hub knows the user name already.
-
-    ``has_role``: the name is an instructor's or a marker's here.
-    """
+    """A person of another system, refused since the user name is known here."""
 
     at: datetime
     issuer: str
@@ -193,7 +190,6 @@ class RefusedPerson:
 
 
 def _refused_people(app: HubApp, people: Iterable[ExternalPerson]) -> tuple[RefusedPerson, ...]:
-    """Return those refused lately who are none of the linked ``people``, the newest first."""
     policy = app.services.policy
     done = {(each.issuer, each.subject) for each in people}
     found = []
@@ -270,7 +266,6 @@ def state_under_way(request: Request, app: HubApp, flow: Flow, state: str) -> Si
 
 
 def forget_state(request: Request, response: Response, begun: SignInState) -> None:
-    """Clear the cookie of a sign-in that has ended."""
     where = request_context(request)
     name = external_signin.cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
     _append(response, _cleared(name, begun.flow, where.prefix, secure=where.secure))
@@ -306,7 +301,6 @@ def framed(request: Request, response: Response, *platforms: LtiPlatform) -> Res
 
 
 def sign_in(request: Request, app: CurrentApp) -> Response:
-    """Show providers and platforms, the addresses to paste there, and the linked people."""
     engine, own = app.services.state.engine, app.services.loaded.settings.lti.platform
     platforms, people = _platforms(app), ExternalPeople(engine).people()
     wanted = request.query_params.get("q", "").strip()[:100]

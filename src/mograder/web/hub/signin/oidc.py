@@ -110,14 +110,10 @@ class OidcSignIn:
         return authorization_url(provider, begun, self.settings.scopes, self.redirect_uri)
 
     async def names_itself(self) -> bool:
-        """Return whether the provider promises to name itself when it sends a browser back."""
         return (await self._describe()).names_itself
 
     async def claims(self, begun: SignInState, code: str) -> Mapping[str, object]:
-        """Return the checked claims of a person, for the code that the provider gave.
-
-        Raises: RemoteFailed if the provider fails, InvalidToken for a bad code or answer.
-        """
+        """Return the checked claims of a person. Raises: RemoteFailed, InvalidToken."""
         provider = await self._describe()
         tokens = await self._run(
             lambda: self.client.exchange(code, begun.verifier, self.redirect_uri)
@@ -133,10 +129,7 @@ class OidcSignIn:
         return with_userinfo(claims, more) if more else claims
 
     async def logout(self, token: str) -> Logout:
-        """Return what a logout token ends, after all its checks but whether it was used before.
-
-        Raises: InvalidToken, RemoteFailed if the provider's keys cannot be read.
-        """
+        """Return what a logout token ends. Raises: InvalidToken, RemoteFailed."""
         provider = await self._describe()
         claims = await self.keys.verify(
             token, algorithms=provider.algorithms, types=_LOGOUT_TYPES, kid_required=False
@@ -152,10 +145,7 @@ class OidcSignIn:
 
 
 def open_oidc(hub: HubApp) -> None:
-    """Make the sign-in by the provider of the settings; the provider is not asked yet.
-
-    Raises: InvalidInput for settings that cannot work.
-    """
+    """Raise InvalidInput for settings that cannot work; the provider is not asked yet."""
     services, loaded, clock = hub.services, hub.services.loaded, hub.services.clock
     settings = loaded.settings.oidc
     check_oidc(loaded)
@@ -280,9 +270,9 @@ def _code(fields: dict[str, str]) -> str:
 
 
 def _end_logins(app: HubApp, logout: Logout) -> int | None:
-    """End the logins that a logout token names; return their number, None for a replayed token.
+    """End the logins of a logout token; return their number, None for a replayed token.
 
-    The token is used up last: the provider sends it again if the hub failed in between.
+    It is used up last: the provider sends it again if the hub failed in between.
     """
     oidc = app.of(OidcSignIn)
     token = f"{_FLOW} logout {oidc.settings.issuer} {logout.token_id}"

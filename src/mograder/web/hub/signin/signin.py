@@ -95,10 +95,7 @@ async def link_page(request: Request, app: CurrentApp, visitor: Visitor) -> Resp
 
 
 async def use_link(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Use up a one-time link and set the login cookie.
-
-    Not a link for another person than the web server in front names: the cookie would not count.
-    """
+    """Use up a one-time link and set the login cookie, as :func:`login`."""
     front = visitor.username if visitor is not None and visitor.front else ""
     form = await read_form(request)
     code = form.get("code", "") or request.query_params.get("code", "")
@@ -126,7 +123,6 @@ async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Respons
 async def _signed_in(
     request: Request, app: HubApp, visitor: Identity | None, claims: Claims, target: str
 ) -> Response:
-    """Sign the browser in; its login of before, perhaps another person's, ends."""
     login = new_login(app, claims.username, claims.role)
     if visitor is not None and visitor.login_id and visitor.fresh is None:
         await to_thread.run_sync(replace_login, app, visitor.login_id, login)
@@ -159,10 +155,7 @@ def _use_code(app: HubApp, code: str, only: str) -> Claims | None:
 
 @dataclass(frozen=True, slots=True)
 class ProviderLink:
-    """The sign-in page's words about the provider of OpenID Connect, where the hub has one.
-
-    ``sign_out`` returns where a person signs out there, "" if that is not known.
-    """
+    """The sign-in page's words about the provider; ``sign_out`` returns where, "" if not known."""
 
     name: str
     sign_out: Callable[[], str]
@@ -182,10 +175,7 @@ def new_login(app: HubApp, username: str, role: Role, lifetime: int = LIFETIME) 
 
 
 def signed_in(request: Request, app: HubApp, login: Login, target: str) -> Response:
-    """Return the redirect to a page of this hub that sets the login's cookie.
-
-    Without a ``target`` instructors go to the page of today, others to their notebooks.
-    """
+    """Return the redirect that sets the login's cookie; without a ``target`` to the first page."""
     where = request_context(request)
     role = app.services.policy.role_of(login.username, login.role)
     first = "/course/today" if role is Role.INSTRUCTOR else "/"
@@ -225,7 +215,6 @@ def replace_login(app: HubApp, old: str, login: Login) -> None:
 
 
 def end_login(app: HubApp, login_id: str) -> None:
-    """End a login: its cookie, its capabilities and its open pages (writes)."""
     until = app.services.clock.now() + timedelta(seconds=LIFETIME)
     app.services.revocations.revoke_login(login_id, until)
     app.services.capabilities.revoke_login(login_id)
@@ -245,7 +234,6 @@ def safe_next(text: str, prefix: str) -> str:
 
 
 def open_signin(hub: HubApp) -> None:
-    """Make the limit on failed sign-ins."""
     hub.add(LoginThrottle(hub.services.clock))
 
 
