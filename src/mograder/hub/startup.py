@@ -62,8 +62,7 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Open all services, and close them in reverse order at the end.
 
-    Wait inside ``wait()`` while another hub is at work. Raises: :class:`SandboxUnavailable` where
-    student code could not be confined, and as :func:`begin_work`.
+    Wait inside ``wait()`` for another hub. Raises: SandboxUnavailable, and as :func:`begin_work`.
     """
     async with AsyncExitStack() as stack:
         clock, sandbox = SystemClock(), HubSandbox(loaded, environ, dev=dev)

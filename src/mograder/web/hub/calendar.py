@@ -62,7 +62,11 @@ def _feed(app: HubApp, name: str, key: str, home: str) -> str:
     services = app.services
     user = Username(name) if name == INSTRUCTOR else Username.valid(name)
     turn = 0 if user is None else services.state.calendar_turn(user)
-    role = None if user is None or turn % 2 == 0 else _signed_role(app, user, turn, key)
+    role = None
+    if user is not None and turn % 2:
+        records = ((each, _record(app, user, turn, each)) for each in Role)
+        signed = (each for each, own in records if is_signature_of(_key(app), own, key))
+        role = next(signed, None)
     if user is None or role is None:
         raise NotFound("There is no such calendar.", hint="Make a new address on the first page.")
     if not services.admits(user, role):
@@ -73,13 +77,10 @@ def _feed(app: HubApp, name: str, key: str, home: str) -> str:
         for item in services.releases.assignments()
         if app.visibility.of(item).visible(now) or app.items.has_begun(user, item)
     ]
-    values = {"course": app.title, "items": items, "now": now, "escaped": _escaped}
+    values = {"course": app.title, "items": items, "now": now}
+    values["escaped"] = lambda text: text.translate(_ESCAPED)
     text = app.pages.render("calendar.ics", "", home=home, **values)
     return "".join(f"{_folded(line)}\r\n" for line in text.strip().split("\n"))
-
-
-def _escaped(text: str) -> str:
-    return text.translate(_ESCAPED)
 
 
 def _folded(line: str) -> str:
@@ -96,12 +97,6 @@ def _folded(line: str) -> str:
 
 def _key(app: HubApp) -> bytes:
     return derived_key(app.services.secret, "calendar")
-
-
-def _signed_role(app: HubApp, user: str, turn: int, key: str) -> Role | None:
-    """Return the role for which a key was signed, None for one that is not valid."""
-    records = ((role, _record(app, user, turn, role)) for role in Role)
-    return next((role for role, own in records if is_signature_of(_key(app), own, key)), None)
 
 
 def _record(app: HubApp, user: str, turn: int, proven: Role) -> dict[str, object]:

@@ -25,7 +25,6 @@ from mograder.core.log import get_logger
 from mograder.core.tasks import every
 from mograder.hub.notifier import Notifier, Part
 from mograder.operations.machines import Machine, MachineState, NodesView, total
-from mograder.sessions.manager import SessionManager
 from mograder.store.hub.nodes import Nodes
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.responses import Body, Done, UnixTime, tell
@@ -169,12 +168,12 @@ def open_machines(hub: HubApp) -> Run:
     seconds = services.loaded.settings.nodes.lease_seconds
     watch = hub.add(MachineWatch(NodesView(Nodes(services.state.engine), seconds), services.clock))
     hub.metrics.machines = watch.all
-    tell = partial(watch.tell, hub.notifier, partial(_users_on, services.pool))
+
+    def users_on(node: str) -> list[str]:
+        return [live.key.user for live in services.pool.all() if live.endpoint.node == node]
+
+    tell = partial(watch.tell, hub.notifier, users_on)
     return partial(every, _LOOK_SECONDS, "the machines", tell)
-
-
-def _users_on(pool: SessionManager, node: str) -> list[str]:
-    return [live.key.user for live in pool.all() if live.endpoint.node == node]
 
 
 async def machines_page(request: Request, app: CurrentApp) -> Response:

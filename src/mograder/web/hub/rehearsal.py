@@ -91,7 +91,8 @@ class Rehearsals:
                 self._task = asyncio.create_task(rehearsal.run(tell))
                 return await self._task
         except asyncio.CancelledError:
-            if _is_cancelled():
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # not the rehearsal, but its caller
                 raise
             raise Conflict("The rehearsal was cancelled.") from None
         finally:
@@ -122,11 +123,6 @@ class Rehearsals:
 def open_rehearsals(hub: HubApp) -> Run:
     rehearsals = hub.add(Rehearsals(hub.services))
     return partial(every, _LOOK_SECONDS, "what a rehearsal left", rehearsals.sweep)
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 class RehearsalPlan(Body):

@@ -37,9 +37,9 @@ from mograder.store.marking.regrade_requests import RegradeRequest, RegradeReque
 from mograder.web.error_responses import status_of
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import KnownCopy
+from mograder.web.hub.core.items import KnownCopy, copy_page
 from mograder.web.marking.release_pages import feedback_of
-from mograder.web.pages import go_to, inert_page, page, path_segment, with_outcome
+from mograder.web.pages import go_to, inert_page, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import OWNER, SELF, Route
 
@@ -115,8 +115,7 @@ async def ask(copy: KnownCopy, request: Request, app: CurrentApp) -> Response:
     await app.audit.record(request, f"request: {action}", str(copy))
     app.numbers.note()
     app.notifier.notify_instructors(Part.MARKS)
-    where = f"/marks/{path_segment(copy.user)}/{path_segment(copy.item)}"
-    return go_to(request, with_outcome(where, action))
+    return go_to(request, with_outcome(copy_page("marks", copy), action))
 
 
 def _standing(app: HubApp, copy: CopyOf) -> tuple[Sequence[ReleaseRow], Standing]:

@@ -12,7 +12,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from email.utils import formatdate
 from functools import partial
 from typing import Annotated
@@ -36,10 +36,7 @@ from mograder.web.app import WAS_HEAD
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import (
-    KnownCopy,
-    copy_in,
-)
+from mograder.web.hub.core.items import KnownCopy, copy_in
 from mograder.web.hub.core.parts import identity_of
 from mograder.web.hub.core.responses import Body, Done, UnixTime, back_from, deliver, tell
 from mograder.web.pages import attachment
@@ -73,17 +70,9 @@ class Uploaded(Done):
     path: str
 
 
-class Reset(Done):
-    """The copy is the release again; ``archive`` is the file with the previous copy."""
-
-    file_status: FileStatus
-    archive: str | None
-
-
-class Taken(Done):
+class Taken(Uploaded):
     """The release was copied; ``archive`` is the file with the previous copy."""
 
-    path: str
     archive: str | None
 
 
@@ -97,7 +86,7 @@ class ArchiveEntry(Body):
 
 
 class Restored(Done):
-    """An earlier version is the copy again; ``archive`` is the file with the previous copy."""
+    """The release or a version is the copy again; ``archive`` is the file of the previous one."""
 
     file_status: FileStatus
     archive: str | None
@@ -115,12 +104,6 @@ class CellToPut(Body):
     after: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    cell: CellToPut
-    answered: asyncio.Future[bool]
-
-
 class OpenEditors:
     """Asks the pages of open notebooks to replace a cell, for one event loop.
 
@@ -133,7 +116,7 @@ class OpenEditors:
     """
 
     def __init__(self) -> None:
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[str, tuple[CellToPut, asyncio.Future[bool]]] = {}
 
     async def replace(self, session: str, change: CodeChange, tell: Callable[[], None]) -> bool:
         """Return whether the page says that it has replaced the cell.
@@ -147,12 +130,12 @@ class OpenEditors:
                 hint="Wait a moment, then try again.",
             )
         cell = CellToPut(mark=secrets.token_urlsafe(6), **asdict(change))
-        asked = _Asked(cell, asyncio.get_running_loop().create_future())
-        self._asked[session] = asked
+        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._asked[session] = cell, answered
         tell()
         try:
             async with asyncio.timeout(_PAGE_SECONDS):
-                return await asked.answered
+                return await answered
         except TimeoutError:
             return False
         finally:
@@ -160,15 +143,15 @@ class OpenEditors:
 
     def asked_of(self, session: str) -> CellToPut | None:
         asked = self._asked.get(session)
-        return None if asked is None else asked.cell
+        return asked and asked[0]
 
     def answer(self, session: str, mark: str, *, done: bool) -> None:
         """Take the page's answer. Raises: :class:`NotFound` where this is not asked any more."""
         asked = self._asked.get(session)
-        if asked is None or asked.cell.mark != mark:
+        if asked is None or asked[0].mark != mark:
             raise NotFound("This cell is not asked for any more.")
-        if not asked.answered.done():
-            asked.answered.set_result(done)
+        if not asked[1].done():
+            asked[1].set_result(done)
 
 
 def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStatus:
@@ -241,18 +224,12 @@ async def mark_exported(
 
 async def reset(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
-) -> Annotated[Response, Reset]:
+) -> Annotated[Response, Restored]:
     """Replace the copy by the release; the student's work is archived."""
 
-    async def job(report: Report) -> Reset:
-        obtain = partial(_obtainable, app, caller, copy)
-        await to_thread.run_sync(obtain)  # before the editor is closed
-        report(STOPPING)
-        archive = await app.copies.reset(copy, obtain)
-        await app.of(CopyUpdates).replaced(copy)
-        await app.results.forget(copy.user, copy.item)
-        await app.audit.record_foreign(request, copy.user, "reset", str(copy))
-        return Reset(file_status=await file_status(app, copy), archive=archive)
+    async def job(report: Report) -> Restored:
+        archive = await _begin_anew(request, app, caller, copy, report, "reset")
+        return Restored(file_status=await file_status(app, copy), archive=archive)
 
     return await deliver(request, job, back_from(request, copy, "reset"))
 
@@ -263,16 +240,30 @@ async def download_release(
     """Copy the release; an existing copy is replaced and archived."""
 
     async def job(report: Report) -> Taken:
-        obtain = partial(_obtainable, app, caller, copy)
-        await to_thread.run_sync(obtain)  # before the editor is closed
-        report("Copying the release")
-        archive = await app.copies.take_release(copy, obtain)
-        await app.of(CopyUpdates).replaced(copy)
-        await app.results.forget(copy.user, copy.item)
-        await app.audit.record_foreign(request, copy.user, "download release", str(copy))
+        archive = await _begin_anew(request, app, caller, copy, report, "download release")
         return Taken(path=_place(app, copy), archive=archive)
 
     return await deliver(request, job, back_from(request, copy, "fetched"))
+
+
+async def _begin_anew(
+    request: Request, app: HubApp, caller: Identity, copy: CopyOf, report: Report, action: str
+) -> str | None:
+    """Put the release in place of a copy; return the file with that, if it was there."""
+
+    def obtain() -> Release:
+        release = app.items.assignment(copy.item)
+        app.items.demand_visible(caller, copy.item)
+        return release
+
+    await to_thread.run_sync(obtain)  # before the editor is closed
+    resets = action == "reset"
+    report(STOPPING if resets else "Copying the release")
+    archive = await (app.copies.reset if resets else app.copies.take_release)(copy, obtain)
+    await app.of(CopyUpdates).replaced(copy)
+    await app.results.forget(copy.user, copy.item)
+    await app.audit.record_foreign(request, copy.user, action, str(copy))
+    return archive
 
 
 def list_archives(copy: KnownCopy, app: CurrentApp) -> list[ArchiveEntry]:
@@ -370,24 +361,13 @@ def _known(app: HubApp, identity: Identity, copy: CopyOf) -> Release | None:
     if not _may_know(app, identity, copy):
         app.items.demand_visible(identity, copy.item)
     if release is None and identity.role is not Role.INSTRUCTOR:
-        _demand_few(app, copy)
-    return release
-
-
-def _demand_few(app: HubApp, copy: CopyOf) -> None:
-    workspaces = app.services.workspaces
-    own = [each for each in workspaces.items_of(copy.user) if app.items.find(each) is None]
-    if len(own) >= _MOST_OWN and not workspaces.has_copy(copy.user, copy.item):
-        raise Conflict(
-            f"You have {len(own)} notebooks that are no items of this course, and that is all.",
-            hint="Upload it under the name of its item, or tell your instructor.",
-        )
-
-
-def _obtainable(app: HubApp, identity: Identity, copy: CopyOf) -> Release:
-    """Return the release that a person may copy, even if they have worked on it already."""
-    release = app.items.assignment(copy.item)
-    app.items.demand_visible(identity, copy.item)
+        workspaces = app.services.workspaces
+        own = [each for each in workspaces.items_of(copy.user) if app.items.find(each) is None]
+        if len(own) >= _MOST_OWN and not workspaces.has_copy(copy.user, copy.item):
+            raise Conflict(
+                f"You have {len(own)} notebooks that are no items of this course, and that is all.",
+                hint="Upload it under the name of its item, or tell your instructor.",
+            )
     return release
 
 

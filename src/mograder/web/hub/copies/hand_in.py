@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from typing import Annotated
-from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Query, Request
@@ -40,7 +39,7 @@ from mograder.web.background import Report
 from mograder.web.error_responses import Wants, wanted
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import KnownCopy
+from mograder.web.hub.core.items import KnownCopy, copy_page
 from mograder.web.hub.core.responses import Body, Done, back_from, deliver, in_json
 from mograder.web.pages import page
 from mograder.web.route import OWNER, Route
@@ -180,13 +179,12 @@ async def hand_in(
         return await _submit(copy, request, app, caller, now, saved=saved)
     if wanted(request) is not Wants.PAGE:
         return JSONResponse(in_json(missing))
-    where = f"{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
     return page(
         request,
         "hand_in.html",
         copy=copy,
         missing=missing,
-        action=f"/submit/{where}{'?late=replace' if missing.late else ''}",
+        action=copy_page("submit", copy) + ("?late=replace" if missing.late else ""),
         mine=copy.user == caller.username,
     )
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Literal
-from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Query, Request
@@ -36,7 +35,7 @@ from mograder.web.hub.copies.hand_in import HandIn, hand_in_of, late_at
 from mograder.web.hub.copies.versions import told_changes
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import KnownCopy
+from mograder.web.hub.core.items import KnownCopy, copy_page
 from mograder.web.hub.core.parts import Number
 from mograder.web.pages import go_to, outcome, page, saved_file, with_outcome
 from mograder.web.request_body import read_text
@@ -119,7 +118,7 @@ async def bring_back(
         _, data = await to_thread.run_sync(_read, app, copy, number)
         return await app.copies.put(copy, data, Origin.RESTORE)
 
-    done = with_outcome(_page_of(copy), "restored")
+    done = with_outcome(copy_page("submissions", copy), "restored")
     return await put_text_back(request, app, copy, put, done)
 
 
@@ -128,7 +127,7 @@ async def pick(copy: KnownCopy, number: Number, request: Request, app: CurrentAp
     await to_thread.run_sync(app.submissions.pick, copy.user, copy.item, number)
     await app.audit.record(request, "pick", f"{copy} submission {number}")
     app.notifier.notify(copy.user, Part.COPIES)
-    return go_to(request, with_outcome(_page_of(copy), "picked"))
+    return go_to(request, with_outcome(copy_page("submissions", copy), "picked"))
 
 
 async def verify_receipt(
@@ -138,10 +137,6 @@ async def verify_receipt(
     receipt = read_receipt(await read_text(request, LONGEST))
     async with app.without_login:
         return await to_thread.run_sync(verdict_of, app.services.secret, app.submissions, receipt)
-
-
-def _page_of(copy: CopyOf) -> str:
-    return f"/submissions/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
 
 
 def _has_copy(app: HubApp, copy: CopyOf) -> bool:

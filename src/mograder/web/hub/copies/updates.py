@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,6 +23,7 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.core.tasks import every
 from mograder.hub.notifier import Part
+from mograder.notebook.merge.cell_merge import Conflict
 from mograder.sessions.copy_updates import CopyStanding, CopyUpdates, Standing, UpdateStores
 from mograder.sessions.session import CopyOf
 from mograder.sessions.update_offers import (
@@ -42,7 +43,7 @@ from mograder.web.background import Report
 from mograder.web.error_responses import Wants, wanted
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
-from mograder.web.hub.core.items import KnownCopy, item_name
+from mograder.web.hub.core.items import KnownCopy, copy_page, item_name
 from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver, tell
 from mograder.web.pages import go_to, page, path_segment, sheet_of, with_outcome
 from mograder.web.route import INSTRUCTOR, OWNER, Route
@@ -126,14 +127,6 @@ class PreviewCancelled(Body):
     cancelled: bool
 
 
-class UpdateConflict(Body):
-    """A place that the student has to look at, by its line in the notebook."""
-
-    cell: str
-    line: int
-    reason: str
-
-
 class CopyUpdated(Done):
     """The changes made to a copy; the lists describe the author's cells."""
 
@@ -142,7 +135,7 @@ class CopyUpdated(Done):
     replaced: list[str] = Field(default_factory=list)
     added: list[str] = Field(default_factory=list)
     removed: list[str] = Field(default_factory=list)
-    conflicts: list[UpdateConflict] = Field(default_factory=list)
+    conflicts: list[Conflict] = Field(default_factory=list)
     files: list[str] = Field(default_factory=list)
 
 
@@ -339,28 +332,36 @@ async def take(
 ) -> Annotated[Response, CopyUpdated]:
     """Merge the offered update into a copy; its session is ended first."""
     await to_thread.run_sync(app.items.demand_shown, caller, copy)
-
-    async def job(report: Report) -> CopyUpdated:
-        report("Stopping the editor and merging the author's corrections")
-        row = await app.of(CopyUpdates).take(copy)
-        await _note_update(app, request, copy, row)
-        return _updated(row)
-
-    return await deliver(request, job, lambda done: _page(copy, done.state))
+    words = "Stopping the editor and merging the author's corrections"
+    return await _change(request, app, copy, app.of(CopyUpdates).take, words)
 
 
 async def put_back(
     copy: KnownCopy, request: Request, app: CurrentApp
 ) -> Annotated[Response, CopyUpdated]:
     """Give a copy its text from before the update again; its session is ended first."""
+    words = "Stopping the editor and putting your text back"
+    return await _change(request, app, copy, app.of(CopyUpdates).put_back, words)
 
+
+async def _change(
+    request: Request,
+    app: HubApp,
+    copy: CopyOf,
+    change: Callable[[CopyOf], Awaitable[CopyUpdateRow]],
+    words: str,
+) -> Response:
     async def job(report: Report) -> CopyUpdated:
-        report("Stopping the editor and putting your text back")
-        row = await app.of(CopyUpdates).put_back(copy)
+        report(words)
+        row = await change(copy)
         await _note_update(app, request, copy, row)
-        return _updated(row)
+        cells = asdict(cells_in(row))
+        return CopyUpdated(state=Standing(row.state), reason=row.reason, **cells)
 
-    return await deliver(request, job, lambda done: _page(copy, done.state))
+    def next_page(done: CopyUpdated) -> str:
+        return with_outcome(copy_page("update", copy), done.state.value, copy.item)
+
+    return await deliver(request, job, next_page)
 
 
 async def settle(
@@ -408,10 +409,6 @@ def in_bar(found: CopyStanding) -> NotebookUpdate | None:
     )
 
 
-def _updated(row: CopyUpdateRow) -> CopyUpdated:
-    return CopyUpdated(state=Standing(row.state), reason=row.reason, **asdict(cells_in(row)))
-
-
 def open_updates(hub: HubApp) -> Run:
     """Make the updates of a hub; instructors' pages hear of the progress of previews."""
     services, notifier = hub.services, hub.notifier
@@ -436,8 +433,7 @@ def open_updates(hub: HubApp) -> Run:
 async def _at_work(hub: HubApp) -> AsyncIterator[None]:
     kept, services = hub.of(KeptReleases), hub.services
 
-    def keep_all() -> None:
-        """Keep the published releases, also those that were copied into the course by hand."""
+    def keep_all() -> None:  # also releases that were copied into the course by hand
         kept.keep_all(services.releases.all(), services.clock.now())
 
     try:
@@ -464,24 +460,18 @@ async def _status(app: HubApp, name: ItemName) -> UpdateStatus:
         withdrawn=offer is not None and offer.withdrawn,
         by=None if offer is None else offer.offered_by,
         at=None if offer is None else offer.offered_at.timestamp(),
-        preview=None
-        if preview is None
-        else UpdatePreview.model_validate(preview, from_attributes=True),
-        copies=_copies(found.copies),
+        preview=UpdatePreview.model_validate(preview, from_attributes=True) if preview else None,
+        copies=[
+            UpdatedCopy(
+                student=row.username,
+                state=row.state,
+                at=row.at.timestamp(),
+                conflicts=len(cells_in(row).conflicts),
+                reason=row.reason,
+            )
+            for row in found.copies
+        ],
     )
-
-
-def _copies(rows: Iterable[CopyUpdateRow]) -> list[UpdatedCopy]:
-    return [
-        UpdatedCopy(
-            student=row.username,
-            state=row.state,
-            at=row.at.timestamp(),
-            conflicts=len(cells_in(row).conflicts),
-            reason=row.reason,
-        )
-        for row in rows
-    ]
 
 
 def _counts(lines: Sequence[PreviewLine]) -> PreviewCounts:
@@ -497,11 +487,6 @@ def _lines(planned: Sequence[PreviewLine], copies: Sequence[CopyUpdateRow]) -> l
     rows = {row.username: row for row in copies}
     lines = [StudentLine(user, plans.get(user), rows.get(user)) for user in {*plans, *rows}]
     return sorted(lines, key=lambda line: (line.attention, line.user))
-
-
-def _page(copy: CopyOf, state: Standing) -> str:
-    path = f"/update/{path_segment(copy.user)}/{path_segment(copy.item)}"
-    return with_outcome(path, state.value, copy.item)
 
 
 ROUTES = (

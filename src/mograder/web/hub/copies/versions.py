@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
-from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Path, Query, Request
@@ -31,7 +30,7 @@ from mograder.hub.notifier import Part
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.versions import (
     CellChange,
-    LineChange,
+    Line,
     PutBack,
     VersionDifference,
 )
@@ -51,7 +50,7 @@ from mograder.web.hub.copies.copies import (
 from mograder.web.hub.copies.updates import standing_for
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
-from mograder.web.hub.core.items import KnownCopy
+from mograder.web.hub.core.items import KnownCopy, copy_page
 from mograder.web.hub.core.parts import Number
 from mograder.web.hub.core.responses import Body, Done, deliver
 from mograder.web.pages import page, with_outcome
@@ -83,13 +82,6 @@ class VersionEntry(Body):
     present: bool
 
 
-class LineEntry(Body):
-    """A line of a difference; the text of a folded one is the number of unchanged lines."""
-
-    change: LineChange
-    text: str
-
-
 class CellChanges(Body):
     """The change of one cell; ``before`` and ``after`` are its indexes in the two versions.
 
@@ -101,7 +93,7 @@ class CellChanges(Body):
     name: str
     before: int | None
     after: int | None
-    lines: list[LineEntry]
+    lines: list[Line]
     heading: str = ""
 
 
@@ -115,7 +107,7 @@ class VersionChanges(Body):
     earlier: int
     later: int
     cells: list[CellChanges]
-    outside: list[LineEntry]
+    outside: list[Line]
     problem: str
     cut: bool
 
@@ -276,7 +268,7 @@ async def restore(
             raise Conflict("This version is your notebook as it is now.")
         return await app.copies.put_back(copy, number)
 
-    done = with_outcome(_page_of(copy), "restored")
+    done = with_outcome(copy_page("versions", copy), "restored")
     return await put_text_back(request, app, copy, put, done)
 
 
@@ -305,7 +297,7 @@ async def restore_cell(
 
     def next_page(result: CellRestored) -> str:
         done = ("cell-twice" if result.twice else "cell-restored") + ("-open" * result.running)
-        return with_outcome(_page_of(copy), done, ", ".join(result.twice))
+        return with_outcome(copy_page("versions", copy), done, ", ".join(result.twice))
 
     return await deliver(request, job, next_page)
 
@@ -350,7 +342,7 @@ async def put_unsaved(
     read = partial(read_text, request, MAX_NOTEBOOK)
     body, until_stored = await app.of(Uploads).received(copy.user, read)
     put = partial(app.of(CopyTimelines).put_unsaved, copy, body)
-    done = with_outcome(_page_of(copy), "restored")
+    done = with_outcome(copy_page("versions", copy), "restored")
     return await put_text_back(request, app, copy, put, done, until_stored)
 
 
@@ -383,19 +375,13 @@ def told_changes(difference: VersionDifference, earlier: int = 0, later: int = 0
     return VersionChanges(
         earlier=earlier,
         later=later,
-        outside=[
-            LineEntry.model_validate(each, from_attributes=True) for each in difference.outside
-        ],
+        outside=list(difference.outside),
         cells=[
             CellChanges.model_validate(each, from_attributes=True) for each in difference.differing
         ],
         problem=difference.problem,
         cut=difference.cut,
     )
-
-
-def _page_of(copy: CopyOf) -> str:
-    return f"/versions/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
 
 
 async def thin_versions(thinning: Thinning, clock: Clock, stop: asyncio.Event) -> None:

@@ -99,7 +99,8 @@ async def admit(request: Request, headers: list[Header]) -> Response | None:
             identity = None
         request.scope[IDENTITY] = identity
         headers += login_headers(identity, context, part(request, AuthPolicy).secret)
-        if identity is not None and identity.role is Role.INSTRUCTOR and _shows_page(request):
+        shows_page = request.method == "GET" and wanted(request) is Wants.PAGE
+        if shows_page and identity is not None and identity.role is Role.INSTRUCTOR:
             await part(request, CourseNumbers).look()
         if request.method not in SAFE_METHODS:
             check_unsafe(identity, request.scope["headers"], context.own_origins)
@@ -109,10 +110,6 @@ async def admit(request: Request, headers: list[Header]) -> Response | None:
     except MograderError as error:
         return await answer_problem(request, error)
     return None
-
-
-def _shows_page(request: Request) -> bool:
-    return request.method == "GET" and wanted(request) is Wants.PAGE
 
 
 async def anyone(request: Request) -> Identity | None:

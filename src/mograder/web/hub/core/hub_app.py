@@ -98,16 +98,19 @@ class HubApp(Parts):
     def page_values(self, request: Request) -> dict[str, object]:
         """Return the values for every page: the person who is signed in, and items' titles."""
         who = identity_of(request)
-        machines = self.services.loaded.settings.nodes.enabled
-        viewer = None if who is None else _viewer(who, machines=machines)
-        waiting = 0
-        if viewer is not None and viewer.marks:
-            waiting = sum(not each.helper for each in self.desk.requests())
-        numbers = self.numbers.last if viewer is not None and viewer.instructor else None
+        viewer = who and Viewer(
+            who.username,
+            instructor=who.role is Role.INSTRUCTOR,
+            marks=who.role is not Role.STUDENT,
+            can_sign_out=bool(who.login_id),
+            by_front=who.front,
+            machines=self.services.loaded.settings.nodes.enabled,
+        )
+        asking = self.desk.requests() if viewer and viewer.marks else ()
         return {
             "viewer": viewer,
-            "waiting": waiting,
-            "numbers": numbers,
+            "waiting": sum(not each.helper for each in asking),
+            "numbers": self.numbers.last if viewer and viewer.instructor else None,
             "item_title": partial(self._title, who),
             "zone": course_zone(self.services.loaded.settings),
         }
@@ -115,20 +118,8 @@ class HubApp(Parts):
     def _title(self, who: Identity | None, name: str) -> str:
         """Return an item's title, "" for a person who may not know it."""
         title, item = self.checks.title(name), ItemName.valid(name)
-        if not title or who is None or item is None:
-            return title
-        return title if self.items.may_know(who, CopyOf(person(who), item)) else ""
-
-
-def _viewer(who: Identity, *, machines: bool) -> Viewer:
-    return Viewer(
-        who.username,
-        instructor=who.role is Role.INSTRUCTOR,
-        marks=who.role is not Role.STUDENT,
-        can_sign_out=bool(who.login_id),
-        by_front=who.front,
-        machines=machines,
-    )
+        hidden = title and who and item and not self.items.may_know(who, CopyOf(person(who), item))
+        return "" if hidden else title
 
 
 CurrentApp = Annotated[HubApp, use(HubApp)]

@@ -52,8 +52,7 @@ class ItemView:
 
 
 def person(identity: Identity) -> Username:
-    name = identity.username
-    return Username.of_account(name)
+    return Username.of_account(identity.username)
 
 
 def mode_of(kind: ItemKind) -> Mode:
@@ -149,33 +148,26 @@ class Items:
         try:
             release = self.assignment(name)
         except NotFound:
-            self._demand_published(user, name)
+            item = ItemName.valid(name)
+            if item and not self.releases.get(item) and self.workspaces.has_copy(user, item):
+                raise NotFound(
+                    f"Not available: {item} is not published any more.",
+                    hint="Your notebook is kept: it is on the first page, under “No longer "
+                    "published”.",
+                ) from None
             raise
         found = self.workspaces.has_copy(user, release.name)
         if not found:
             self.demand_visible(identity, release.name)
-            note = self._made_anew(user, release)
+            others = self.workspaces.others(user, release)
+            words = [_OTHERS.format(", ".join(others))] if others else []
+            if self.came_from(user, release.name):
+                words.append(_VERSIONS)
+            note = " ".join((_MADE_ANEW.format(release.name), *words)) if words else None
             # Not for a copy that was there: its own session may have taken it away meanwhile.
             self.workspaces.ensure(user, release)
         self.taken(user, release.name)
         return release, found, note
-
-    def _made_anew(self, user: Username, release: Release) -> str | None:
-        others = self.workspaces.others(user, release)
-        words = [_OTHERS.format(", ".join(others))] if others else []
-        if self.came_from(user, release.name):
-            words.append(_VERSIONS)
-        return " ".join((_MADE_ANEW.format(release.name), *words)) if words else None
-
-    def _demand_published(self, user: Username, name: str) -> None:
-        """Raise NotFound, which says that an item whose copy they have is no longer published."""
-        item = ItemName.valid(name)
-        if item is None or self.releases.get(item) or not self.workspaces.has_copy(user, item):
-            return
-        raise NotFound(
-            f"Not available: {item} is not published any more.",
-            hint="Your notebook is kept: it is on the first page, under “No longer published”.",
-        )
 
     def ensure_files(self, identity: Identity, copy: CopyOf) -> None:
         """Give a person an item's data files, as far as they can be copied."""
@@ -225,22 +217,23 @@ def item_page(name: str) -> str:
     return f"/course/items/{quote(name, safe='')}"
 
 
+def copy_page(kind: str, copy: CopyOf) -> str:
+    """Return the address of one of a copy's pages, below the prefix."""
+    return f"/{kind}/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
+
+
 def copy_in(user: str, name: str) -> CopyOf:
     """Return the copy that an address names. Raises: :class:`InvalidInput`."""
     return CopyOf(Username.of_account(user), ItemName.parse(name))
 
 
-def known_copy(user: str, name: str) -> CopyOf:
-    """Return the copy that an address names. Raises: :class:`NotFound`."""
+async def known_copy(user: str, a: str) -> CopyOf:
+    """Return the copy that a path names. Raises: :class:`NotFound`."""
     try:
-        return copy_in(user, name)
+        return copy_in(user, a)
     except InvalidInput as error:
         raise NotFound("Notebook not found") from error
 
 
-async def _copy_in_path(user: str, a: str) -> CopyOf:
-    return known_copy(user, a)
-
-
-KnownCopy = Annotated[CopyOf, Depends(_copy_in_path)]
+KnownCopy = Annotated[CopyOf, Depends(known_copy)]
 """A handler's parameter: the copy that the path names; else the response is 404."""

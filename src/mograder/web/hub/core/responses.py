@@ -62,11 +62,9 @@ class Done(Body):
     status: Literal["ok"] = "ok"
 
 
-def _unix(at: object) -> object:
-    return at.timestamp() if isinstance(at, datetime) else at
-
-
-UnixTime = Annotated[float, BeforeValidator(_unix)]
+UnixTime = Annotated[
+    float, BeforeValidator(lambda at: at.timestamp() if isinstance(at, datetime) else at)
+]
 """A time of a record, which the API tells in Unix seconds."""
 
 
@@ -84,8 +82,11 @@ async def answer_problem(request: Request, error: MograderError) -> Response:
     """Return the response to a failure in the client's format; refusals go into the audit log."""
     if isinstance(error, NotAuthenticated):
         return _ask_to_sign_in(request)
-    if isinstance(error, Forbidden):
-        await _note_refusal(request, error)
+    who, where = identity_of(request), request_context(request)
+    if isinstance(error, Forbidden) and who is not None:
+        action = "not enrolled" if isinstance(error, NotEnrolled) else "access"
+        what = f"{request.method} {where.path}"[:300]
+        await part(request, AuditTrail).refused(Event(who.username, action, what, where.address))
     if isinstance(error, NotEnrolled):
         return page(request, "restricted.html", 403)
     if wanted(request) is Wants.PAGE:
@@ -116,7 +117,16 @@ async def deliver(
 
     Raises: what the job raises, unless progress was asked for; then it is the last line.
     """
-    running = part(request, Work).begin(_announced(request, job))
+    notifier, who = part(request, Notifier), identity_of(request)
+    user = request.path_params.get("user") or (who.username if who else "")
+
+    async def announced(report: Report) -> M:
+        """Do the job, then notify the pages of the copy's or session's user."""
+        result = await job(report)
+        notifier.notify(user, Part.COPIES)
+        return result
+
+    running = part(request, Work).begin(announced)
     turn: ExitStack | None = request.scope.get(TURN)
     if keeps_turn and turn is not None:
         kept = turn.pop_all()
@@ -148,21 +158,6 @@ def back_from(request: Request, copy: CopyOf, done: str) -> str:
     return with_outcome(named, done, copy.item)
 
 
-def _announced(
-    request: Request, job: Callable[[Report], Awaitable[M]]
-) -> Callable[[Report], Awaitable[M]]:
-    """Return the job, followed by a notification of the pages of the copy's or session's user."""
-    notifier, who = part(request, Notifier), identity_of(request)
-    user = request.path_params.get("user") or (who.username if who else "")
-
-    async def run(report: Report) -> M:
-        result = await job(report)
-        notifier.notify(user, Part.COPIES)
-        return result
-
-    return run
-
-
 def _ask_to_sign_in(request: Request) -> Response:
     """Redirect a browser to the login page; send others 403 (compatibility-0.3.16.md 2.1)."""
     where = request_context(request)
@@ -173,13 +168,3 @@ def _ask_to_sign_in(request: Request) -> Response:
     query = f"?{request.url.query}" if request.url.query else ""
     target = quote(where.prefix + quote(where.path) + query, safe="/")
     return RedirectResponse(f"{where.prefix}/login?next={target}", 303)
-
-
-async def _note_refusal(request: Request, error: Forbidden) -> None:
-    who = identity_of(request)
-    if who is None:
-        return
-    action = "not enrolled" if isinstance(error, NotEnrolled) else "access"
-    where = request_context(request)
-    what = f"{request.method} {where.path}"[:300]
-    await part(request, AuditTrail).refused(Event(who.username, action, what, where.address))

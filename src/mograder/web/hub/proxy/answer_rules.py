@@ -22,7 +22,6 @@ from mograder.hub.save_recording import Save
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.proxy.headers import (
-    Header,
     HeaderList,
     RawHeaders,
     content_length,
@@ -161,35 +160,25 @@ def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) ->
         page = pdf_page(f"{visit.public_base}/{visit.rest}{visit.query}")
         return _instead(200, page, [*visit.own_headers(), _HTML])
     plain = _streamed(visit, status, headers)
-    if media != "text/html" or _encoded(headers):
+    encoding = header(headers, b"content-encoding").strip().lower()
+    if media != "text/html" or encoding not in ("", "identity"):
         return plain
+    headers_left = _without(plain.headers, _OF_ANOTHER_BODY)
     if visit.page is not None and method in ("GET", "HEAD"):
+        page_headers = [*headers_left, (b"cache-control", b"no-store")]
+        if visit.ancestors:  # in addition to the response's own policy: browsers apply both
+            policy = f"frame-ancestors {visit.ancestors}"
+            page_headers.append((b"content-security-policy", policy.encode("ascii")))
         return Shape(
             status,
-            [*_without(plain.headers, _OF_ANOTHER_BODY), *_of_a_page(visit)],
+            page_headers,
             plain.length if method == "GET" else None,
             based=method == "GET",
         )
     if visit.fenced and visit.destination == "iframe" and status == 200:
-        headers_left = _without(plain.headers, _OF_ANOTHER_BODY)
-        if method != "GET":
-            return Shape(status, headers_left, plain.length)
-        return Shape(
-            status,
-            headers_left,
-            plain.length,
-            prepend=STORAGE,
-            append=_FRAME_REPORTER,
-        )
+        added = (STORAGE, _FRAME_REPORTER) if method == "GET" else (b"", b"")
+        return Shape(status, headers_left, plain.length, prepend=added[0], append=added[1])
     return plain
-
-
-def _of_a_page(visit: Visit) -> HeaderList:
-    headers = [(b"cache-control", b"no-store")]
-    if visit.ancestors:  # in addition to the response's own policy: browsers apply both
-        policy = f"frame-ancestors {visit.ancestors}"
-        headers.append((b"content-security-policy", policy.encode("ascii")))
-    return headers
 
 
 def _document_by_capability(visit: Visit, status: int, headers: RawHeaders, media: str) -> Shape:
@@ -212,7 +201,15 @@ def _document_by_capability(visit: Visit, status: int, headers: RawHeaders, medi
 def _streamed(visit: Visit, status: int, headers: RawHeaders) -> Shape:
     out = response_headers(headers)
     if visit.destination in ("", "document"):  # each part has headers, and no policy of ours
-        out = [each if not _is_of_parts(each) else (each[0], b"text/plain") for each in out]
+        out = [
+            (
+                name,
+                b"text/plain"
+                if name == b"content-type" and b"multipart" in value.lower()
+                else value,
+            )
+            for name, value in out
+        ]
     location = header(headers, b"location")
     public = location and public_location(location, visit.session.base_url, visit.public_base)
     if public:
@@ -222,14 +219,6 @@ def _streamed(visit: Visit, status: int, headers: RawHeaders) -> Shape:
 
 def _instead(status: int, body: bytes, headers: HeaderList) -> Shape:
     return Shape(status, headers, len(body), body=body)
-
-
-def _is_of_parts(field: Header) -> bool:
-    return field[0] == b"content-type" and b"multipart" in field[1].lower()
-
-
-def _encoded(headers: RawHeaders) -> bool:
-    return header(headers, b"content-encoding").strip().lower() not in ("", "identity")
 
 
 def _without(headers: HeaderList, names: Collection[bytes]) -> HeaderList:
@@ -278,19 +267,16 @@ def page_insert(page: Page, rest: str, *, held: bool = False) -> bytes:
     """Return the insert after the page's ``<head>``; ``held``: :func:`hold_files` changed it."""
     insert = b""
     if page.opaque:
-        insert += b'<base href="' + escape(base_for(page.root, rest)).encode("utf-8") + b'">'
+        directory, slash, _ = rest.rpartition("/")
+        # The page's own directory, so that relative links of a deeper page resolve.
+        base = escape(f"{page.root}/{directory}{slash}")
+        insert += f'<base href="{base}">'.encode()
     # The shims first, so that the page's other scripts, ours too, use the substitutes.
     insert += STORAGE
     if page.opaque:
         insert += _script(_SHIM, page=page.address)
     insert += _script(_FRAMED, root=f"{page.root}/", page=page.address, viewer=page.viewer)
     return insert + (_script(_FILES, page=page.address) if held else b"")
-
-
-def base_for(public_base: str, rest: str) -> str:
-    """Return the page's ``<base>``, its own directory, for the relative links of a deeper page."""
-    directory, slash, _ = rest.rpartition("/")
-    return f"{public_base}/{directory}{slash}"
 
 
 def insert_after_head(start: bytes, insert: bytes) -> bytes | None:

@@ -108,7 +108,12 @@ def upstream_headers(headers: RawHeaders, *, whole: bool) -> CIMultiDict[str]:
 
 def response_headers(headers: RawHeaders) -> HeaderList:
     """Return the session's headers to send to a browser, without length and location."""
-    hop = _named_by_connection(headers)
+    hop = {
+        token.strip().lower()
+        for name, value in headers
+        for token in value.split(b",")
+        if name == b"connection"
+    }
     return [
         (name, value)
         for name, value in headers
@@ -178,11 +183,3 @@ def public_location(location: str, base_url: str, public_base: str) -> str | Non
     query = f"?{parts.query}" if parts.query else ""
     fragment = f"#{parts.fragment}" if parts.fragment else ""
     return f"{path}{query}{fragment}"
-
-
-def _named_by_connection(headers: RawHeaders) -> frozenset[bytes]:
-    named: set[bytes] = set()
-    for name, value in headers:
-        if name == b"connection":
-            named.update(token.strip().lower() for token in value.split(b","))
-    return frozenset(named)

@@ -108,25 +108,15 @@ def parse_session_path(raw_path: bytes) -> SessionPath | None:
         raise InvalidInput("This address is malformed.")
     parts = text.split("/", 3)
     if len(parts) >= 3 and parts[1] == "s":
-        return _capability_path(text)
+        cap, _, rest = text.removeprefix("/s/").partition("/")
+        if cap == "probe" and not rest:
+            return ProbePath()
+        return CapabilityPath(cap, rest) if _CAPABILITY.fullmatch(cap) else None
     if len(parts) == 4 and parts[1] in ("edit", "run") and parts[2] == "user":
-        return _user_path(Mode(parts[1]), parts[3])
+        user, item, *tail = parts[3].split("/", 2) if "/" in parts[3] else ("", "")
+        if user and item:
+            return UserPath(Mode(parts[1]), *_names(user, item), *(tail or (None,)))
     return None
-
-
-def _capability_path(text: str) -> CapabilityPath | ProbePath | None:
-    cap, _, rest = text.removeprefix("/s/").partition("/")
-    if cap == "probe" and not rest:
-        return ProbePath()
-    return CapabilityPath(cap, rest) if _CAPABILITY.fullmatch(cap) else None
-
-
-def _user_path(mode: Mode, tail: str) -> UserPath | None:
-    parts = tail.split("/", 2)
-    if len(parts) < 2 or not parts[0] or not parts[1]:
-        return None
-    user, item = _names(parts[0], parts[1])
-    return UserPath(mode, user, item, parts[2] if len(parts) == 3 else None)
 
 
 @lru_cache(maxsize=4096)

@@ -50,7 +50,8 @@ class SessionOrigins:
         except ProxyReply as refusal:
             await self._proxy.answer(exchange, refusal, shared=False)
         except (MograderError, ValueError):
-            await self._proxy.answer(exchange, _nothing(), shared=False)
+            nothing = ProxyReply(404, "There is nothing at this address.")
+            await self._proxy.answer(exchange, nothing, shared=False)
         else:
             await self._proxy.relay(visit, exchange)
 
@@ -60,7 +61,7 @@ class SessionOrigins:
         if label and isinstance(path, ProbePath):
             raise ProxyReply(204)
         if not label or not isinstance(path, CapabilityPath):
-            raise _nothing()
+            raise ValueError
         _check_source(scope, self._url.origin(label))
         capability, session = self._proxy.resolve(path.cap)
         if label_of(capability) != label:
@@ -92,7 +93,3 @@ def _check_source(scope: Scope, own: str) -> None:
         raise ProxyReply(403, "403 Forbidden")
     if scope["type"] == "websocket" and not origins:
         raise ProxyReply(403, "403 Forbidden")
-
-
-def _nothing() -> ProxyReply:
-    return ProxyReply(404, "There is nothing at this address.")

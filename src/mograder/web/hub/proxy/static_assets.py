@@ -81,10 +81,6 @@ class AssetServer:
         self._bound = held_bytes
         self._held: dict[tuple[str, str], bytes] = {}
 
-    @property
-    def held_size(self) -> int:
-        return sum(map(len, self._held.values()))
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer: ASGIApp
         if scope["type"] != "http":
@@ -110,7 +106,8 @@ class AssetServer:
             file = assets.files[name]
             encoding, suffix, size = _choose(file, header(scope["headers"], b"accept-encoding"))
             headers = {**_FOUND, "ETag": f'"{file.digest[:32]}{suffix}"'}
-            if _known_to_client(headers["ETag"], header(scope["headers"], b"if-none-match")):
+            asked = header(scope["headers"], b"if-none-match").split(",")
+            if {tag.strip().removeprefix("W/") for tag in asked} & {headers["ETag"], "*"}:
                 return Response(status_code=304, headers=headers)
             body = await self._body(assets, name, suffix) if scope["method"] == "GET" else b""
         except (NotFound, KeyError):
@@ -128,7 +125,7 @@ class AssetServer:
             return held
         body = await asyncio.to_thread(assets.read, name, suffix)
         if len(body) <= self._bound:
-            if self.held_size + len(body) > self._bound:
+            if sum(map(len, self._held.values())) + len(body) > self._bound:
                 self._held.clear()
             self._held[key] = body
         return body
@@ -150,8 +147,3 @@ def _accepted(text: str) -> frozenset[str]:
         if weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
             names.add(name.strip())
     return frozenset(names)
-
-
-def _known_to_client(etag: str, asked: str) -> bool:
-    tags = {tag.strip().removeprefix("W/") for tag in asked.split(",")}
-    return etag in tags or "*" in tags

@@ -11,6 +11,7 @@ the sender down.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from dataclasses import dataclass
 
@@ -156,7 +157,11 @@ class _Relay:
                 each()
         await self.socket.close(code=close.code, message=close.reason.encode())
         if not client_left:
-            await _close_client(self.exchange, close)
+            # A client that does not read could block this indefinitely.
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    told = {"code": close.code, "reason": close.reason}
+                    await self.exchange.send({"type": "websocket.close", **told})
 
     async def _to_session(self, rate_limit: RateLimit) -> Close:
         traffic, socket = self.traffic, self.socket
@@ -186,7 +191,10 @@ class _Relay:
         while True:
             message = await socket.receive()
             if message.type not in _DATA:
-                return _closed_by_server(message, socket)
+                if message.type is not aiohttp.WSMsgType.CLOSE:
+                    return legal_close(socket.close_code, otherwise=_FAILED)
+                # No code at all is a normal end (1005); a lost connection (1006) is not.
+                return legal_close(message.data or None, message.extra or "", otherwise=_NORMAL)
             self.pool.heard(self.visit.session)
             kind = "text" if message.type is aiohttp.WSMsgType.TEXT else "bytes"
             try:
@@ -221,22 +229,3 @@ def size_of(data: str | bytes) -> int:
     if isinstance(data, bytes) or data.isascii():
         return len(data)
     return len(data.encode("utf-8", "replace"))
-
-
-def _closed_by_server(message: aiohttp.WSMessage, socket: Upgraded) -> Close:
-    if message.type is aiohttp.WSMsgType.CLOSE:
-        # No code at all is a normal end (1005); a lost connection (1006) is not.
-        code = message.data or None
-        return legal_close(code, message.extra or "", otherwise=_NORMAL)
-    return legal_close(socket.close_code, otherwise=_FAILED)
-
-
-async def _close_client(exchange: Exchange, close: Close) -> None:
-    # A client that does not read could block this indefinitely.
-    try:
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await exchange.send(
-                {"type": "websocket.close", "code": close.code, "reason": close.reason}
-            )
-    except (OSError, TimeoutError):
-        return
