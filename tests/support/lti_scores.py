@@ -157,6 +157,4 @@ def _sending(
 ) -> ScoreSending:
     people, links = ExternalPeople(engine), Links(engine)
     queue, platforms = LtiScores(engine), lambda: settings
-    return ScoreSending(
-        course.loaded, course.key, clock, platforms, links, people, services.of, queue
-    )
+    return ScoreSending(course.loaded, course.key, clock, platforms, links, people, services, queue)

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
-from typing import Generic, TypeVar
+from functools import lru_cache, partial
+from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
@@ -38,7 +38,10 @@ from mograder.store.external.lti_platforms import Keys, Links, LtiRosters, Platf
 from mograder.store.external.lti_scores import LtiScores
 
 T = TypeVar("T")
+PerPlatform = Callable[[LtiPlatform], T]
+"""Returns the same object for a platform while its settings stay."""
 _EVERY_SECONDS = 60.0
+_MOST_PLATFORMS = 100
 _REQUESTS_AT_ONCE = 8
 """Threads for requests to platforms, so that a slow platform does not take all of the hub's."""
 
@@ -57,29 +60,12 @@ class LtiService:
     people: ExternalPeople
     used: UsedStates
     key_sets: PerPlatform[CachedKeySet]
+    """Raises InvalidInput, which names the setting, if an address of it cannot be used."""
     limiter: CapacityLimiter
     scores: ScoreSending
     rosters: RosterKeeping
     due: asyncio.Event
     """Has marks sent now instead of within a minute."""
-
-
-class PerPlatform(Generic[T]):
-    """Objects that are made once for each platform and its settings; thread-safe."""
-
-    def __init__(self, make: Callable[[LtiPlatform], T]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._made: dict[tuple[str, str], tuple[LtiPlatform, T]] = {}
-
-    def of(self, platform: LtiPlatform) -> T:
-        """Raise InvalidInput, which names the setting, if an address of it cannot be used."""
-        with self._lock:
-            known = self._made.get(platform.key)
-            if known is None or known[0] != platform:
-                known = platform, self._make(platform)
-                self._made[platform.key] = known
-            return known[1]
 
 
 def platform_services(
@@ -93,7 +79,7 @@ def platform_services(
             http, AccessTokens(http, addresses.token, platform.client_id, sign, clock)
         )
 
-    return PerPlatform(make)
+    return lru_cache(_MOST_PLATFORMS)(make)
 
 
 @asynccontextmanager
@@ -137,7 +123,7 @@ def make_lti(services: Services) -> LtiService:
         platforms.all,
         links,
         people,
-        asked.of,
+        asked,
         LtiScores(engine),
     )
     rosters = RosterKeeping(
@@ -145,7 +131,7 @@ def make_lti(services: Services) -> LtiService:
         people,
         platforms.all,
         platforms.decide,
-        asked.of,
+        asked,
         clock,
         RosterNames(clock),
     )
@@ -156,7 +142,7 @@ def make_lti(services: Services) -> LtiService:
         keys=keys,
         people=people,
         used=UsedStates(engine, clock),
-        key_sets=PerPlatform(
+        key_sets=lru_cache(_MOST_PLATFORMS)(
             lambda platform: CachedKeySet(KeyRequest(platform), clock, limiter=limiter)
         ),
         limiter=limiter,

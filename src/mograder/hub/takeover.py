@@ -113,22 +113,21 @@ async def _wait(
     gc.enable()  # it is off for a start, which is short (``cli/hub/run.py``)
     for attempt in itertools.count():
         if attempt % _LOOK_EACH == 0 and (other := await _other_place(hubs, place)):
-            _demand_nodes(loaded, other)
+            if not loaded.settings.nodes.enabled:
+                raise Conflict(
+                    f"Another hub works on this course, on another machine ({other}).",
+                    hint="Only a hub with nodes ([nodes] enabled) can wait for that one's end: the "
+                    "sessions of a hub without nodes go on at its machine.",
+                )
             preparation.look()
         await asyncio.sleep(_TRY_SECONDS)
-        if await _takes(lock):
-            break
+        try:
+            if await to_its_end(lock.take):
+                break
+        except Busy as error:
+            _log.warning("the lock of the hub at work cannot be asked for: %s", error)
     gc.disable()
     _log.info("the hub at work has ended; this one takes its place")
-
-
-async def _takes(lock: HubLock) -> bool:
-    """Try to take the lock; return false, too, if the database does not answer."""
-    try:
-        return await to_its_end(lock.take)
-    except Busy as error:
-        _log.warning("the lock of the hub at work cannot be asked for: %s", error)
-        return False
 
 
 async def _other_place(hubs: Hubs, place: str) -> str:
@@ -139,16 +138,6 @@ async def _other_place(hubs: Hubs, place: str) -> str:
         _log.debug("the hubs of this course cannot be read: %s", error)
         return ""
     return "" if other == place else other
-
-
-def _demand_nodes(loaded: LoadedSettings, other: str) -> None:
-    """See that this hub can wait for one that is elsewhere. Raises: :class:`Conflict` if not."""
-    if not loaded.settings.nodes.enabled:
-        raise Conflict(
-            f"Another hub works on this course, on another machine ({other}).",
-            hint="Only a hub with nodes ([nodes] enabled) can wait for that one's end: the "
-            "sessions of a hub without nodes go on at its machine.",
-        )
 
 
 def _place(loaded: LoadedSettings, environ: Environ) -> str:

@@ -32,7 +32,7 @@ from mograder.grading.release.feedback import NO_KEY, CourseFeedback
 from mograder.grading.release.student_marks import telling, untold_students
 from mograder.store.copies.copy_facts import CopyFacts, CopyState
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.late_work import Extension, LateFacts, LateWork
+from mograder.store.gradebook.late_work import LateFacts, LateWork
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
@@ -265,6 +265,7 @@ def _cells(table: Table, lines: Sequence[Line]) -> tuple[list[str], list[list[st
 def _values(app: HubApp, user: Username) -> dict[str, object]:
     copies, book = app.services.workspaces.facts_of(user), app.book()
     table = read_table(app, {user: copies}, user)
+    facts = LateWork(book).facts() if book else LateFacts()
     (line,) = table.lines
     return {
         "enrolled": app.services.roster.allows(user, Role.STUDENT),
@@ -273,15 +274,12 @@ def _values(app: HubApp, user: Username) -> dict[str, object]:
         "full_name": line.name,
         "items": list(zip(table.columns, line.works, strict=True)),
         "requests": RegradeRequests(book).of(student=user) if book else (),
-        "extensions": _extensions(LateWork(book).facts(), user) if book else (),
+        "extensions": [
+            each
+            for each in facts.extensions.values()
+            if each.student == user or (each.group, user) in facts.members
+        ],
     }
-
-
-def _extensions(facts: LateFacts, user: Username) -> list[Extension]:
-    groups = {group for group, student in facts.members if student == user}
-    return [
-        each for each in facts.extensions.values() if each.student == user or each.group in groups
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,12 +338,12 @@ def _columns(app: HubApp, book: Gradebook | None) -> tuple[Column, ...]:
         Column(each, settings.of_item(each).weight, most.get(each), app.dates.of(each))
         for each in published | most.keys()
     )
-    return tuple(sorted(columns, key=_by_due))
 
+    def by_due(column: Column) -> tuple[float, str]:
+        due = column.due.general
+        return (due.timestamp() if due else float("inf"), column.item.casefold())
 
-def _by_due(column: Column) -> tuple[float, str]:
-    due = column.due.general
-    return (due.timestamp() if due else float("inf"), column.item.casefold())
+    return tuple(sorted(columns, key=by_due))
 
 
 def _facts(
@@ -458,7 +456,13 @@ def write_workbook(columns: Sequence[str], rows: Iterable[Sequence[_Cell]]) -> b
 
     Every text is an inline string, which no spreadsheet program takes for a formula.
     """
-    lines = [[_fit(cell) for cell in line] for line in (columns, *rows)]
+
+    def fit(cell: _Cell) -> _Cell:
+        if not isinstance(cell, str):
+            return cell
+        return _REFUSED.sub("\N{REPLACEMENT CHARACTER}", cell)[:_LONGEST_TEXT] or None
+
+    lines = [[fit(cell) for cell in line] for line in (columns, *rows)]
     lengths = (
         [len(cell) for cell in column if isinstance(cell, str)]
         for column in zip(*lines, strict=True)
@@ -472,16 +476,9 @@ def write_workbook(columns: Sequence[str], rows: Iterable[Sequence[_Cell]]) -> b
     return file.getvalue()
 
 
-def _fit(cell: _Cell) -> _Cell:
-    if not isinstance(cell, str):
-        return cell
-    return _REFUSED.sub("\N{REPLACEMENT CHARACTER}", cell)[:_LONGEST_TEXT] or None
-
-
 ROUTES = (
     Route("GET", "/course/gradebook", gradebook_page, Access.INSTRUCTOR),
     Route("GET", "/course/gradebook.csv", gradebook_csv, Access.INSTRUCTOR),
     Route("GET", "/course/gradebook.xlsx", gradebook_xlsx, Access.INSTRUCTOR),
     Route("GET", "/course/students/{user}", student_page, Access.INSTRUCTOR),
 )
-"""The routes of the gradebook."""

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from urllib.parse import urlencode
 
 from anyio import to_thread
@@ -175,14 +174,11 @@ async def view_as(request: Request) -> Response:
 
 def _offered(app: HubApp, identity: Identity, views: Iterable[ItemView]) -> frozenset[str]:
     """Return the updated items that are merged into copies, and may be known to the person."""
-    updated = {view.name for view in views if view.updated}
-    if not updated:
-        return frozenset()
-    updates, user = app.of(CopyUpdates), person(identity)
-    offers = updates.stores.rows.offers()
+    updated, updates = {view.name for view in views if view.updated}, app.of(CopyUpdates)
+    offers = updates.stores.rows.offers() if updated else {}
     found = (each for each in updated & offers.keys() if updates.is_offered(offers[each]))
-    shown = partial(app.items.shown, identity)
-    return frozenset(each for each in found if shown(CopyOf(user, ItemName(each))))
+    shown, user = app.items.shown, person(identity)
+    return frozenset(each for each in found if shown(identity, CopyOf(user, ItemName(each))))
 
 
 def _look(app: HubApp, identity: Identity, preview: Preview | None, now: datetime) -> _Found:
@@ -207,15 +203,14 @@ def _look(app: HubApp, identity: Identity, preview: Preview | None, now: datetim
         ]
         lines = _with_progress(app, identity, lines)
         earlier = _earlier(app, identity, lines, versions, marks)
-    lines = sorted(lines, key=partial(_urgency, now))
+
+    def urgency(line: AssignmentLine) -> tuple[int, float]:
+        return line.hand_in.own.urgency(now, handed_in=line.hand_in.submission is not None)
+
+    lines = sorted(lines, key=urgency)
     told = {line.view.name for line in lines} | {line.name for line in earlier}
     others = {name: mark for name, mark in marks.items() if name not in told}
     return _Found(views, lines, earlier, others, _offered(app, identity, views))
-
-
-def _urgency(now: datetime, line: AssignmentLine) -> tuple[int, float]:
-    work = line.hand_in
-    return work.own.urgency(now, handed_in=work.submission is not None)
 
 
 def _marks(app: HubApp, identity: Identity) -> Mapping[str, StudentMark]:
@@ -272,7 +267,12 @@ def _earlier(
             lecture=release is not None and release.kind is ItemKind.LECTURE,
             mark=marks.get(item),
         )
-        if _is_work(line):
+        work = line.submission is not None
+        if line.lecture:  # it is among the lectures; a mere copy of one is no work
+            work |= line.copy is not None and line.copy.state is not CopyState.DOWNLOADED
+        else:
+            work |= line.copy is not None or line.versions
+        if work:
             lines.append(line)
     return lines
 
@@ -285,13 +285,6 @@ def _handed_in(app: HubApp, user: Username, listed: Set[str]) -> Mapping[ItemNam
             with suppress(MograderError):
                 found[item] = app.submissions.counting(user, item)
     return {item: sent for item, sent in found.items() if sent is not None}
-
-
-def _is_work(line: EarlierLine) -> bool:
-    if line.lecture:  # it is among the lectures; a mere copy of one is no work
-        edited = line.copy is not None and line.copy.state is not CopyState.DOWNLOADED
-        return edited or line.submission is not None
-    return line.copy is not None or line.submission is not None or line.versions
 
 
 def _with_progress(

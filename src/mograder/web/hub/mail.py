@@ -249,6 +249,9 @@ class _Events:
         names = {"title": self.app.checks.title, "time": self._time}
         letter = self.app.pages.render("letter.txt", "", event=event, **names, **values)
         subject, _, text = letter.strip().partition("\n")
+        # Who may not sign in cannot read the page that the letter names.
+        known = user != INSTRUCTOR and not is_rehearsal(user)
+        comes_in = known and self.app.services.admits(user)
         return LetterRow(
             letter_key(*event),
             kind,
@@ -259,14 +262,8 @@ class _Events:
             f"{text}\n\n{link}\n\n-- \n{self.app.title}\n",
             self.now,
             self.now,
-            LetterState.WAITING if text and self._comes_in(user) else LetterState.SENT,
+            LetterState.WAITING if text and comes_in else LetterState.SENT,
         )
-
-    def _comes_in(self, user: str) -> bool:
-        """Return whether a person may sign in, and so read the page that a letter names."""
-        if user == INSTRUCTOR or is_rehearsal(user):
-            return False
-        return self.app.services.admits(user)
 
     def address(self, user: str) -> str:
         domain = self.app.services.loaded.settings.mail.domain
@@ -305,9 +302,9 @@ class _Events:
         names = {*services.workspaces.people(), *listed} - services.policy.staff
         return tuple(each for each in names if each is not None)
 
+    def _time(self, at: datetime) -> str:
+        return f"{at.astimezone(self._zone):%a %d %b, %H:%M %Z}"
+
     @cached_property
     def _zone(self) -> tzinfo | None:
         return course_zone(self.app.services.loaded.settings)
-
-    def _time(self, at: datetime) -> str:
-        return f"{at.astimezone(self._zone):%a %d %b, %H:%M %Z}"

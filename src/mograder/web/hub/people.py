@@ -99,7 +99,12 @@ async def sync_users(
     """Replace the access list; a removed user loses access at once."""
     if is_form(request):
         fields = await read_form(request, _LONG_FORM)
-        await _demand_unchanged(app, fields.get("stamp"))
+        stamp = fields.get("stamp")
+        if stamp not in (None, str(await to_thread.run_sync(app.services.roster.stamp))):
+            raise Conflict(
+                "The access list was changed since you opened it, so nothing was saved.",
+                hint="Go back, keep a copy of your lines, and reload the page.",
+            )
         users = fields.get("users", "").splitlines()
         for at, line in enumerate(users, start=1):
             if line.strip():
@@ -110,7 +115,10 @@ async def sync_users(
                 hint="Tick the box below the list if you mean that.",
             )
     else:
-        users = _texts((await read_json(request, _Users, _LONG_FORM)).users)
+        given = (await read_json(request, _Users, _LONG_FORM)).users
+        if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+            raise InvalidInput("'users' must be a list")
+        users = given
     if len(users) > _MOST_USERS:
         raise InvalidInput(f"A course may have at most {_MOST_USERS} users.")
 
@@ -142,21 +150,6 @@ async def revoke_token(
     app.notifier.notify(name, Part.COPIES)
     done = with_outcome(f"/course/students/{quote(name, safe='')}", "revoked", name)
     return tell(request, revoked, done)
-
-
-async def _demand_unchanged(app: HubApp, stamp: str | None) -> None:
-    """Raise Conflict if the roster was changed since the page with this list was opened."""
-    if stamp is not None and stamp != str(await to_thread.run_sync(app.services.roster.stamp)):
-        raise Conflict(
-            "The access list was changed since you opened it, so nothing was saved.",
-            hint="Go back, keep a copy of your lines, and reload the page.",
-        )
-
-
-def _texts(value: object) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise InvalidInput("'users' must be a list")
-    return [str(each) for each in value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,17 +198,16 @@ async def students(request: Request, app: CurrentApp) -> Response:
 
 
 def people(request: Request, app: CurrentApp) -> Response:
-    roster = app.services.roster
-    listed = roster.listed()
+    roster, oidc = app.services.roster, app.services.loaded.settings.oidc
     return page(
         request,
         "people.html",
         here="people",
-        listed=listed,
+        listed=roster.listed(),
         stamp=str(roster.stamp()),
         by_platform=_by_platform(app),
         instructors=sorted(app.services.policy.instructors),
-        external=_signs_in_elsewhere(app),
+        external=bool(oidc.issuer) or app.find(PlatformFacts) is not None,
         writes=app.find(Post) is not None,
     )
 
@@ -223,10 +215,6 @@ def people(request: Request, app: CurrentApp) -> Response:
 def _by_platform(app: HubApp) -> bool:
     more = app.services.roster.more
     return more is not None and more.decides()
-
-
-def _signs_in_elsewhere(app: HubApp) -> bool:
-    return bool(app.services.loaded.settings.oidc.issuer) or app.find(PlatformFacts) is not None
 
 
 def _known(app: HubApp) -> tuple[Sequence[str] | None, Sequence[CourseMembers]]:
@@ -267,18 +255,29 @@ async def invite(request: Request, app: CurrentApp) -> Response:
     by_mail, post = fields.get("form") == "mail", app.find(Post)
     if by_mail and post is None:
         raise InvalidInput("This hub sends no letters.", hint="Set [mail] in mograder.toml.")
-    until = app.services.clock.now() + timedelta(days=_days(fields.get("days", "")))
+    days = fields.get("days", "")
+    if days not in map(str, DAYS):
+        raise InvalidInput("Choose for how many days the links are valid.")
+    until = app.services.clock.now() + timedelta(days=int(days))
     here = request_context(request).address_here
     home = post.home if by_mail and post is not None else here
     people = _people(app, fields.get("people", ""), f"{home}/login/link?code=")
-    await to_thread.run_sync(_keep, app, people, until)
+
+    def keep() -> None:
+        app.services.roster.add([each.username for each in people])
+        codes = {each.code.hash: str(each.username) for each in people}
+        app.services.state.invite(codes, Role.STUDENT, until)
+
+    await to_thread.run_sync(keep)
     for each in people:
         await app.audit.record(request, "invite", each.username)
     app.notifier.notify_all()
-    invited = len(people)
-    if by_mail:
-        people = await to_thread.run_sync(_write, app, people, until)
-    rows = [(each.username, each.about, each.link, until.isoformat()) for each in people]
+    shown = people
+    if by_mail:  # the page shows the people of whom no address is known
+        links = [(each.username, each.address, each.link) for each in people]
+        unknown = await to_thread.run_sync(write_links, app, links, until)
+        shown = [each for each in people if each.username in unknown]
+    rows = [(each.username, each.about, each.link, until.isoformat()) for each in shown]
     text = write_table(("username", "about", "link", "valid until"), rows)
     if fields.get("form") == "csv":
         return saved_table(text, "invitations.csv")
@@ -286,17 +285,11 @@ async def invite(request: Request, app: CurrentApp) -> Response:
         request,
         "invited.html",
         here="people",
-        people=people,
-        written=invited - len(people),
+        people=shown,
+        written=len(people) - len(shown),
         text=text,
         until=until,
     )
-
-
-def _days(text: str) -> int:
-    if text not in map(str, DAYS):
-        raise InvalidInput("Choose for how many days the links are valid.")
-    return int(text)
 
 
 def _people(app: HubApp, text: str, address: str) -> list[Invited]:
@@ -329,19 +322,6 @@ def _named(at: int, text: str) -> Username:
         return Username.claimed(text.strip())
     except InvalidInput as error:
         raise InvalidInput(f"Line {at}: {error.message}", hint=error.hint) from error
-
-
-def _write(app: HubApp, people: list[Invited], until: datetime) -> list[Invited]:
-    """Write the letters; return the people of whom no address is known."""
-    links = [(each.username, each.address, each.link) for each in people]
-    unknown = write_links(app, links, until)
-    return [each for each in people if each.username in unknown]
-
-
-def _keep(app: HubApp, people: list[Invited], until: datetime) -> None:
-    app.services.roster.add([each.username for each in people])
-    codes = {each.code.hash: str(each.username) for each in people}
-    app.services.state.invite(codes, Role.STUDENT, until)
 
 
 async def end_removed(app: HubApp) -> None:
@@ -422,4 +402,3 @@ ROUTES = (
     Route("POST", "/revoke-token/{user}", revoke_token, Access.INSTRUCTOR, "Course"),
     Route("POST", "/course/invite", invite, Access.INSTRUCTOR),
 )
-"""The routes of the people."""

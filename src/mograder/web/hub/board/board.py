@@ -102,7 +102,10 @@ async def boards(request: Request, app: CurrentApp) -> Response:
 
 async def board(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
     """Show the students of an item and their checks; with ``?names=no`` without any name."""
-    item, view = await _item(app, name), _view(request, caller)
+    item = await _item(app, name)
+    view = View.LINKED if caller.role is Role.INSTRUCTOR else View.NAMED
+    if request.query_params.get("names") == "no":
+        view = View.NAMELESS
     table = await app.of(BoardTables).look(item, view)
     return page(
         request,
@@ -264,12 +267,6 @@ async def _at_work(hub: HubApp, log: CheckLog) -> AsyncIterator[None]:
 async def _item(app: HubApp, name: str) -> ItemName:
     """Return the name of a published item. Raises: NotFound."""
     return (await to_thread.run_sync(app.items.get, name)).name
-
-
-def _view(request: Request, caller: Identity) -> View:
-    if request.query_params.get("names") == "no":
-        return View.NAMELESS
-    return View.LINKED if caller.role is Role.INSTRUCTOR else View.NAMED
 
 
 def _labels(app: HubApp, caller: Identity, copy: CopyOf) -> list[str]:

@@ -205,7 +205,8 @@ class BoardTables:
 
     async def _read_again(self, item: str, kept: _Kept) -> None:
         begun, as_of = _now(), time.time()
-        running, asks = self.running(item), self._asks(item)
+        running, requests = self.running(item), self._desk.requests(item)
+        asks = {each.username: "taken" if each.helper else "waiting" for each in requests}
         kept.found = await to_thread.run_sync(self._read, item, running, asks)
         kept.as_of, kept.read_at = as_of, _now()
         kept.took = kept.read_at - begun
@@ -214,10 +215,6 @@ class BoardTables:
     def running(self, item: str) -> frozenset[str]:
         keys = (live.key for live in self._pool.all() if not is_rehearsal(live.key.user))
         return frozenset(key.user for key in keys if key.item == item and key.mode is Mode.EDIT)
-
-    def _asks(self, item: str) -> Mapping[str, str]:
-        requests = self._desk.requests(item)
-        return {each.username: "taken" if each.helper else "waiting" for each in requests}
 
     def _read(self, item: str, running: frozenset[str], asks: Mapping[str, str]) -> _Class:
         now, columns = self._clock.now(), self._checks.of(item)
@@ -268,15 +265,19 @@ def line_of(
     known = [reports.get(column.label) for column in columns]
     there = [row for row in known if row is not None]
     done = bool(columns) and all(row is not None and row.passed_at for row in known)
-    progress = None if done else _progress(there)
+    passed = [row.passed_at for row in there if row.passed_at is not None]
+    since = max(passed) if passed else min((row.first_at for row in there), default=None)
     open_ = [row for row in there if row.passed_at is None and row.attempts]
     last = max((row.last_at for row in there), default=None)
+    order = Order.DONE if done else Order.QUIET if running else Order.AWAY
+    if order is Order.QUIET and last is not None and now - last < QUIET:
+        order = Order.STUCK
     return Line(
         user=user,
-        order=_order(now, last, done=done, running=running),
-        since=progress,
+        order=order,
+        since=None if done else since,
         at=max(open_, key=lambda row: row.last_at).label if open_ else "",
-        passed=sum(row.passed_at is not None for row in there),
+        passed=len(passed),
         cells=tuple(_cell(row) for row in known),
         running=running,
         asks=asks,
@@ -288,9 +289,12 @@ def heads_of(columns: Sequence[Column], students: Iterable[Reports]) -> tuple[He
     tried: Counter[str] = Counter()
     for reports in students:
         tried.update(label for label, row in reports.items() if row.attempts)
-        for label, seconds in _took(reports).items():
+        before = min((row.first_at for row in reports.values()), default=None)
+        times = [(row.passed_at, label) for label, row in reports.items() if row.passed_at]
+        for at, label in sorted(times):
             if label in took:
-                took[label].append(seconds)
+                took[label].append(max(0.0, (at - before).total_seconds()) if before else 0.0)
+            before = at
     return tuple(
         Head(
             column,
@@ -315,30 +319,6 @@ def _age(kept: _Kept) -> float:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _order(now: datetime, last: datetime | None, *, done: bool, running: bool) -> Order:
-    if done:
-        return Order.DONE
-    if not running:
-        return Order.AWAY
-    return Order.STUCK if last is not None and now - last < QUIET else Order.QUIET
-
-
-def _progress(there: Sequence[CheckRow]) -> datetime | None:
-    passed = [row.passed_at for row in there if row.passed_at is not None]
-    return max(passed) if passed else min((row.first_at for row in there), default=None)
-
-
-def _took(reports: Reports) -> Mapping[str, float]:
-    """Return how many seconds each passed check took a student."""
-    before = min((row.first_at for row in reports.values()), default=None)
-    found: dict[str, float] = {}
-    times = [(row.passed_at, label) for label, row in reports.items() if row.passed_at]
-    for at, label in sorted(times):
-        found[label] = max(0.0, (at - before).total_seconds()) if before else 0.0
-        before = at
-    return found
 
 
 def _cell(row: CheckRow | None) -> Cell:

@@ -89,7 +89,14 @@ async def reset_page(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
     """Ask for confirmation before a reset, and show what is archived and where (B57)."""
-    facts, release, updated = await to_thread.run_sync(_before_reset, app, copy)
+    workspaces = app.services.workspaces
+
+    def read() -> tuple[CopyFacts | None, Release | None, bool]:
+        facts, release = workspaces.facts(copy.user, copy.item), app.items.find(copy.item)
+        newer = bool(facts and release and workspaces.updated(copy.user, release))
+        return facts, release, newer
+
+    facts, release, updated = await to_thread.run_sync(read)
     if release is None:
         raise NotFound(
             f"{copy.item} is not published any more, so there is nothing to begin anew from.",
@@ -132,7 +139,13 @@ async def look_back(
 ) -> Response:
     """Show the text of a version of the timeline, by its number, or of one in the folder."""
     if archive.isascii() and archive.isdigit():
-        return await _look_at_version(copy, archive, request, app, caller)
+        timeline = await app.of(CopyTimelines).of(copy)
+        version = timeline.find(int(archive) if len(archive) < 10 else 0)
+        saved = await app.of(CopyTimelines).text(copy, version)
+        what = f"{copy} version {version.number}"
+        await app.audit.record_foreign(request, copy.user, "read", what)
+        mine, present = copy.user == caller.username, version == timeline.present
+        return await _shown(request, copy, saved, "", mine=mine, version=version, present=present)
     saved = await app.copies.archive(copy, archive)
     await app.audit.record_foreign(request, copy.user, "read", f"{copy.user}/{archive}")
     return await _shown(request, copy, saved, archive, mine=copy.user == caller.username)
@@ -162,11 +175,7 @@ async def extract_of(request: Request, data: bytes, first: int) -> Extract:
     who = identity_of(request)
     whose = who.username if who is not None and len(data) > _LARGE else ""
     async with part(request, IsolatedCall).turn_of(whose):
-        return await to_thread.run_sync(_extract, data, first)
-
-
-def _extract(data: bytes, first: int) -> Extract:
-    return extract(data.decode("utf-8", "replace"), first)
+        return await to_thread.run_sync(lambda: extract(data.decode("utf-8", "replace"), first))
 
 
 def extract(text: str, first: int) -> Extract:
@@ -217,18 +226,6 @@ def _header(lines: Sequence[str]) -> int:
     if not comments or comments[0] != "# /// script" or "# ///" not in comments:
         return 0
     return comments.index("# ///") + 1
-
-
-async def _look_at_version(
-    copy: CopyOf, number: str, request: Request, app: HubApp, caller: Caller
-) -> Response:
-    timeline = await app.of(CopyTimelines).of(copy)
-    version = timeline.find(int(number) if len(number) < 10 else 0)
-    saved = await app.of(CopyTimelines).text(copy, version)
-    what = f"{copy} version {version.number}"
-    await app.audit.record_foreign(request, copy.user, "read", what)
-    mine, present = copy.user == caller.username, version == timeline.present
-    return await _shown(request, copy, saved, "", mine=mine, version=version, present=present)
 
 
 async def _shown(
@@ -301,14 +298,6 @@ def open_copy_pages(hub: HubApp) -> None:
 
 def _text(saved: Saved) -> str:
     return saved.data.decode("utf-8", "replace")
-
-
-def _before_reset(app: HubApp, copy: CopyOf) -> tuple[CopyFacts | None, Release | None, bool]:
-    """Return the facts of a copy, its release, and whether that is newer than the copy."""
-    facts, release = app.services.workspaces.facts(copy.user, copy.item), app.items.find(copy.item)
-    if facts is None or release is None:
-        return facts, release, False
-    return facts, release, app.services.workspaces.updated(copy.user, release)
 
 
 ROUTES = (

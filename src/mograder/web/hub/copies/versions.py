@@ -210,7 +210,7 @@ async def changes_page(
         possible=timeline.present is not None,
         to=to,
         compared=compared,
-        changes=None if compared is None else _compared(compared),
+        changes=compared and _compared(compared),
         mine=copy.user == caller.username,
         running=app.services.pool.find(copy.key) is not None,
     )

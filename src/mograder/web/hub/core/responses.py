@@ -82,8 +82,9 @@ async def answer_problem(request: Request, error: MograderError) -> Response:
     """Return the response to a failure in the client's format; refusals go into the audit log."""
     if isinstance(error, NotAuthenticated):
         return _ask_to_sign_in(request)
-    who, where = identity_of(request), request_context(request)
+    who = identity_of(request)
     if isinstance(error, Forbidden) and who is not None:
+        where = request_context(request)
         action = "not enrolled" if isinstance(error, NotEnrolled) else "access"
         what = f"{request.method} {where.path}"[:300]
         await part(request, AuditTrail).refused(Event(who.username, action, what, where.address))

@@ -25,7 +25,7 @@ from mograder.core.names import ItemName
 from mograder.publishing.publish import publish_release
 from mograder.publishing.warm import warm_releases
 from mograder.store.releases.published_release import file_digest, parse_file, pinned
-from mograder.store.releases.releases import ItemKind, Release, ReleaseUpload
+from mograder.store.releases.releases import ItemKind, ReleaseUpload
 from mograder.store.versions.kept_releases import KeptReleases
 from mograder.web.background import Report
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
@@ -95,9 +95,22 @@ async def publish_form(request: Request, app: CurrentApp) -> Response:
 async def _publish(
     request: Request, app: HubApp, name: ItemName, kind: ItemKind | None, form: FormData
 ) -> Response:
+    services, kept = app.services, app.of(KeptReleases)
+
     async def job(report: Report) -> Published:
         async with closing(form):
-            release = await _replace(app, name, kind, uploads(form), report)
+            parts = uploads(form)
+            report(f"Received {counted(len(parts), 'file')}")
+            async with staging(services.releases.stage, name, parts) as staged:
+                release = await publish_release(
+                    releases=services.releases,
+                    environments=services.environments,
+                    name=name,
+                    kind=kind,
+                    staged=staged,
+                    progress=report,
+                    keep=lambda release: kept.keep(release, services.clock.now()),
+                )
         await app.audit.record(request, "publish", release.name)
         app.notifier.notify_all()
         copies = (await app.copy_counts.look()).begun[str(release.name)]
@@ -154,27 +167,6 @@ async def warm_cache(request: Request, app: CurrentApp) -> Annotated[Response, W
     return await deliver(request, job, done)
 
 
-async def _replace(
-    app: HubApp,
-    name: ItemName,
-    kind: ItemKind | None,
-    parts: Mapping[str, UploadFile],
-    report: Report,
-) -> Release:
-    report(f"Received {counted(len(parts), 'file')}")
-    services, kept = app.services, app.of(KeptReleases)
-    async with staging(services.releases.stage, name, parts) as staged:
-        return await publish_release(
-            releases=services.releases,
-            environments=services.environments,
-            name=name,
-            kind=kind,
-            staged=staged,
-            progress=report,
-            keep=lambda release: kept.keep(release, services.clock.now()),
-        )
-
-
 @asynccontextmanager
 async def staging(
     stage: Callable[[ItemName], ReleaseUpload], name: ItemName, parts: Mapping[str, UploadFile]
@@ -212,17 +204,13 @@ def uploads(form: FormData) -> dict[str, UploadFile]:
         raise InvalidInput(
             "Nothing was uploaded.", hint="Send the files in the multipart field 'files'."
         )
-    named = {_file_name(part.filename or ""): part for part in parts}
+    try:
+        named = {parse_file(part.filename or ""): part for part in parts}
+    except InvalidInput as error:
+        raise InvalidInput("Invalid filename") from error
     if len(named) != len(parts):
         raise InvalidInput("Two of the uploaded files have the same name.")
     return named
-
-
-def _file_name(text: str) -> str:
-    try:
-        return parse_file(text)
-    except InvalidInput as error:
-        raise InvalidInput("Invalid filename") from error
 
 
 ROUTES = (

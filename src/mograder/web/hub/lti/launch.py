@@ -100,7 +100,13 @@ _WRONG_ADDRESS = (
 
 async def login(request: Request, app: CurrentApp) -> Response:
     """Begin a launch: redirect to the platform in a tab, show a link to a tab in a frame."""
-    fields, platform = await _fields_and_platform(request, app)
+    lti = app.of(LtiService)
+    if request.method == "POST":
+        fields: Mapping[str, str] = await read_form(request, _FORM_BYTES, once=True)
+    else:
+        fields = single_fields(request.query_params.multi_items())
+    issuer, client = fields.get("iss", ""), fields.get("client_id", "")
+    platform = await to_thread.run_sync(lti.platforms.find, issuer, client)
     if platform is None:
         unknown = NotFound(
             "This hub does not know the learning platform that sent you.",
@@ -114,12 +120,14 @@ async def login(request: Request, app: CurrentApp) -> Response:
         return framed_failure(request, error, platform)
     picks = _wants_to_pick(app, fields)
     again = f"{request_context(request).prefix}{LOGIN}?{_query(fields)}"
-    if not picks and not _in_tab(request, fields):
+    # Browsers that do not tell that a page of its own asks are in one after our link only.
+    where = request.headers.get("sec-fetch-dest", "")
+    if not picks and where != "document" and (where or fields.get("tab") != "1"):
         return framed(request, page(request, "lti_frame.html", again=again), platform)
     if not picks and request.method == "POST":
         # The browser sends the login of before with a GET of ours only, and it ends with this one.
         return RedirectResponse(again, 303)
-    lti, present = app.of(LtiService), identify(request.scope, app.services.authenticator)
+    present = identify(request.scope, app.services.authenticator)
     state = new_state(
         "lti",
         issuer=platform.issuer,
@@ -205,18 +213,6 @@ async def pick(request: Request, app: CurrentApp) -> Response:
         return framed_failure(request, error, platform)
 
 
-async def _fields_and_platform(
-    request: Request, app: HubApp
-) -> tuple[Mapping[str, str], LtiPlatform | None]:
-    if request.method == "POST":
-        fields = await read_form(request, _FORM_BYTES, once=True)
-    else:
-        fields = single_fields(request.query_params.multi_items())
-    issuer, client = fields.get("iss", ""), fields.get("client_id", "")
-    platform = await to_thread.run_sync(app.of(LtiService).platforms.find, issuer, client)
-    return fields, platform
-
-
 async def _platforms(app: HubApp) -> tuple[LtiPlatform, ...]:
     """Return all platforms: a frame of any may show that the request was not recognised."""
     return await to_thread.run_sync(app.of(LtiService).platforms.all)
@@ -243,12 +239,6 @@ def _wants_to_pick(app: HubApp, fields: Mapping[str, str]) -> bool:
     picking = f"{app.of(LtiService).own_url}{PICK}"
     hint, target = fields.get("lti_message_hint", ""), fields["target_link_uri"]
     return target.partition("?")[0] == picking or any(each in hint for each in _PICKING_HINTS)
-
-
-def _in_tab(request: Request, fields: Mapping[str, str]) -> bool:
-    """Return whether a page of its own asks; browsers that do not tell, after our link only."""
-    where = request.headers.get("sec-fetch-dest", "")
-    return where == "document" or (not where and fields.get("tab") == "1")
 
 
 def _question(
@@ -291,7 +281,7 @@ async def _answer(
         return await no("invalid", detail=_TROUBLES.get(trouble, "It reports a failure."))
     try:
         token = fields["id_token"]
-        claims = await app.of(LtiService).key_sets.of(platform).verify(token, algorithms={"RS256"})
+        claims = await app.of(LtiService).key_sets(platform).verify(token, algorithms={"RS256"})
         now, own = app.services.clock.now(), app.of(LtiService).own_url
         found = launch_of(claims, platform, nonce=state.nonce, now=now, own_url=own)
     except RemoteFailed as error:
@@ -299,7 +289,9 @@ async def _answer(
     except (InvalidToken, Forbidden) as error:
         reason = "foreign course" if isinstance(error, Forbidden) else "invalid"
         return await no(reason, detail=str(error))
-    if not await to_thread.run_sync(_use, app, state):
+    until = app.services.clock.now() + timedelta(seconds=_STATE_SECONDS)
+    use = app.of(LtiService).used.use
+    if not await to_thread.run_sync(use, f"lti {state.state}", until):  # by any process
         return await no("used")
     if found.message is Message.PICK:
         return await _pick_page(request, app, platform, found, state)
@@ -312,22 +304,23 @@ async def _answer(
     target = f"{request_context(request).prefix}{place}" if place else ""
     response = await complete(request, app, person, target, old_login=state.login_id)
     if response.status_code == 303:  # signed in
-        username = await to_thread.run_sync(_remember_member, app, platform, found)
-        await _take_dates(request, app, found, username)
+        await _remember(request, app, platform, found)
     return response
 
 
-def _remember_member(app: HubApp, platform: LtiPlatform, found: Launch) -> str:
-    """Let a person in who has launched, before the members are read next time; return the name."""
-    lti = app.of(LtiService)
-    username = lti.people.username_of(found.issuer, found.subject)
-    lti.rosters.launched(platform, found.course, found.services.memberships, username)
-    return username
+async def _remember(request: Request, app: HubApp, platform: LtiPlatform, found: Launch) -> None:
+    """Let the person in before members are read next time; keep dates of an instructor's launch.
 
+    A student's launch tells the student's own dates.
+    """
+    people, rosters = app.of(LtiService).people, app.of(LtiService).rosters
 
-async def _take_dates(request: Request, app: HubApp, found: Launch, username: str) -> None:
-    """Keep the item's dates of an instructor's launch; a student's tells the student's own."""
-    release = app.items.find(found.item)
+    def launched() -> str:
+        username = people.username_of(found.issuer, found.subject)
+        rosters.launched(platform, found.course, found.services.memberships, username)
+        return username
+
+    username, release = await to_thread.run_sync(launched), app.items.find(found.item)
     if found.dates is None or release is None or found.role is not Role.INSTRUCTOR:
         return
     if await to_thread.run_sync(keep_told, app, release.name, found.dates, username):
@@ -335,12 +328,6 @@ async def _take_dates(request: Request, app: HubApp, found: Launch, username: st
         words = dates_in_words(release.name, found.dates)
         await app.audit.granted(Event(username, "dates by platform", words, where))
         app.notifier.notify_all()
-
-
-def _use(app: HubApp, state: SignInState) -> bool:
-    """Use up a sign-in; return False if this was done before, here or by another process."""
-    until = app.services.clock.now() + timedelta(seconds=_STATE_SECONDS)
-    return app.of(LtiService).used.use(f"lti {state.state}", until)
 
 
 def _person_and_place(
@@ -390,8 +377,7 @@ async def _links(request: Request, app: HubApp, handle: PickHandle, wanted: list
         raise _expired()
     if not wanted or (len(wanted) > 1 and not handle.multiple):
         raise InvalidInput("Pick an item.", hint="Go back, and choose one in the list.")
-    items = await to_thread.run_sync(_picked, app, wanted)
-    token = await to_thread.run_sync(_signed, app, handle, items)
+    items, token = await to_thread.run_sync(_picked, app, handle, wanted)
     names = ", ".join(each.name for each in items)
     where = request_context(request).address
     await app.audit.granted(Event("", "pick items", f"{handle.issuer}: {names}", where))
@@ -404,16 +390,22 @@ def _expired() -> InvalidInput:
     return InvalidInput("This page has expired.", hint="Begin again in the platform.")
 
 
-def _picked(app: HubApp, wanted: list[str]) -> list[PickedItem]:
-    found = [app.items.find(name) for name in wanted]
-    if None in found:
+def _picked(app: HubApp, handle: PickHandle, wanted: list[str]) -> tuple[list[PickedItem], str]:
+    """Return the picked items and the signed answer, and use the handle up.
+
+    Raises: InvalidInput for an item that is not published, or a handle that was used.
+    """
+    releases = [found for name in wanted if (found := app.items.find(name))]
+    if len(releases) < len(wanted):
         raise InvalidInput("One of the items is not published any more.", hint="Begin again.")
-    return [_item(app, each) for each in found if each is not None]
-
-
-def _item(app: HubApp, release: Release) -> PickedItem:
-    maximum = _maximum(app, release) if release.kind is ItemKind.ASSIGNMENT else None
-    return PickedItem(release.name, maximum)
+    items = [
+        PickedItem(each.name, _maximum(app, each) if each.kind is ItemKind.ASSIGNMENT else None)
+        for each in releases
+    ]
+    now, lti = app.services.clock.now(), app.of(LtiService)
+    if not lti.used.use(f"pick {handle.state}", now + timedelta(seconds=_HANDLE_SECONDS)):
+        raise InvalidInput("These items were sent already.", hint="Begin again in the platform.")
+    return items, lti.keys.current(now).sign(answer_claims(handle, items, now))
 
 
 def _maximum(app: HubApp, release: Release) -> float:
@@ -428,14 +420,6 @@ def _maximum(app: HubApp, release: Release) -> float:
         _log.warning("the marks of %s cannot be read: %s", release.name, error)
         return _MAXIMUM
     return sum(marks.values()) if marks else _MAXIMUM
-
-
-def _signed(app: HubApp, handle: PickHandle, items: list[PickedItem]) -> str:
-    """Return the signed answer, and use the handle up; raises InvalidInput for a used one."""
-    now, lti = app.services.clock.now(), app.of(LtiService)
-    if not lti.used.use(f"pick {handle.state}", now + timedelta(seconds=_HANDLE_SECONDS)):
-        raise InvalidInput("These items were sent already.", hint="Begin again in the platform.")
-    return lti.keys.current(now).sign(answer_claims(handle, items, now))
 
 
 ROUTES = (

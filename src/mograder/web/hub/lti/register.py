@@ -72,7 +72,18 @@ async def use(code: str, request: Request, app: CurrentApp) -> Response:
             _http(platform).look_up, configuration, limiter=app.of(LtiService).limiter
         )
         platform = await _expected(app, code, use=True)
-        made = await _register(app, platform, configuration, token)
+        lti = app.of(LtiService)
+        job = partial(
+            register,
+            _http(platform),
+            configuration,
+            token,
+            platform,
+            addresses=ToolAddresses(lti.own_url),
+            title=app.title,
+        )
+        made = await to_thread.run_sync(job, limiter=lti.limiter)
+        await to_thread.run_sync(lti.platforms.put, made, app.services.clock.now())
     except MograderError as error:
         await app.audit.refused(Event("", "register platform", platform.issuer, client))
         return _failed(request, platform, error)
@@ -85,21 +96,16 @@ async def use(code: str, request: Request, app: CurrentApp) -> Response:
 
 async def _expected(app: HubApp, code: str, *, use: bool) -> LtiPlatform:
     """Return the platform of an address. Raises: NotFound for a used or unknown one."""
-    if not _CODE.fullmatch(code):
-        raise _used_up()
-    registrations = Registrations(app.services.state.engine)
-    look = registrations.use if use else registrations.find
-    found = await to_thread.run_sync(look, hash_code(code), app.services.clock.now())
+    registrations, found = Registrations(app.services.state.engine), None
+    if _CODE.fullmatch(code):
+        look = registrations.use if use else registrations.find
+        found = await to_thread.run_sync(look, hash_code(code), app.services.clock.now())
     if found is None:
-        raise _used_up()
+        raise NotFound(
+            "This address was used already, has expired, or was not copied in full.",
+            hint="Make a new one with mograder hub lti register.",
+        )
     return found
-
-
-def _used_up() -> NotFound:
-    return NotFound(
-        "This address was used already, has expired, or was not copied in full.",
-        hint="Make a new one with mograder hub lti register.",
-    )
 
 
 def _parameters(given: dict[str, str], platform: LtiPlatform) -> tuple[str, str]:
@@ -118,25 +124,6 @@ def _parameters(given: dict[str, str], platform: LtiPlatform) -> tuple[str, str]
             hint="Make one for that platform with mograder hub lti register.",
         )
     return address, token
-
-
-async def _register(
-    app: HubApp, platform: LtiPlatform, configuration: str, token: str
-) -> LtiPlatform:
-    lti = app.of(LtiService)
-    http = _http(platform)
-    job = partial(
-        register,
-        http,
-        configuration,
-        token,
-        platform,
-        addresses=ToolAddresses(lti.own_url),
-        title=app.title,
-    )
-    made = await to_thread.run_sync(job, limiter=lti.limiter)
-    await to_thread.run_sync(lti.platforms.put, made, app.services.clock.now())
-    return made
 
 
 def _http(platform: LtiPlatform) -> GuardedHttp:

@@ -162,9 +162,16 @@ def _is_used(app: HubApp, person: ProvenPerson, name: Username, besides: str | N
     in the gradebook: an instructor's account has read both from there, and marks are sent to this
     number. A credential, a workspace or a role is not: somebody has used the name on this hub.
     """
-    if _has_come(app, name, besides):
+    services = app.services
+    if name in services.policy.staff or services.state.records(name, besides):
         return True
-    if not _has_work(app, name):
+    if services.workspaces.has_folder(name):
+        return True
+    worked = app.submissions.anything_of(name)
+    if not worked and (book := existing_gradebook(services.loaded.gradebook_path)) is not None:
+        with book:
+            worked = book.has_marks(name)
+    if not worked:
         return False
     return person.method != "lti" or remembered_name(app, person.issuer, person.subject) != name
 
@@ -203,24 +210,6 @@ def _refused_people(app: HubApp, people: Iterable[ExternalPerson]) -> tuple[Refu
     return tuple(found)
 
 
-def _has_come(app: HubApp, name: Username, besides: str | None) -> bool:
-    services = app.services
-    if name in services.policy.staff:
-        return True
-    return services.state.records(name, besides) or services.workspaces.has_folder(name)
-
-
-def _has_work(app: HubApp, name: Username) -> bool:
-    services = app.services
-    if app.submissions.anything_of(name):
-        return True
-    book = existing_gradebook(services.loaded.gradebook_path)
-    if book is None:
-        return False
-    with book:
-        return book.has_marks(name)
-
-
 def _exchange(app: HubApp, person: ProvenPerson, login: Login, old: set[str]) -> None:
     """Remember a login that its provider can end; end the browser's old logins."""
     if person.method == "oidc":
@@ -244,14 +233,14 @@ def keep_state(request: Request, app: HubApp, response: Response, begun: SignInS
     earlier = list(external_signin.cookies_of(request.scope["headers"]))
     most = external_signin.MOST
     for old in earlier[: -(most - 1)][:most]:  # a stranger's request may bring thousands
-        _append(response, _cleared(old, begun.flow, where.prefix, secure=where.secure))
+        _clear(request, response, old, begun.flow)
     name = external_signin.cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
     value = external_signin.make(app.services.secret, begun)
     path = where.prefix or "/"
     made = external_signin.set_cookie_header(
         name, value, flow=begun.flow, path=path, secure=where.secure
     )
-    _append(response, made)
+    response.headers.append("set-cookie", made)
 
 
 def state_under_way(request: Request, app: HubApp, flow: Flow, state: str) -> SignInState | None:
@@ -268,15 +257,14 @@ def state_under_way(request: Request, app: HubApp, flow: Flow, state: str) -> Si
 def forget_state(request: Request, response: Response, begun: SignInState) -> None:
     where = request_context(request)
     name = external_signin.cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
-    _append(response, _cleared(name, begun.flow, where.prefix, secure=where.secure))
+    _clear(request, response, name, begun.flow)
 
 
-def _cleared(name: str, flow: Flow, prefix: str, *, secure: bool) -> str:
-    return external_signin.clear_cookie_header(name, flow=flow, path=prefix or "/", secure=secure)
-
-
-def _append(response: Response, cookie: str) -> None:
-    response.headers.append("set-cookie", cookie)
+def _clear(request: Request, response: Response, name: str, flow: Flow) -> None:
+    where = request_context(request)
+    path = where.prefix or "/"
+    gone = external_signin.clear_cookie_header(name, flow=flow, path=path, secure=where.secure)
+    response.headers.append("set-cookie", gone)
 
 
 def framed_failure(request: Request, error: MograderError, *platforms: LtiPlatform) -> Response:

@@ -224,12 +224,16 @@ async def _completed(
     oidc, issuer = app.of(OidcSignIn), begun.issuer
     settings: OidcSettings = oidc.settings
     try:
-        if not await _is_of_provider(oidc, fields):
+        named = fields.get("iss")  # RFC 9207
+        if named != settings.issuer and (named is not None or await oidc.names_itself()):
             return await refuse(request, app, "invalid", issuer=issuer, detail="another provider")
         if "error" in fields:
             detail = _DENIED.get(fields["error"], "")
             return await refuse(request, app, "denied", issuer=issuer, detail=detail)
-        claims = await oidc.claims(begun, _code(fields))
+        code = fields.get("code", "")
+        if not code or len(code) > _LONGEST_CODE or not code.isprintable():
+            raise InvalidToken("It has no code.")
+        claims = await oidc.claims(begun, code)
         lacking = missing_claim(claims, settings.require)
         if lacking:
             return await refuse(request, app, "not entitled", issuer=issuer, detail=lacking)
@@ -253,20 +257,6 @@ async def _completed(
     if not await to_thread.run_sync(oidc.used.use, f"{_FLOW} state {begun.state}", until):
         return await refuse(request, app, "used", issuer=issuer)
     return await complete(request, app, person, begun.target, old_login=begun.login_id)
-
-
-async def _is_of_provider(oidc: OidcSignIn, fields: dict[str, str]) -> bool:
-    """Return whether an answer is not of another provider (RFC 9207)."""
-    if "iss" in fields:
-        return fields["iss"] == oidc.settings.issuer
-    return not await oidc.names_itself()
-
-
-def _code(fields: dict[str, str]) -> str:
-    code = fields.get("code", "")
-    if not code or len(code) > _LONGEST_CODE or not code.isprintable():
-        raise InvalidToken("It has no code.")
-    return code
 
 
 def _end_logins(app: HubApp, logout: Logout) -> int | None:

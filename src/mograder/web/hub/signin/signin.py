@@ -70,7 +70,9 @@ async def login(request: Request, app: CurrentApp, visitor: Visitor) -> Response
     form = await read_form(request)
     where = request_context(request)
     target = safe_next(form.get("next", ""), where.prefix)
-    claims = await to_thread.run_sync(_verify, app, form.get("token", ""))
+    secret, epoch = app.services.secret, app.services.revocations.epoch
+    token = form.get("token", "").strip()
+    claims = await to_thread.run_sync(verify_token, secret, token, epoch)
     if claims is None:
         return await _turned_away(request, app, "login.html", next=target, signed_out=False)
     if visitor is not None and visitor.front and claims.username != visitor.username:
@@ -99,12 +101,13 @@ async def use_link(request: Request, app: CurrentApp, visitor: Visitor) -> Respo
     front = visitor.username if visitor is not None and visitor.front else ""
     form = await read_form(request)
     code = form.get("code", "") or request.query_params.get("code", "")
-    claims = None
+    row, use = None, app.services.state.use_link
     if _CODE.fullmatch(code):
-        claims = await to_thread.run_sync(_use_code, app, code, front)
-    if claims is None:
+        now = app.services.clock.now()
+        row = await to_thread.run_sync(use, hash_code(code), now, front)
+    if row is None:
         return await _turned_away(request, app, "link.html", code="")
-    return await _signed_in(request, app, visitor, claims, "")
+    return await _signed_in(request, app, visitor, Claims(row.username, row.role), "")
 
 
 async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
@@ -142,15 +145,6 @@ async def _turned_away(request: Request, app: HubApp, template: str, **values: o
         return response
     await app.audit.refused(Event("", "sign in", template.partition(".")[0], client))
     return page(request, template, 403, message="wrong", **values)
-
-
-def _verify(app: HubApp, token: str) -> Claims | None:
-    return verify_token(app.services.secret, token.strip(), app.services.revocations.epoch)
-
-
-def _use_code(app: HubApp, code: str, only: str) -> Claims | None:
-    row = app.services.state.use_link(hash_code(code), app.services.clock.now(), only)
-    return None if row is None else Claims(row.username, row.role)
 
 
 @dataclass(frozen=True, slots=True)
