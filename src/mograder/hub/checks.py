@@ -1,12 +1,10 @@
 """The checks of items: those of each release, what notebooks report of them, and each validation.
 
-The checks of a release are the columns of its board. Reports come from running notebooks, so a
-student's code can send any: they are no marks, concern the sender's own row only, and one about a
-label that the release does not have is dropped. They are written a few times a second.
+Reports come from running notebooks, so a student's code can send any: they are no marks, concern
+the sender's own row only, and one about a label that the release does not have is dropped.
 
-A validation's result is shown on the pages of its copy (B55). The student can change the report
-next to the notebook, so that is shown under a strict policy and never parsed. The hub's own results
-are kept here, limited in number, and in the database for the hub after a restart.
+The student can change the report next to the notebook (B55), so that is shown under a strict policy
+and never parsed. The hub's own results are in memory and in the database.
 """
 
 from __future__ import annotations

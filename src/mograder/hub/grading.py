@@ -1,8 +1,4 @@
-"""The parts of the hub that grade: the queue of jobs, the sources, and the marks in the gradebook.
-
-Submissions are graded on the machines that run the sessions, in the hub's environments, and beside
-the students: with memory that is free, and little CPU weight.
-"""
+"""The parts of the hub that grade, beside the students: with free memory, and little CPU weight."""
 
 from __future__ import annotations
 
@@ -189,16 +185,21 @@ def open_grading(
 
     async def environment(text: str, progress: Progress) -> Path:
         built = await environments.prepare(read_script(text), progress)
-        hosting.machines.warm_later(built.directory)
+        machines.warm_later(built.directory)
         return built.directory
 
+    machines, place = hosting.machines, hosting.runs / _PLACE
+    remove_tree(place)  # left by a hub that was killed
+    runner = SandboxedRunner(machines, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
+    # For sandboxes that no student has: people's names begin with no underscore.
+    slots = [state.slot_of(f"__grading_{each}__") for each in range(jobs * _SLOTS_OF_ONE)]
     tools = GradingTools(
-        runner=_runner(hosting, memory, jobs),
+        runner=BackgroundRunner(runner, memory),
         environment=environment,
         settings=loaded.settings,
         contracts=contracts_of(loaded),
         key=grading_key(loaded),
-        slots=SandboxSlots(_slots(state, jobs * _SLOTS_OF_ONE)),
+        slots=SandboxSlots(slots),
         now=clock.now,
     )
     batch = HubBatch(loaded, tools, releases, sources, jobs)
@@ -214,19 +215,6 @@ def make_grading(
         grades=lambda item: _grades(loaded, item),
         key=grading_key(loaded),
     )
-
-
-def _runner(hosting: Hosting, memory: Memory, jobs: int) -> Runner:
-    place = hosting.runs / _PLACE
-    remove_tree(place)  # left by a hub that was killed
-    machines = hosting.machines
-    runner = SandboxedRunner(machines, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
-    return BackgroundRunner(runner, memory)
-
-
-def _slots(state: HubState, count: int) -> list[int]:
-    """Return numbers for sandboxes that no student has: people's names begin with no underscore."""
-    return [state.slot_of(f"__grading_{number}__") for number in range(count)]
 
 
 def _grades(loaded: LoadedSettings, item: str) -> tuple[StudentGrade, ...]:

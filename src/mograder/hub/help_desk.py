@@ -1,8 +1,4 @@
-"""The open requests for help and the messages of all items.
-
-The database decides; what is in memory is read by pages and by the proxy of sessions. Each change
-is read back at once.
-"""
+"""The open requests for help and the messages; the database decides, each change is read back."""
 
 from __future__ import annotations
 

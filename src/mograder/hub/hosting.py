@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mograder.core.log import get_logger
-from mograder.core.settings import LoadedSettings
 from mograder.sandbox.machines import Machines
-from mograder.sessions.capacity import CapacityLimits, capacity_limits
-from mograder.sessions.connections import Connections, LocalConnections
+from mograder.sessions.capacity import CapacityLimits
+from mograder.sessions.connections import Connections
 from mograder.sessions.session import LiveSession
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes
@@ -47,12 +46,6 @@ class Hosting:
     connections: Connections
     runs: Path
     nodes: HubNodes | None = None
-
-
-def own_machine(loaded: LoadedSettings, supervisor: Machines) -> Hosting:
-    settings = loaded.settings
-    limits = capacity_limits(settings.hub.session_ttl, settings.limits)
-    return Hosting(supervisor, limits, LocalConnections(), loaded.state_dir)
 
 
 async def nodes_ended(state: HubState) -> None:

@@ -44,12 +44,19 @@ class Part(StrEnum):
 class Subscriber:
     """One open page, and the changes not yet sent to it; the page of a board hears of its item."""
 
-    def __init__(self, board: str = "") -> None:
+    def __init__(self, identity: Identity, board: str) -> None:
+        self._identity = identity
         self.board = board
         self._parts: set[Part] = set()
         self._changed = asyncio.Event()
         self.closed = False
         self.replaced = False
+
+    def hears(self, user: str | None, part: Part) -> bool:
+        """Return whether the page shows a person's data, "" for staff's, None for everybody's."""
+        role = self._identity.role
+        staff = role is Role.INSTRUCTOR or (part is Part.HELP and role is Role.MARKER)
+        return staff or user in (None, self._identity.username)
 
     def note(self, part: Part) -> None:
         if self.board and part not in (Part.BOARD, Part.COURSE):
@@ -77,41 +84,33 @@ class Subscriber:
 class Notifier:
     """Notifies the open pages; for one event loop.
 
-    Mutable state: ``_subscribers``, by user, the oldest first, those of instructors, which are
-    notified of every user's changes, those of markers, and those of boards; ``_recent``, the
-    changes of the last minute by user, part and the item of a board, with their Unix times, the
-    oldest first.
+    Mutable state: ``_subscribers``, by user, the oldest first; ``_recent``, the changes of the last
+    minute by user, part and the item of a board, with their Unix times, the oldest first.
     """
 
     def __init__(self) -> None:
         self._subscribers: defaultdict[str, list[Subscriber]] = defaultdict(list)
-        self._instructors: set[Subscriber] = set()
-        self._markers: set[Subscriber] = set()
-        self._boards: set[Subscriber] = set()
         self._recent: OrderedDict[tuple[str | None, Part, str], float] = OrderedDict()
-        self._count = 0
         self._closed = False
 
-    def notify(self, user: str, part: Part) -> None:
+    def notify(self, user: str | None, part: Part) -> None:
         """Notify a person's pages, and those of staff, of a change in that person's data."""
-        for subscriber in (*self._subscribers.get(user, ()), *self._staff(part)):
-            subscriber.note(part)
+        for subscriber in self._all():
+            if subscriber.hears(user, part):
+                subscriber.note(part)
         self._remember(user, part)
 
     def notify_instructors(self, part: Part) -> None:
         self.notify("", part)
 
     def notify_all(self) -> None:
-        for subscriber in chain.from_iterable(self._subscribers.values()):
-            subscriber.note(Part.COURSE)
-        self._remember(None, Part.COURSE)
+        self.notify(None, Part.COURSE)
 
-    def _staff(self, part: Part) -> set[Subscriber]:
-        """Return the pages that are told of a part of every user's data."""
-        return self._instructors | self._markers if part is Part.HELP else self._instructors
+    def _all(self) -> Iterator[Subscriber]:
+        return chain.from_iterable(self._subscribers.values())
 
     def notify_boards(self, item: str) -> None:
-        for subscriber in self._boards:
+        for subscriber in self._all():
             if subscriber.board == item:
                 subscriber.note(Part.BOARD)
         self._remember("", Part.BOARD, item)
@@ -128,7 +127,7 @@ class Notifier:
             self._recent.popitem(last=False)
 
     def demand_room(self) -> None:
-        if self._closed or self._count >= MOST:
+        if self._closed or sum(map(len, self._subscribers.values())) >= MOST:
             raise Busy("Too many pages are open.", hint="Reload this one to see news.")
 
     def present(self) -> frozenset[str]:
@@ -144,19 +143,11 @@ class Notifier:
         the person's oldest one ends.
         """
         subscribers = self._subscribers[identity.username]
-        subscriber = Subscriber(board)
+        subscriber = Subscriber(identity, board)
         subscribers.append(subscriber)
-        self._count += 1
-        if identity.role is Role.INSTRUCTOR:
-            self._instructors.add(subscriber)
-        elif identity.role is Role.MARKER:
-            self._markers.add(subscriber)
-        if board:
-            self._boards.add(subscriber)
         since = max(since, time.time() - _RECENT_SECONDS) if since else float("inf")
         for (user, part, about), at in self._recent.items():
-            own = user in (None, identity.username) or subscriber in self._staff(part)
-            if at >= since and own and about in ("", board):
+            if at >= since and subscriber.hears(user, part) and about in ("", board):
                 subscriber.note(part)
         for old in subscribers[:-MOST_OF_ONE]:  # several, where many pages open at once
             old.replaced = True
@@ -165,14 +156,10 @@ class Notifier:
             yield subscriber
         finally:
             subscribers.remove(subscriber)
-            self._instructors.discard(subscriber)
-            self._markers.discard(subscriber)
-            self._boards.discard(subscriber)
-            self._count -= 1
             if not subscribers:
                 self._subscribers.pop(identity.username, None)
 
     def close(self) -> None:
         self._closed = True
-        for subscriber in chain.from_iterable(self._subscribers.values()):
+        for subscriber in self._all():
             subscriber.close()

@@ -18,7 +18,7 @@ from mograder.core.tasks import repeat
 from mograder.grading.validate import Validations
 from mograder.hub.capabilities import Capabilities
 from mograder.hub.grading import open_grading
-from mograder.hub.hosting import Hosting, nodes_ended, own_machine
+from mograder.hub.hosting import Hosting, nodes_ended
 from mograder.hub.services import Services
 from mograder.hub.takeover import (
     HubAtWork,
@@ -39,7 +39,8 @@ from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
 from mograder.sandbox.machines import Machines
-from mograder.sessions.connections import answers
+from mograder.sessions.capacity import capacity_limits
+from mograder.sessions.connections import LocalConnections, answers
 from mograder.sessions.connections import connections as count_pages
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.launch_spec import Allowances, Spawner
@@ -281,7 +282,8 @@ async def _hosting(
     """Yield what runs the sessions; nodes are let in during the block, if it has some."""
     if not loaded.settings.nodes.enabled:
         await nodes_ended(state)
-        yield own_machine(loaded, supervisor)
+        limits = capacity_limits(loaded.settings.hub.session_ttl, loaded.settings.limits)
+        yield Hosting(supervisor, limits, LocalConnections(), loaded.state_dir)
         return
     # Nodes are imported only where there are some.
     from mograder.hub.nodes import open_nodes  # noqa: PLC0415

@@ -1,13 +1,9 @@
 """The beginning of a hub's work on a course, once no other hub is at work, and the wait before it.
 
-On PostgreSQL a hub waits for the lock of the one at work, and opens its database when that is free,
-by the path that a restart takes. On SQLite another hub is refused.
+On PostgreSQL a hub waits for the lock of the one at work; on SQLite another hub is refused.
 
-A hub that waits prepares its sandbox and the environments on its own machine. Hubs with nodes have
-an environments directory and a supervisor each. Without this a hub that takes over would first have
-to start its supervisor, and to build each environment that only the other hub's machine has. It
-changes nothing that the hubs share: it reads the releases and the locks of the hub at work, and
-writes below its own environments directory.
+A hub with nodes prepares its own sandbox and environments meanwhile, which it would have to build
+first else. It reads the releases and the locks of the hub at work, and changes nothing shared.
 """
 
 from __future__ import annotations

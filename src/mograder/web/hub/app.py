@@ -1,8 +1,6 @@
 """The hub's web application: the core, a tuple of features, and the middleware around their routes.
 
-Session traffic goes to the proxy, everything else through ``AppMiddleware`` to the routes of the
-features, which are opened on the core. Some features are only there with a system that a hub may
-not have. ``mograder hub routes`` prints the routes of all.
+Session traffic goes to the proxy, everything else through ``AppMiddleware`` to the routes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The gradebook in the browser: a table of students by items, a student's page, and files of both.
 
-The table has the state and the mark of every student's work, and the totals. Each source of it is
-read once for the whole class: a table of the gradebook, a directory of submissions, the last count
-of copies. A workbook (XLSX, ECMA-376) is written from a template.
+Each source of the table is read once for the whole class. A workbook (XLSX, ECMA-376) is written
+from a template.
 """
 
 from __future__ import annotations

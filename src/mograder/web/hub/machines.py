@@ -1,14 +1,12 @@
 """The machines that run sessions: the instructors' page, its changes, and news for other pages.
 
-Only hubs with ``[nodes] enabled`` have this. A change is written to the database, and the hub that
-is connected to the node acts on it. Two small queries every two seconds answer all pages and the
-metrics. All hubs of a course read the same rows, so they show the same.
+A change is written to the database, and the hub that is connected to the node acts on it. Two small
+queries every two seconds answer all pages and the metrics.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -89,18 +87,15 @@ class Leaving:
 class MachineWatch:
     """The machines as they were at the last look.
 
-    Mutable state, written with ``_looking``: ``_seen``, the machines by name, and ``_changed``, the
-    names of those that pages have not been notified of; ``_reminded`` is when pages were last
-    reminded.
+    Mutable state, of the loop that calls :meth:`changed`: ``_seen``, the machines by name, and
+    ``_reminded``, when pages were last reminded.
     """
 
     def __init__(self, view: NodesView, clock: Clock) -> None:
         self._view = view
         self._clock = clock
         self._seen: Mapping[str, Machine] = {}
-        self._changed: set[str] = set()
         self._reminded = clock.steady()
-        self._looking = threading.Lock()
 
     def all(self) -> list[Machine]:
         return list(self._seen.values())
@@ -114,27 +109,21 @@ class MachineWatch:
 
     def look(self) -> list[Machine]:
         """Read the database and return all machines, by name; blocks."""
-        with self._looking:
-            before = self._seen
-            read = self._view.read(self._clock.now())
-            found = {each.name: _steady(each, before.get(each.name)) for each in read}
-            names = before.keys() | found.keys()
-            self._changed |= {each for each in names if _gist(before, each) != _gist(found, each)}
-            if _any_ready(before) != _any_ready(found):  # "Move now" is offered only then
-                self._changed |= {k for k, m in found.items() if m.state is MachineState.DRAINING}
-            self._seen = found
-            return list(found.values())
+        read = self._view.read(self._clock.now())
+        return [_steady(each, self._seen.get(each.name)) for each in read]
 
     def changed(self) -> frozenset[str]:
         """Return the machines that changed since, once a minute all draining; blocks."""
-        self.look()
-        now = self._clock.steady()
-        with self._looking:
-            if now - self._reminded >= _REMINDER_SECONDS:
-                self._reminded = now
-                self._changed |= {name for name in self._seen if self.leaving(name) is not None}
-            changed, self._changed = frozenset(self._changed), set()
-            return changed
+        before, found = self._seen, {each.name: each for each in self.look()}
+        names = before.keys() | found.keys()
+        changed = {each for each in names if _gist(before, each) != _gist(found, each)}
+        remind = self._clock.steady() - self._reminded >= _REMINDER_SECONDS
+        if remind or _any_ready(before) != _any_ready(found):  # "Move now" is offered only then
+            changed |= {k for k, m in found.items() if m.state is MachineState.DRAINING}
+        if remind:
+            self._reminded = self._clock.steady()
+        self._seen = found
+        return frozenset(changed)
 
     async def tell(self, notifier: Notifier, users_on: Callable[[str], Iterable[str]]) -> None:
         """Look, and notify the pages; ``users_on`` returns who has a session on a machine."""

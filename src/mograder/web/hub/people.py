@@ -1,16 +1,13 @@
 """The people of the course: their pages, the access list, their invitations, and revoking tokens.
 
-B35-B44, compatibility-0.3.16.md 2.3. Each change is in the audit log before it is answered. The
-pages are read from memory, from database rows or from the last count (``counts``), so that
-they stay fast with five hundred students.
+B35-B44, compatibility-0.3.16.md 2.3. Each change is in the audit log before it is answered.
 
-An invitation is a one-time link: on a page, in a CSV file for a mail merge, or in a letter. The
-links are shown once: the database has only their hashes, and a letter until it is sent. They sign
-students in and nobody else, so that an instructor cannot make another one.
+An invitation is a one-time link, shown once: the database has only its hash, and a letter until it
+is sent. It signs in students only, so that an instructor cannot make another one.
 
-Every request checks the roster, so only open sessions, and with them their pages' WebSockets, have
-to be closed when people are removed from it. The list may be edited by hand, and tokens and logins
-revoked from the command line or at another hub, so one task checks them every two seconds.
+Every request checks the roster, so only open sessions have to be closed when people are removed.
+The list may be edited by hand, and tokens revoked from elsewhere, so a task looks every two
+seconds.
 """
 
 from __future__ import annotations

@@ -142,14 +142,6 @@ class RehearsalPlan(Body):
     running: bool
 
 
-class Durations(Body):
-    """Seconds from the request to open the notebook, over all students of a rehearsal."""
-
-    median: float
-    p95: float
-    worst: float
-
-
 class Rehearsed(Done):
     """The result of a rehearsal of an item; memory is in bytes, times are in seconds.
 
@@ -169,9 +161,9 @@ class Rehearsed(Done):
     failures: dict[str, int]
     wait: int
     gave_way: int
-    started: Durations | None
-    first_output: Durations | None
-    all_cells: Durations | None
+    started: Seconds | None
+    first_output: Seconds | None
+    all_cells: Seconds | None
     memory_each: int
     memory_largest: int
     memory_together: int
@@ -263,9 +255,9 @@ def _answer(item: str, outcome: Outcome) -> Rehearsed:
         failures=dict(outcome.failures.most_common(_MOST_REASONS)),
         wait=states[State.NO_ROOM],
         gave_way=states[State.GAVE_WAY],
-        started=_durations(outcome.started),
-        first_output=_durations(outcome.first_output),
-        all_cells=_durations(outcome.all_cells),
+        started=outcome.started,
+        first_output=outcome.first_output,
+        all_cells=outcome.all_cells,
         memory_each=outcome.memory_each,
         memory_largest=outcome.memory_largest,
         memory_together=outcome.memory_together,
@@ -275,12 +267,6 @@ def _answer(item: str, outcome: Outcome) -> Rehearsed:
         errors=outcome.errors,
         seconds=outcome.seconds,
     )
-
-
-def _durations(seconds: Seconds | None) -> Durations | None:
-    if seconds is None:
-        return None
-    return Durations.model_validate(seconds, from_attributes=True)
 
 
 ROUTES = (

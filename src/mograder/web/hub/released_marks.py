@@ -1,7 +1,4 @@
-"""A student's released marks: the page with the reasons and requests, and the page of feedback.
-
-For the student and for instructors. A request is written by the student alone.
-"""
+"""A student's released marks, for the student and for instructors: the page and its requests."""
 
 from __future__ import annotations
 

@@ -1,12 +1,7 @@
 """Sessions: starting and stopping them, the list of them, and the state of an open notebook.
 
-B114-B116, B124, B126. Concurrent requests for a session share one start; the pool decides whether a
-session is reused or made, these handlers decide for whom, and build the error messages. The pages
-that start one redirect to it.
-
-The state of an open notebook is for the bar above it (``proxy/replies.py``), which asks after a
-change event and does not poll. Memory and a few inodes are read, and of a notebook that was saved
-after its submission also the text.
+B114-B116, B124, B126. The state is for the bar above the notebook (``proxy/replies.py``), which
+asks after a change event: memory and a few inodes are read, and perhaps the text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The page of today, for instructors: what is due, came, waits or is wrong.
-
-Each line leads to where it is done. The numbers in the navigation are counted here too.
-"""
+"""The page of today, for instructors, and the numbers in the navigation."""
 
 from __future__ import annotations
 

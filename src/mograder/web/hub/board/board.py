@@ -1,8 +1,4 @@
-"""The board of an item, the requests for help on it, and the messages to its open notebooks.
-
-Requests are asked and withdrawn by students, taken and closed by helpers. The board's page is like
-all pages: `/events` tells when it is to ask for itself again.
-"""
+"""The board of an item, the requests for help on it, and the messages to its open notebooks."""
 
 from __future__ import annotations
 

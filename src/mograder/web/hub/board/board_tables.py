@@ -1,8 +1,7 @@
 """The tables of boards as pages show them: made at most once a second, for all viewers.
 
-What a table shows comes from the reports of checks in the database, and from the sessions that run.
-A student's *progress* is the time of the last check that passed, or else of the first report. The
-time that a check took is the time from the progress before it to its own success.
+A student's *progress* is the time of the last check that passed, or else of the first report. A
+check took the time from the progress before it to its own success.
 """
 
 from __future__ import annotations

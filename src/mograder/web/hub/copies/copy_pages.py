@@ -1,10 +1,8 @@
 """Pages about one copy: resetting it, its text, its validation result, and what a check is about.
 
-Each works without scripts, for the owner and for instructors; an instructor's access to another
-person's copy is in the audit log. A notebook is shown as plain text: none of its code runs and its
-markup is escaped, so it may be shown on the hub's own origin (security.md). What the editor of an
-open session shows below its cells is an inert page in a frame of an opaque origin, as the notebook
-as it ran is in marking (``grading.pages``).
+A notebook is shown as plain text: none of its code runs and its markup is escaped, so it may be
+shown on the hub's own origin (security.md). What the editor of an open session shows is an inert
+page in a frame of an opaque origin.
 """
 
 from __future__ import annotations

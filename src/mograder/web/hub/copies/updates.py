@@ -1,7 +1,4 @@
-"""Updates of copies by an item's author: offered and undone by instructors, taken by students.
-
-The pages show what an update changes, and the result in one copy.
-"""
+"""Updates of copies by an item's author: offered and undone by instructors, taken by students."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
 """A copy's timeline: its versions, what changed between them, and what is put back of them.
 
-An instructor reads the timeline of a student, each look being in the audit log; only the student
-puts something back. The page of a version's text is in :mod:`.copy_pages`. The text of a
-version is a student's: it is shown escaped, a bounded part of it, and none of it runs
-(security.md). Old versions are thinned while the hub runs: slowly, since students come first.
+An instructor's look at one is in the audit log; only the student puts something back. Texts are
+shown escaped, a bounded part, and none of it runs (security.md).
 """
 
 from __future__ import annotations

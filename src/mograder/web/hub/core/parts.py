@@ -1,8 +1,7 @@
 """What a handler knows of the hub: the person who asks, and the parts that it names by their type.
 
-The middleware puts one object into the request's scope. A handler takes a part of it as a
-parameter (:func:`use`), or by :func:`part`, never from globals; so a module imports what it works
-with and nothing else of the hub.
+The middleware puts one object into the request's scope, of which a handler takes a part
+(:func:`use`), never from globals.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The hub's responses: JSON, problems, the result of long work in the form asked for, redirects.
-
-The JSON has the shapes of compatibility-0.3.16.md 2.3. Its models stand beside the handlers that
-return them, and are used at the HTTP interface only, not inside the hub.
-"""
+"""The hub's responses (compatibility-0.3.16.md 2.3), whose models stand beside their handlers."""
 
 from __future__ import annotations
 

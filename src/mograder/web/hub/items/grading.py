@@ -1,8 +1,7 @@
 """Grading of an item on the hub, by instructors: its source, its jobs, and the marks as a list.
 
-A source has solutions and hidden tests: it is taken and never given out. A job is the queue's
-(:mod:`mograder.grading.submissions.grading_jobs`): it goes on without a client, and after a
-restart. The list begins with the marks that somebody has to look at.
+A source has solutions and hidden tests: it is taken and never given out. A job goes on without a
+client, and after a restart.
 """
 
 from __future__ import annotations

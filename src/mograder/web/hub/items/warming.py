@@ -1,8 +1,7 @@
 """Keeps items warm before students come: their environments, and what sessions are forked from.
 
-An item is due some minutes before it opens, by its visibility, and before each time that an
-instructor has set. While it is due it is warmed again each minute, so that it is not the one whose
-process ends when others need one. Instructors warm items now, or before a time.
+An item is due some minutes before it opens, and before times that instructors set. It is warmed
+again each minute, so that it is not the one whose process ends when others need one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""LTI 1.3 of the hub: its beginning, and instructors' actions on the marks at learning platforms.
-
-Instructors have marks sent again, or forgotten with an activity that was deleted there.
-"""
+"""LTI 1.3 of the hub: its beginning, and instructors' actions on the marks at learning platforms."""
 
 from __future__ import annotations
 

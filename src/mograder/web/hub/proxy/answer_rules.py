@@ -1,12 +1,9 @@
 """Rules for changing a response of a session's server before a browser gets it; bytes in and out.
 
-Nearly every response is streamed with its headers filtered. The exceptions are those that an opaque
-origin needs (sessions.md, "What a page can and cannot do"): the document, frames, PDFs, and
-documents requested by capability.
-
-Scripts are added to a session's page, for an opaque origin and for a frame. The document's
-``<base>`` points to the viewer's capability path, and the shim replaces what such an origin lacks.
-Another script, in every kind of origin, exchanges messages with the page around the frame.
+Nearly every response is streamed with its headers filtered; the exceptions are what an opaque
+origin needs (sessions.md, "What a page can and cannot do"). The document's ``<base>`` points to the
+viewer's capability path, the shim replaces what such an origin lacks, and another script exchanges
+messages with the page around the frame.
 """
 
 from __future__ import annotations

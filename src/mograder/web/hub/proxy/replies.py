@@ -1,12 +1,9 @@
 """The session proxy's own responses, sent without a request to any session's server.
 
-What checks or redirects raises the response: :class:`ProxyReply`.
-
 The page around a session's page (:class:`FramePages`) is a bar of the hub's own origin, and
-marimo's page in a frame. A notebook's page runs its author's JavaScript, so it is in a sandboxed
-frame, with an opaque origin or one of ``[hub] session_url``. The page with the bar is the hub's:
-its policy allows that one frame and our own files, and nothing else. ``static/frame.js`` defines
-what the frame may ask of it (security.md, "The page around the notebook").
+marimo's page in a frame: it runs its author's JavaScript, so it is sandboxed, with an opaque origin
+or one of ``[hub] session_url``. ``static/frame.js`` defines what the frame may ask of the page
+around it (security.md, "The page around the notebook").
 """
 
 from __future__ import annotations

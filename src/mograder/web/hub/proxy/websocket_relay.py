@@ -1,11 +1,9 @@
 """Relays one WebSocket between a client and a session: text and binary, both ways, until one ends.
 
-There is no idle limit, and a message is limited only in size, since it is held in the hub's memory
-while it comes and while it is passed on. So the sessions of one person have a limited number of
-WebSockets; a client may send what marimo's own server accepts, and each further WebSocket gets a
-smaller share of the largest message that a session's server may send. All of them together get
-some four of these. A message is read when the one before has been passed on, so a slow reader slows
-the sender down.
+There is no idle limit. A message is held in memory, so the sessions of one person have a limited
+number of WebSockets, and each further one gets a smaller share of the largest message that a server
+may send: all together some four of these. A message is read when the one before has been passed on,
+so a slow reader slows the sender down.
 """
 
 from __future__ import annotations

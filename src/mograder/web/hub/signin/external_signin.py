@@ -1,9 +1,7 @@
 """Signing in by another system: the cookies of one under way, the user name, the link, the login.
 
-The instructors' page shows the addresses, keys and people of those systems; only hubs with a
-provider or a platform have it. A link made there lets a person of another system be a user of this
-hub; taking one away also ends the person's logins, since one of them may be the reason for it.
-Also pages that a learning platform may show in a frame of its own.
+On the instructors' page a person of another system becomes a user of this hub; taking a link away
+also ends the person's logins, since one of them may be the reason for it.
 """
 
 from __future__ import annotations
