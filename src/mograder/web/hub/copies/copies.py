@@ -1,4 +1,4 @@
-"""A student's copy of an item over HTTP (B117, B118, B120-B122; compatibility-0.3.16.md 2.3-2.8)."""
+"""A student's copy of an item over HTTP (B117-B122; compatibility-0.3.16.md 2.3, 2.4, 2.8)."""
 
 from __future__ import annotations
 

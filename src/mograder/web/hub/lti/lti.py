@@ -1,4 +1,4 @@
-"""LTI 1.3 of the hub: its beginning, and instructors' actions on the marks at learning platforms."""
+"""LTI 1.3 of the hub: its beginning, and instructors' actions on the marks sent."""
 
 from __future__ import annotations
 
