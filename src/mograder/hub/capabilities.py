@@ -138,7 +138,6 @@ class Capabilities:
             return cap
 
     def resolve(self, cap: str) -> Capability | None:
-        """Return a capability's record, from memory only; None if it never existed or has ended."""
         if len(cap) > _LONGEST:
             return None
         # Looking up the hash, not the text, makes timing attacks useless.
@@ -180,8 +179,6 @@ class Capabilities:
     def _move(
         self, old: str, login: Login, goes_on: Callable[[Capability], bool]
     ) -> tuple[frozenset[str], bool]:
-        """Pass on in memory; return the capabilities' hashes, and whether there was any visit."""
-
         def goes(visit: Capability) -> bool:
             return visit.login_id == old and goes_on(visit)
 

@@ -77,7 +77,6 @@ class ItemChecks:
         return self._read(release)[1]
 
     def look(self) -> None:
-        """Read the releases that are new; blocks."""
         for each in self._releases.all():
             self._read(each)
 
@@ -128,7 +127,6 @@ class CheckLog:
             self._note(_seen(key, each.label, each.status if each.ran else _WAITS, weights, at))
 
     async def write(self) -> None:
-        """Write what has come; after a failure it is tried again."""
         seen = list(self._waiting.values())
         self._waiting = {}
         self._of_copy.clear()

@@ -76,7 +76,6 @@ class Counted(Generic[T]):
         self._next = float("-inf")
 
     async def look(self) -> T:
-        """Return the last count, after a new one was begun if it is old."""
         if self._counting is None and self._clock.steady() >= self._next:
             # from its beginning: a change during the count asks for another one
             self._next = self._clock.steady() + self._fresh
@@ -115,8 +114,6 @@ def copy_counts(workspaces: Workspaces, clock: Clock) -> Counted[Count]:
 
 
 class CourseNumbers(Counted[Numbers]):
-    """The count of the numbers in the navigation; a feature sets ``count``."""
-
     def __init__(self, clock: Clock) -> None:
         async def nothing() -> Numbers:
             return Numbers()

@@ -83,8 +83,6 @@ def _light(limits: Limits) -> Limits:
 
 @dataclass(frozen=True, slots=True)
 class HubBatch:
-    """Grades the submissions that the hub has of an item, ``jobs`` at a time."""
-
     loaded: LoadedSettings
     tools: GradingTools
     releases: Releases
@@ -159,7 +157,6 @@ class _Watch:
 def _selected(
     book: Gradebook, item: str, found: Sequence[SubmittedFile], request: GradingRequest
 ) -> tuple[SubmittedFile, ...]:
-    """Return the submissions of the request's students that the job has not graded yet."""
     chosen = set(request.students)
     wanted = (each for each in found if not chosen or each.student in chosen)
     since = request.since if request.force else None

@@ -66,7 +66,6 @@ class HelpDesk:
         return tuple(each for each in shown if not user or each.username in ("", user))
 
     def took(self, helper: str, user: str, item: str) -> bool:
-        """Return whether a person has taken the request of a copy, and so may read the copy."""
         request = self.of_copy(user, item)
         return request is not None and bool(helper) and request.helper == helper
 
@@ -98,7 +97,6 @@ class HelpDesk:
         await self._do(partial(self._board.join, item, user, helper))
 
     async def end(self, item: str, user: str) -> HelpRow | None:
-        """End the request of a copy; return it, None if there was none."""
         return await self._do(partial(self._board.end, item, user))
 
     async def send(self, item: str, text: str, sender: str, until: datetime, user: str = "") -> int:

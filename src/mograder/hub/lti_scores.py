@@ -36,7 +36,6 @@ _AGAIN = timedelta(hours=1)
 """How long an item without a change is not looked at; settings may change meanwhile."""
 
 _MOST_FAILURES = 3
-"""Failures in a row after which a platform is left alone until the next pass."""
 
 _log = get_logger(__name__)
 

@@ -203,7 +203,6 @@ class RosterKeeping:
     def launched(
         self, platform: LtiPlatform, context: str, memberships_url: str, username: str
     ) -> None:
-        """Note a launch of a course: where its members are read, and that this one may enter."""
         if platform.roster == "off":
             return
         course = Course(*platform.key, context)

@@ -69,7 +69,6 @@ class Subscriber:
         self._changed.set()
 
     async def news(self, seconds: float) -> frozenset[Part]:
-        """Wait for changes, at most so many seconds, and return them."""
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()

@@ -62,7 +62,6 @@ class Services:
     attended: Callable[[], Awaitable[bool]]
     """Returns whether the supervisor, which starts sessions, answers."""
     connections: Connections
-    """Connects to the servers of sessions."""
     oidc_secret: str = field(default="", repr=False)
     """The client's secret from the environment, "" to read it from the file in the settings."""
     mail_password: str = field(default="", repr=False)
@@ -70,7 +69,6 @@ class Services:
     at_work: Callable[[], bool] | None = None
     """Returns whether this is certainly the hub at work, no I/O; None where no other can be."""
     nodes: HubNodes | None = None
-    """The nodes, where there are some."""
 
     def admits(self, user: str, proven: Role = Role.STUDENT) -> bool:
         """Return whether a person may use the hub, by their own role; reads the list."""

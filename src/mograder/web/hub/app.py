@@ -122,10 +122,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature(signin.ROUTES, signin.open_signin),
     Feature((*service.ROUTES, *events.ROUTES)),
 )
-"""The features of every hub."""
 
 ROUTES: tuple[Route, ...] = tuple(route for feature in FEATURES for route in feature.routes)
-"""The routes of every hub."""
 
 
 def _oidc() -> Feature:

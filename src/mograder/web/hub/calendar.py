@@ -39,7 +39,6 @@ def calendar_page(request: Request, app: CurrentApp, caller: Caller) -> Response
 
 
 async def change(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Make a new address, which ends the one before, or end it: the form's field ``action``."""
     action = (await read_form(request)).get("action", "")
     if action not in ("make", "end"):
         raise InvalidInput("The field action must be make or end.")

@@ -47,7 +47,6 @@ _LINES_SHOWN = 500
 """Students on a page: a class is searched as one, but 3,000 by 20 items are 6.5 MB of HTML."""
 
 _REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""The characters that XML 1.0 does not allow."""
 
 _PARTS = (
     *("[Content_Types].xml", "_rels/.rels", "xl/workbook.xml"),
@@ -69,7 +68,6 @@ class WorkState(StrEnum):
     """Handed in after the student's own due date, and without a mark."""
     MARKED = "marked"
     RELEASED = "released"
-    """The student sees a mark."""
     REQUESTED = "requested"
     """The student asks to look at a mark again, and that is not decided."""
 
@@ -145,13 +143,11 @@ class Choice:
     order: str = ""
 
     def query(self, **news: str) -> dict[str, str]:
-        """Return the parameters of this choice with some others, without those that are usual."""
         usual, wanted = asdict(Choice()), asdict(replace(self, **news))
         return {key: text for key, text in wanted.items() if text != usual[key]}
 
 
 async def gradebook_page(request: Request, app: CurrentApp) -> Response:
-    """Show the class's work; the parameters choose, as :class:`Choice`."""
     choice = _choice(request)
     table, lines = await _chosen(app, choice)
     shown = partial(
@@ -214,7 +210,6 @@ async def _chosen(app: HubApp, choice: Choice) -> tuple[Table, list[Line]]:
 
 
 def choose(table: Table, choice: Choice) -> list[Line]:
-    """Return the lines of a choice, in its order; students without what is sorted by come last."""
     items = [column.item for column in table.columns]
     places = [items.index(choice.item)] if choice.item in items else list(range(len(items)))
 

@@ -45,7 +45,6 @@ from mograder.web.route import GUEST, INSTRUCTOR, Route
 
 _log = get_logger(__name__)
 _LONGEST = 40
-"""Maximum number of characters of a time in an address."""
 
 _ORDINARY = frozenset({EndReason.IDLE, EndReason.PRESSURE, EndReason.MOVED, EndReason.LOST})
 """Reasons that say nothing of the notebook: most students close the tab and never stop it."""
@@ -79,7 +78,6 @@ class AssignmentLine:
     hand_in: HandIn
     versions: bool = False
     is_next: bool = False
-    """Whether handing in is what the person does next."""
     mark: StudentMark | None = None
     passed: int = 0
     checks: int = 0
@@ -119,7 +117,6 @@ class Preview:
 
 
 async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Show a member's assignments, lectures and sessions; show others how to sign in."""
     if visitor is None:
         return page(request, "welcome.html")
     preview = _preview(request, visitor)
@@ -278,7 +275,6 @@ def _earlier(
 
 
 def _handed_in(app: HubApp, user: Username, listed: Set[str]) -> Mapping[ItemName, Submission]:
-    """Return a person's submissions to items that are not listed, without those not readable."""
     found = {}
     with suppress(MograderError):
         for item in app.submissions.items() - listed:
@@ -290,7 +286,6 @@ def _handed_in(app: HubApp, user: Username, listed: Set[str]) -> Mapping[ItemNam
 def _with_progress(
     app: HubApp, identity: Identity, lines: Sequence[AssignmentLine]
 ) -> list[AssignmentLine]:
-    """Return the lines with the checks that edited copies reported, where none was validated."""
     ran = [
         line.view.name
         for line in lines

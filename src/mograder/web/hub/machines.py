@@ -101,7 +101,6 @@ class MachineWatch:
         return list(self._seen.values())
 
     def leaving(self, name: str) -> Leaving | None:
-        """Return when a machine will be shut down, None if it will not; memory only."""
         machine = self._seen.get(name)
         if machine is None or machine.state is not MachineState.DRAINING:
             return None

@@ -112,8 +112,6 @@ def write_links(
 
 @dataclass(frozen=True)
 class _Events:
-    """The events since a time; ``letter.txt`` has what their letters say."""
-
     app: HubApp
     since: datetime
     now: datetime
@@ -244,7 +242,6 @@ class _Events:
         address: str = "",
         values: Mapping[str, object],
     ) -> LetterRow:
-        """Return the letter about an event with its link; ``values`` are the template's."""
         kind, user, item, *_ = event
         names = {"title": self.app.checks.title, "time": self._time}
         letter = self.app.pages.render("letter.txt", "", event=event, **names, **values)
@@ -283,7 +280,6 @@ class _Events:
 
     @cached_property
     def _told(self) -> Mapping[str, str]:
-        """The addresses that Moodle has told, by username."""
         return self._book.addresses() if self._book is not None else {}
 
     @cached_property

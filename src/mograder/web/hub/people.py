@@ -61,7 +61,6 @@ _LONG_FORM = 4 * MEGABYTE
 _log = get_logger(__name__)
 
 DAYS = (1, 7, 30)
-"""The choices for the validity of a link, in days."""
 
 _MOST = 2000
 _APART = re.compile(r"[,;\t]")
@@ -290,7 +289,6 @@ async def invite(request: Request, app: CurrentApp) -> Response:
 
 
 def _people(app: HubApp, text: str, address: str) -> list[Invited]:
-    """Return each person once; raises InvalidInput, which names the line that cannot be used."""
     lines = [(at, line.strip()) for at, line in enumerate(text.splitlines(), start=1)]
     filled = [(at, line) for at, line in lines if line]
     if not filled or len(filled) > _MOST:
@@ -338,7 +336,6 @@ async def end_removed(app: HubApp) -> None:
 
 
 def _removed(app: HubApp, people: Sequence[LiveSession]) -> list[LiveSession]:
-    """Close the pages of those removed from the roster, and return which sessions are to end."""
     roster, capabilities = app.services.roster, app.services.capabilities
     role_of = app.services.policy.role_of
     visits = capabilities.all()

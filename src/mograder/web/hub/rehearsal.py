@@ -72,7 +72,6 @@ class Rehearsals:
         self._task: asyncio.Task[Outcome] | None = None
         self._swept = False
         self.current: Rehearsal | None = None
-        """The rehearsal that runs."""
 
     def make(self, wish: Wish) -> Rehearsal:
         services = self._services
@@ -109,7 +108,6 @@ class Rehearsals:
         return bool(left)
 
     async def sweep(self) -> None:
-        """Remove what rehearsals of killed hubs left; copies without a session the first time."""
         left = left_over(self._services.pool)
         if (not left and self._swept) or self._turn.locked():
             return

@@ -94,7 +94,6 @@ def _marks(
 
 
 async def feedback_page(copy: KnownCopy, request: Request, app: CurrentApp) -> Response:
-    """Show the page of feedback of the released marks, under a strict policy."""
     html = await to_thread.run_sync(_page, app, copy)
     await app.audit.record_foreign(request, copy.user, "read result", str(copy))
     return inert_page(html.encode("utf-8", "replace"))

@@ -146,7 +146,6 @@ async def _serve(
 
 @contextlib.asynccontextmanager
 async def _standby(listener: socket.socket, service: Service) -> AsyncIterator[None]:
-    """Say that the hub waits, and make what needs no lock, during the block."""
     async with standing_by(listener, service):
         install_routes()
         gc.collect()
@@ -219,7 +218,6 @@ class WhileAtWork:
 
 
 def _configuration(services: Services, notifier: Notifier) -> uvicorn.Config:
-    """Configure ``websockets-sansio``, which supports binary frames and all close codes."""
     app = create_app(services, notifier)
     if services.at_work is not None:
         app = WhileAtWork(app, services.at_work)
@@ -242,7 +240,6 @@ def _stop(service: Service, notifier: Notifier) -> None:
 
 
 def _listener(loaded: LoadedSettings, service: Service) -> socket.socket:
-    """Return the service manager's socket, which queues connections while we restart, or ours."""
     given = service.listeners()
     usable = [each for each in given if each.family in (socket.AF_INET, socket.AF_INET6)]
     for other in given:

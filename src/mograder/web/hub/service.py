@@ -23,7 +23,6 @@ from mograder.web.route import ANYONE, MEMBER, METRICS, Route
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {"model": Problem, "description": "The request failed, or was refused."}
 }
-"""The answers of every route but the successful one."""
 _REFUSALS = ("text/plain", "text/html")
 _VIEWER = "fastapi-offline"
 _VIEWER_FILES = {
@@ -79,12 +78,10 @@ async def openapi(request: Request) -> Response:
 
 
 async def api_docs(request: Request) -> Response:
-    """Show the description of this API in Swagger UI, served from our own static path."""
     return page(request, "api.html", version=viewer_version())
 
 
 async def static_file(version: str, name: str, request: Request) -> Response:
-    """Send a stylesheet, module or image of our own, or a file of Swagger UI."""
     if name not in _VIEWER_FILES:
         return pages.static_file(request, version, name)
     found = await asyncio.to_thread(viewer_file, name)
@@ -107,7 +104,6 @@ def describe(app: FastAPI) -> Mapping[str, object]:
 
 @cache
 def viewer_version() -> str:
-    """Return the version of Swagger UI's package, which is part of the files' addresses."""
     return metadata.version(_VIEWER)
 
 

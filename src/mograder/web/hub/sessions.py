@@ -389,7 +389,6 @@ def _words(
 
 
 def _machine(app: HubApp, node: str) -> SessionMachine | None:
-    """Return whether the machine of a session will be shut down; None for the hub's own."""
     machines = app.find(MachineWatch)
     if machines is None or not node:
         return None

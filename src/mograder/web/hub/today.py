@@ -34,8 +34,6 @@ _STUCK = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class DueLine:
-    """An item that is due or closes soon, and how many have handed it in, None if unreadable."""
-
     item: str
     dates: OwnDates
     handed_in: int | None

@@ -37,10 +37,8 @@ from mograder.web.request_body import read_form, read_json
 from mograder.web.route import HELPER, OWNER, SELF, Access, JsonBody, Route
 
 MOST_MESSAGE = 500
-"""Maximum characters of a message to open notebooks."""
 
 MOST_TEXT = 300
-"""Maximum characters that a student writes with a request."""
 
 _BODY = 8 * 1024
 _MOST_MINUTES = 12 * 60
@@ -97,7 +95,6 @@ async def boards(request: Request, app: CurrentApp) -> Response:
 
 
 async def board(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show the students of an item and their checks; with ``?names=no`` without any name."""
     item = await _item(app, name)
     view = View.LINKED if caller.role is Role.INSTRUCTOR else View.NAMED
     if request.query_params.get("names") == "no":
@@ -194,7 +191,6 @@ async def take(copy: KnownCopy, request: Request, app: CurrentApp, caller: Calle
 
 
 async def close(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Close a request: one's own, or as an instructor any."""
     taken = app.desk.took(caller.username, copy.user, copy.item)
     if not taken and caller.role is not Role.INSTRUCTOR:
         raise Conflict("You have not taken this request, or it has ended.")
@@ -261,7 +257,6 @@ async def _at_work(hub: HubApp, log: CheckLog) -> AsyncIterator[None]:
 
 
 async def _item(app: HubApp, name: str) -> ItemName:
-    """Return the name of a published item. Raises: NotFound."""
     return (await to_thread.run_sync(app.items.get, name)).name
 
 

@@ -31,7 +31,6 @@ from mograder.store.hub.board import Board, CheckRow
 from mograder.web.pages import Pages
 
 _MOST_KEPT = 60
-"""Items whose tables are kept."""
 
 _LEAST_SECONDS, _LONGEST_SECONDS = 1.0, 10.0
 """The shortest time between two readings of an item, and how long one counts without news: a
@@ -105,7 +104,6 @@ class Head:
 
 
 Reports = Mapping[str, CheckRow]
-"""The results of one student's checks, by label."""
 
 
 class View(StrEnum):
@@ -118,8 +116,6 @@ class View(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A board's table for one view; ``heads`` and ``lines`` are rows of HTML."""
-
     students: int
     has_checks: bool
     heads: Markup
@@ -188,7 +184,6 @@ class BoardTables:
             return kept.tables[view]
 
     async def lines(self, item: str) -> tuple[Line, ...]:
-        """Return the lines of an item as they were at most some seconds ago."""
         kept = self._of(item)
         async with kept.turn:
             if _age(kept) > _LONGEST_SECONDS:

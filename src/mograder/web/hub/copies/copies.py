@@ -319,7 +319,6 @@ async def answer(copy: KnownCopy, app: CurrentApp, mark: str, *, done: bool) -> 
 
 
 def asked_of_page(app: HubApp, caller: Caller, live: LiveSession) -> CellToPut | None:
-    """Return the cell that a page of this session is to replace; only its owner's is asked."""
     return app.of(OpenEditors).asked_of(live.id) if caller.username == live.key.user else None
 
 
@@ -387,7 +386,6 @@ async def _screen(
 
 
 def _text_of(release: Release) -> bytes | None:
-    """Return the release's notebook, or None while it is being replaced."""
     try:
         return release.notebook.read_bytes()
     except FileNotFoundError:

@@ -50,7 +50,6 @@ _LARGE = 1_000_000
 """Bytes of a text from which a person's are read one after the other."""
 
 Label = Annotated[str, Query(max_length=300)]
-"""A handler's parameter: the label of a check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,6 @@ class CheckedWork:
 async def reset_page(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Ask for confirmation before a reset, and show what is archived and where (B57)."""
     workspaces = app.services.workspaces
 
     def read() -> tuple[CopyFacts | None, Release | None, bool]:
@@ -135,7 +133,6 @@ async def look(
 async def look_back(
     copy: KnownCopy, archive: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Show the text of a version of the timeline, by its number, or of one in the folder."""
     if archive.isascii() and archive.isdigit():
         timeline = await app.of(CopyTimelines).of(copy)
         version = timeline.find(int(archive) if len(archive) < 10 else 0)

@@ -306,7 +306,6 @@ def _missing(
 
 
 def _checks(app: HubApp, copy: CopyOf, facts: CopyFacts | None) -> tuple[str, list[str]]:
-    """Return how many checks pass by the last validation, "" where all do, and those that wait."""
     result = app.results.of(copy.user, copy.item)
     if result is None or (facts is not None and facts.saved > result.at):
         return "It was not validated as it is now.", []
@@ -356,8 +355,6 @@ async def _compared(
 
 
 class _Beside(Enum):
-    """The content of a copy, compared with that of its counting submission."""
-
     SAME = auto()
     OTHER = auto()
     RELEASE = auto()

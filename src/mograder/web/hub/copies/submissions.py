@@ -70,7 +70,6 @@ async def submission_page(
     to: Literal["", "now"] = "",
     first: Annotated[int, Query(alias="from", ge=1, lt=10**9)] = 1,
 ) -> Response:
-    """Show a submission as it was, or with ``to=now`` what has changed since."""
     found, data = await to_thread.run_sync(_read, app, copy, number)
     await app.audit.record_foreign(request, copy.user, "read", f"{copy} submission {number}")
     changes = None
@@ -123,7 +122,6 @@ async def bring_back(
 
 
 async def pick(copy: KnownCopy, number: Number, request: Request, app: CurrentApp) -> Response:
-    """Let a submission count that was kept beside the one that does."""
     await to_thread.run_sync(app.submissions.pick, copy.user, copy.item, number)
     await app.audit.record(request, "pick", f"{copy} submission {number}")
     app.notifier.notify(copy.user, Part.COPIES)

@@ -147,8 +147,6 @@ class NotebookUpdate(Body):
 
 @dataclass(frozen=True, slots=True)
 class StudentLine:
-    """One copy: what the update would do to it, and what the last offer has done."""
-
     user: str
     planned: PreviewLine | None
     done: CopyUpdateRow | None
@@ -278,7 +276,6 @@ async def show_item(name: str, request: Request, app: CurrentApp) -> Response:
 
 
 async def look(name: str, user: str, request: Request, app: CurrentApp) -> Response:
-    """Show what an update would do to one copy, cell by cell; none of it runs."""
     copy = CopyOf(Username.of_account(user), item_name(name))
     problem, proposal = "", None
     try:
@@ -393,7 +390,6 @@ def _is_shown(app: HubApp, caller: Identity, copy: CopyOf) -> bool:
 
 
 def in_bar(found: CopyStanding) -> NotebookUpdate | None:
-    """Return what the bar above a notebook says of its update; None if there is nothing to say."""
     if found.offer is None or found.state in (Standing.NONE, Standing.UNDONE):
         return None
     cells = cells_in(found.row) if found.row else None

@@ -88,7 +88,6 @@ def _text(app: HubApp, user: Username, item: ItemName) -> str:
 async def _submission(
     app: HubApp, caller: Identity, copy: CopyOf, text: str, report: Report
 ) -> Submission:
-    """Return the input of a validation; packages and limits are the release's, as in a session."""
     services, user, item = app.services, copy.user, copy.item
     settings = services.loaded.settings
     script, released, slot = await to_thread.run_sync(_prepared, app, caller, copy)
@@ -107,7 +106,6 @@ async def _submission(
 
 
 def _prepared(app: HubApp, caller: Identity, copy: CopyOf) -> tuple[Script, str | None, int]:
-    """Return the release's header, its text if the caller may know it, and the student's slot."""
     shown, services = app.items.shown(caller, copy), app.services
     text = None if shown is None else read_notebook(shown.notebook)
     script = script_of(services.releases.get(copy.item))

@@ -193,7 +193,6 @@ async def changes_page(
     caller: Caller,
     to: Other = "before",
 ) -> Response:
-    """Show what a version changed, or what changed since, cell by cell."""
     timeline = await app.of(CopyTimelines).of(copy)
     version = timeline.find(number)
     pair = _pair(timeline, version, to)

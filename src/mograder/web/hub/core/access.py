@@ -41,7 +41,6 @@ from mograder.web.marking.context import check_marker, enter_marking
 from mograder.web.route import Access
 
 HELPERS = frozenset({Role.INSTRUCTOR, Role.MARKER})
-"""The roles of the people who help a class at work."""
 
 _POSTS_OF_OTHERS = frozenset({b"/lti/login", b"/lti/launch", b"/auth/oidc/backchannel-logout"})
 """The routes that platforms' pages and providers post to; what they send is signed."""
@@ -126,7 +125,6 @@ async def member(request: Request) -> Identity:
 
 
 async def guest(request: Request) -> Identity | None:
-    """Admit members, and people who are not signed in."""
     return None if identity_of(request) is None else await member(request)
 
 
@@ -212,10 +210,7 @@ GUARDS: Mapping[Access, Callable[..., Awaitable[Identity | None]]] = MappingProx
         Access.METRICS: metrics_reader,
     }
 )
-"""The dependency that checks each kind of access."""
 
 Visitor = Annotated[Identity | None, Depends(anyone)]
-"""A handler's parameter: the caller's identity, or None."""
 
 Caller = Annotated[Identity, Depends(member)]
-"""A handler's parameter: the caller's identity, signed in and on the access list."""

@@ -74,7 +74,6 @@ class HubApp(Parts):
     checks: ItemChecks
     gradebook: Path
     on_marks: list[Callable[[], None]] = field(default_factory=list)
-    """Called when marks may have changed."""
     without_login: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Entered to read files for a request without a login, since it has no person's turn."""
     program: ClassVar[str] = "hub"
@@ -96,7 +95,6 @@ class HubApp(Parts):
         return self.services.loaded.settings.title or "Course notebooks"
 
     def page_values(self, request: Request) -> dict[str, object]:
-        """Return the values for every page: the person who is signed in, and items' titles."""
         who = identity_of(request)
         viewer = who and Viewer(
             who.username,
@@ -116,14 +114,12 @@ class HubApp(Parts):
         }
 
     def _title(self, who: Identity | None, name: str) -> str:
-        """Return an item's title, "" for a person who may not know it."""
         title, item = self.checks.title(name), ItemName.valid(name)
         hidden = title and who and item and not self.items.may_know(who, CopyOf(person(who), item))
         return "" if hidden else title
 
 
 CurrentApp = Annotated[HubApp, use(HubApp)]
-"""A handler's parameter: the hub's object."""
 
 Run = Callable[[], AbstractAsyncContextManager[None]]
 """Returns what works while the hub serves: loops, and what is closed at its end."""

@@ -78,7 +78,6 @@ class Items:
     came_from: Callable[[Username, ItemName], str]
 
     def survey(self, identity: Identity, at: datetime | None = None) -> list[ItemView]:
-        """Return all items that a person may see, now or at a time, in list order."""
         moment, found = at or self.clock.now(), self.releases.all()
         rules = self.visibility.rules()  # after the releases: one is hidden before it is published
         views = (self._view(identity, each, rules(each.name), moment) for each in found)
@@ -128,7 +127,6 @@ class Items:
         return not hidden or self.came_from(copy.user, copy.item) != ""
 
     def has_begun(self, user: Username, item: ItemName) -> bool:
-        """Return whether a person has a copy that came from a release."""
         return self.workspaces.has_copy(user, item) and self.came_from(user, item) != ""
 
     def demand_shown(self, identity: Identity, copy: CopyOf) -> None:
@@ -196,7 +194,6 @@ class Items:
 
 
 CurrentItems = Annotated[Items, use(Items)]
-"""A handler's parameter: the published items."""
 
 
 def _listed(view: ItemView, identity: Identity) -> bool:

@@ -83,7 +83,6 @@ class Metrics(Collector):
     def __init__(self, pool: SessionManager, recording: RecordingCounters) -> None:
         self.traffic = ProxyCounters()
         self.machines: Callable[[], Iterable[Machine]] | None = None
-        """Returns the nodes; None on a hub that has none."""
         self._pool = pool
         self._recording = recording
         self._adopted = len(pool.all())
@@ -176,7 +175,6 @@ def _filled(
     labels: str,
     numbers: Mapping[str, float] | Mapping[tuple[str, ...], float],
 ) -> F:
-    """Return a family with a number for each value of its labels, whose names are words."""
     family = kind(name, text, labels=labels.split())
     for values, number in numbers.items():
         family.add_metric((values,) if isinstance(values, str) else values, number)

@@ -117,7 +117,6 @@ class NodeDoor:
 
 
 def _switch(protocol: str, *more: str) -> bytes:
-    """Return the head of the answer that hands the connection over, with more headers."""
     head = ("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", f"Upgrade: {protocol}")
     return "\r\n".join((*head, *more, "Cache-Control: no-store", "", "")).encode()
 

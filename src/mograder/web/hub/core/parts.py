@@ -18,7 +18,6 @@ T = TypeVar("T")
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 """A handler's parameter: a number in the path that a table of the database may hold."""
 IDENTITY = "mograder.identity"
-"""Scope key of the caller's identity."""
 
 TURN = "mograder.turn"
 """Scope key of the ``ExitStack`` whose closing ends the turn of a student's request."""

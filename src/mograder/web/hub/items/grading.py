@@ -281,7 +281,6 @@ def _demand_submissions(app: HubApp, name: ItemName, wish: GradingRequest) -> No
 
 
 def _grading(app: HubApp, name: ItemName, job: JobRow | None) -> Grading:
-    """Return an item's grading; reads files. Raises: NotFound for an unknown item."""
     grading, submitted = app.services.grading, submitters(app, name)
     source = grading.sources.find(name)
     known = job is not None or source is not None or submitted
@@ -330,13 +329,11 @@ def ungraded(app: HubApp, name: ItemName, arrivals: Mapping[str, datetime]) -> M
 
 
 def newer_work(app: HubApp, name: ItemName) -> Iterable[tuple[str, str]]:
-    """Yield the students who handed in again after they were graded, with a sentence; blocks."""
     found = ungraded(app, name, app.submissions.arrivals(name))
     return ((each, _NEWER) for each, before in found.items() if before)
 
 
 def open_grading(hub: HubApp) -> Run:
-    """Return the grading of what is asked for, and was of an earlier hub; pages hear of it."""
     jobs = hub.services.grading.jobs
 
     def graded(_: str) -> None:

@@ -52,7 +52,6 @@ async def item(name: str, request: Request, app: CurrentApp) -> Response:
 
 
 def _values(app: HubApp, request: Request, name: ItemName, job: JobRow | None) -> dict[str, object]:
-    """Return what the page shows of files and databases. Raises: NotFound for an unknown item."""
     source, submitted = app.services.grading.sources.find(name), submitters(app, name)
     known = source is not None or submitted or job is not None
     release = app.items.find(name) if known else app.items.get(name)

@@ -59,7 +59,6 @@ class Downloaded(Done):
 
 
 Entry = Annotated[AssignmentEntry | LectureEntry, Field(discriminator="type")]
-"""One line of ``GET /assignments``."""
 
 
 def list_items(items: CurrentItems, caller: Caller) -> list[Entry]:

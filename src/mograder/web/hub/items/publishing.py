@@ -82,7 +82,6 @@ async def publish(
 
 
 async def publish_form(request: Request, app: CurrentApp) -> Response:
-    """Replace a release from the page's form; its ``name`` field or its only notebook names it."""
     form = await received(request, app)
     try:
         item, kind = item_name(_name_in(form)), _kind(_text(form, "type"))
@@ -198,7 +197,6 @@ async def received(request: Request, app: HubApp) -> FormData:
 
 
 def uploads(form: FormData) -> dict[str, UploadFile]:
-    """Return the uploaded files by name; a large one is on disk."""
     parts = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
     if not parts:
         raise InvalidInput(

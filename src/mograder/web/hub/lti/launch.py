@@ -371,7 +371,6 @@ def _person_and_place(
 
 
 async def _links(request: Request, app: HubApp, handle: PickHandle, wanted: list[str]) -> Response:
-    """Return the page that sends the links, and use the handle up. Raises: InvalidInput."""
     begun = state_under_way(request, app, "lti", handle.state)
     if begun is None:
         raise _expired()

@@ -40,7 +40,6 @@ async def send_again(name: str, request: Request, app: CurrentApp) -> Response:
 
 
 async def put_away(name: str, request: Request, app: CurrentApp) -> Response:
-    """Forget an activity whose grade item does not exist any more, by the ``number`` of a mark."""
     item = item_name(name)
     number = _number((await read_form(request)).get("number", ""))
     lineitem = await to_thread.run_sync(app.of(ScoreSending).put_away, item, number)

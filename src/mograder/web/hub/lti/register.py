@@ -62,7 +62,6 @@ async def ask(code: str, request: Request, app: CurrentApp) -> Response:
 
 
 async def use(code: str, request: Request, app: CurrentApp) -> Response:
-    """Use the address up and register; the page tells the platform's page that it can close."""
     form = await read_form(request)
     platform = await _expected(app, code, use=False)
     client = request_context(request).address

@@ -30,7 +30,6 @@ from mograder.web.hub.proxy.headers import (
 )
 
 FRAMES = frozenset({"iframe", "frame", "embed", "object"})
-"""Sec-Fetch-Dest values of a request whose response is shown within a page."""
 _OF_ANOTHER_BODY = frozenset(
     b"""accept-ranges cache-control content-digest content-md5 digest etag expires last-modified
     repr-digest""".split()
@@ -97,7 +96,6 @@ class Visit:
 
     @property
     def fenced(self) -> bool:
-        """Whether the page has an opaque origin, below a capability."""
         return self.by_capability and self.sandbox
 
     @property
@@ -149,7 +147,6 @@ class Shape:
 
 
 def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) -> Shape:
-    """Return how a response is sent, from its status and headers alone."""
     media = header(headers, b"content-type").split(";")[0].strip().lower()
     if visit.by_capability and visit.as_document:
         return _document_by_capability(visit, status, headers, media)

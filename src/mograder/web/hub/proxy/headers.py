@@ -34,7 +34,6 @@ _TO_SESSION = {
     if-unmodified-since last-event-id marimo-lsp-token marimo-server-token marimo-session-id
     marimo-stable-session-id pragma range user-agent""".split()
 }
-"""The allowlist of request headers to a session's server, in lower case."""
 
 _HOST = istr("Host")
 _CONDITIONAL = frozenset(
@@ -60,7 +59,6 @@ _FROM_SESSION_NEVER = frozenset(
         trailer transfer-encoding upgrade date server via location content-length"""
     ).split()
 )
-"""Response headers of a session that are not passed to a browser, in lower case."""
 
 _FROM_SESSION_NEVER_PREFIXES = (
     b"access-control-",
@@ -73,7 +71,6 @@ _FROM_SESSION_NEVER_PREFIXES = (
     b"sec-",
     b"secure-session-",
 )
-"""Prefixes of response headers of a session that are not passed to a browser."""
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")

@@ -65,7 +65,6 @@ class Exchange:
 
 
 async def send_text(send: Send, status: int, text: str, headers: HeaderList) -> None:
-    """Send a text (plain unless the headers say otherwise), or, for 204, no body."""
     body = text.encode()
     own = [(b"cache-control", b"no-store")]
     if status != 204:
@@ -260,7 +259,6 @@ class _Upload:
         self.writing = False
 
     async def body(self) -> Body:
-        """Return None for no body, a small body as bytes, or a stream."""
         if not self.declared and not self.chunked:
             self._timeout.watch(self._receive)
             return None
@@ -314,13 +312,10 @@ class _Upload:
 
 class End(Enum):
     GONE = auto()
-    """The client disconnected."""
     CUT = auto()
     """The session stopped, or the capability was revoked."""
     TOO_LARGE = auto()
-    """The request's body exceeds the limit."""
     NO_ANSWER = auto()
-    """The session's server did not answer in time."""
     NO_REQUEST = auto()
     """The client began a body and stopped sending."""
 

@@ -94,7 +94,6 @@ class ProbePath:
 SessionPath = UserPath | CapabilityPath | ProbePath
 
 SESSION_PATHS = (b"/s/", b"/edit/user/", b"/run/user/")
-"""The beginnings of the paths below the prefix that belong to the session proxy."""
 
 
 def parse_session_path(raw_path: bytes) -> SessionPath | None:

@@ -78,7 +78,6 @@ class FramePages:
     item_title: Callable[[str], str] = lambda _: ""
 
     def root(self, cap: str, capability: Capability, context: RequestContext) -> str:
-        """Return the address of marimo's page for a capability, with a slash at its end."""
         origin = self.url.origin(label_of(capability)) if self.url else ""
         return f"{origin}{context.prefix}/s/{cap}/"
 
@@ -155,14 +154,12 @@ def away_from(key: SessionKey, role: Role, context: RequestContext) -> ProxyRepl
 
 
 def to_slash(scope: Scope, context: RequestContext) -> ProxyReply:
-    """Return a redirect to the address with a final slash, which the page's relative links need."""
     raw = context.raw_path.decode("latin-1")
     location = f"{context.prefix}{raw}/{query_of(scope)}"
     return ProxyReply(307, "", (location_header(location),))
 
 
 def preflight() -> ProxyReply:
-    """Return the CORS preflight response that allows a page in an opaque origin all methods."""
     return ProxyReply(
         204,
         "",
@@ -194,7 +191,6 @@ def show_code(scope: Scope, context: RequestContext) -> None:
 
 
 def here(scope: Scope, context: RequestContext) -> str:
-    """Return the requested address, as the browser has it, without scheme and host."""
     return context.prefix + context.raw_path.decode("latin-1") + query_of(scope)
 
 

@@ -37,7 +37,6 @@ class SessionOrigins:
         self._proxy = proxy
 
     def serves(self, scope: Scope) -> bool:
-        """Return whether a request is for an origin of sessions, not for the hub's own routes."""
         return any(self._url.is_below(host) for host in hosts_of(scope["headers"]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

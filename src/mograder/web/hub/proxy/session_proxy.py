@@ -275,7 +275,6 @@ class SessionProxy:
     # ---- by capability: /s/<capability>/… ----
 
     def _enter(self, path: SessionPath | None, scope: Scope, context: RequestContext) -> Visit:
-        """Authorise by the capability alone. Raises: :class:`ProxyReply`, the response to send."""
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             raise preflight()
         if isinstance(path, ProbePath):
@@ -383,7 +382,6 @@ class SessionProxy:
             self._on_save(visit.session.key.user)
 
     def _save(self, visit: Visit, method: str, upstream: Upstream) -> Save | None:
-        """Return how to record what a request may change in the copy; None if it changes none."""
         key = visit.session.key
         if method in ("GET", "HEAD", "OPTIONS") or key.mode is not Mode.EDIT:
             return None

@@ -63,7 +63,6 @@ _REFUSED: Mapping[str, str] = {
 
 
 def is_asset_path(raw_path: bytes) -> bool:
-    """Return whether a path below the prefix is one of marimo's static files."""
     return b"/_marimo/" in raw_path and _PATH.fullmatch(raw_path.decode("latin-1")) is not None
 
 

@@ -134,7 +134,6 @@ class Upstream:
         return lambda: self._cuts.discard(cut)
 
     def cut(self) -> None:
-        """Call the callbacks of all open exchanges; on the event loop only."""
         for cut in tuple(self._cuts):
             cut()
 

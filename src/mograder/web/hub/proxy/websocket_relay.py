@@ -112,7 +112,6 @@ async def relay_websocket(
 async def _opened(
     visit: Visit, exchange: Exchange, upstream: Upstream, limits: Limits, largest: int
 ) -> Upgraded | None:
-    """Open the session's WebSocket; where that fails, refuse the client's and return None."""
     protocols = tuple(exchange.scope.get("subprotocols") or ())
     headers = upstream_headers(exchange.scope["headers"], whole=False)
     try:
@@ -211,7 +210,6 @@ async def _race(
     to_client: Coroutine[None, None, Close],
     cut: asyncio.Future[Close],
 ) -> tuple[bool, Close]:
-    """Run both directions until one ends or the cut is set; return whether the client left."""
     async with asyncio.TaskGroup() as group:
         inward, outward = group.create_task(to_session), group.create_task(to_client)
         ends: set[asyncio.Future[Close]] = {inward, outward, cut}

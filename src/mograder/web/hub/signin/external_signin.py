@@ -225,7 +225,6 @@ def _exchange(app: HubApp, person: ProvenPerson, login: Login, old: set[str]) ->
 
 
 def keep_state(request: Request, app: HubApp, response: Response, begun: SignInState) -> None:
-    """Set the cookie of a sign-in that begins; the oldest few of too many are cleared."""
     where = request_context(request)
     # Sign-ins that were given up leave a cookie each; too many would break every request.
     earlier = list(external_signin.cookies_of(request.scope["headers"]))
@@ -242,7 +241,6 @@ def keep_state(request: Request, app: HubApp, response: Response, begun: SignInS
 
 
 def state_under_way(request: Request, app: HubApp, flow: Flow, state: str) -> SignInState | None:
-    """Return the sign-in of this state that this browser began, None if it did not."""
     if not external_signin.is_state(state):
         return None
     where = request_context(request)
@@ -309,7 +307,6 @@ def sign_in(request: Request, app: CurrentApp) -> Response:
 
 
 async def link(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Let a person of another system be a user of this hub."""
     form = await read_form(request)
     issuer, subject = form.get("issuer", ""), parsed_subject(form.get("subject", ""))
     user = Username.claimed(form.get("username", "").strip())

@@ -105,7 +105,6 @@ class OidcSignIn:
         return end_session_url(provider, self.settings.client_id, f"{self.hub_url}/login?bye=1")
 
     async def begin(self, begun: SignInState) -> str:
-        """Return where to send the browser; raises RemoteFailed if the provider cannot be asked."""
         provider = await self._describe()
         return authorization_url(provider, begun, self.settings.scopes, self.redirect_uri)
 
@@ -167,7 +166,6 @@ def open_oidc(hub: HubApp) -> None:
 
 
 async def start(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Send the browser to the provider, with the cookie that its answer must fit."""
     oidc, where = app.of(OidcSignIn), request_context(request)
     begun = new_state(
         _FLOW,
@@ -189,7 +187,6 @@ async def start(request: Request, app: CurrentApp, visitor: Visitor) -> Response
 
 
 async def back(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Complete a sign-in that this browser began, with the code that the provider gave it."""
     fields = single_fields(request.query_params.multi_items())
     begun = state_under_way(request, app, _FLOW, fields.get("state", ""))
     if begun is None:

@@ -91,7 +91,6 @@ async def login(request: Request, app: CurrentApp, visitor: Visitor) -> Response
 
 
 async def link_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Show the button that uses up a one-time link; showing it does not use it up."""
     code = request.query_params.get("code", "")
     return page(request, "link.html", code=code if _CODE.fullmatch(code) else "", message="")
 
@@ -111,7 +110,6 @@ async def use_link(request: Request, app: CurrentApp, visitor: Visitor) -> Respo
 
 
 async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """End this login: its cookie, its capabilities, its open session pages."""
     where = request_context(request)
     if visitor is not None and visitor.login_id:
         await to_thread.run_sync(end_login, app, visitor.login_id)
