@@ -87,14 +87,15 @@ class Leaving:
 class MachineWatch:
     """The machines as they were at the last look.
 
-    Mutable state, of the loop that calls :meth:`changed`: ``_seen``, the machines by name, and
-    ``_reminded``, when pages were last reminded.
+    Mutable state: ``_seen``, the machines by name, replaced as a whole; ``_told``, those that pages
+    were notified of last, and ``_reminded``, when they were reminded, for one loop.
     """
 
     def __init__(self, view: NodesView, clock: Clock) -> None:
         self._view = view
         self._clock = clock
         self._seen: Mapping[str, Machine] = {}
+        self._told: Mapping[str, Machine] = {}
         self._reminded = clock.steady()
 
     def all(self) -> list[Machine]:
@@ -108,12 +109,13 @@ class MachineWatch:
 
     def look(self) -> list[Machine]:
         """Read the database and return all machines, by name; blocks."""
-        read = self._view.read(self._clock.now())
-        return [_steady(each, self._seen.get(each.name)) for each in read]
+        read, before = self._view.read(self._clock.now()), self._seen
+        self._seen = {each.name: _steady(each, before.get(each.name)) for each in read}
+        return list(self._seen.values())
 
     def changed(self) -> frozenset[str]:
         """Return the machines that changed since, once a minute all draining; blocks."""
-        before, found = self._seen, {each.name: each for each in self.look()}
+        before, found = self._told, {each.name: each for each in self.look()}
         names = before.keys() | found.keys()
         changed = {each for each in names if _gist(before, each) != _gist(found, each)}
         remind = self._clock.steady() - self._reminded >= _REMINDER_SECONDS
@@ -121,7 +123,7 @@ class MachineWatch:
             changed |= {k for k, m in found.items() if m.state is MachineState.DRAINING}
         if remind:
             self._reminded = self._clock.steady()
-        self._seen = found
+        self._told = found
         return frozenset(changed)
 
     async def tell(self, notifier: Notifier, users_on: Callable[[str], Iterable[str]]) -> None:
