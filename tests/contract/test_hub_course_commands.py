@@ -16,7 +16,7 @@ import pytest
 from mograder.auth.credentials import Role, make_token
 from mograder.clients.hub_course import Undone
 from mograder.store.releases.releases import ItemKind
-from tests.support.command_line import cli
+from tests.support.command_line import Printed, cli
 from tests.support.course import copy_example_course
 from tests.support.hub_app import NOTEBOOK, SECRET
 from tests.support.moodle.teacher import ServedHub, served_hub
@@ -47,8 +47,14 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedHu
         yield served
 
 
-def test_b35_b36_sync_users_sends_the_names_of_a_file(served: ServedHub, tmp_path: Path) -> None:
-    (tmp_path / "users.txt").write_text("# the course\nbob  # tutorial 3\n\n  alice\n")
+def schedule(text: str) -> Printed:
+    """Set what a file of this text says."""
+    Path("term.toml").write_text(text)
+    return cli("hub schedule term.toml")
+
+
+def test_b35_b36_sync_users_sends_the_names_of_a_file(served: ServedHub) -> None:
+    Path("users.txt").write_text("# the course\nbob  # tutorial 3\n\n  alice\n")
     printed = cli("hub sync-users users.txt")
     told = "Read 2 users from users.txt\nSynced 2 users to hub.\n"
     assert printed.out == told
@@ -56,24 +62,24 @@ def test_b35_b36_sync_users_sends_the_names_of_a_file(served: ServedHub, tmp_pat
     assert listed[1:] == ["alice", "bob"]
 
 
-def test_b35_sync_users_takes_url_and_token(served: ServedHub, tmp_path: Path) -> None:
-    (tmp_path / "users.txt").write_text("alice\n")
+def test_b35_sync_users_takes_url_and_token(served: ServedHub) -> None:
+    Path("users.txt").write_text("alice\n")
     student = make_token(SECRET, "bob")
     cli("hub sync-users users.txt --url", served.url, "--token", student, status=4)
     assert not (served.hub.course / "allowed_users.txt").exists()
 
 
-def test_a_dry_run_of_sync_users_changes_nothing(served: ServedHub, tmp_path: Path) -> None:
-    (tmp_path / "users.txt").write_text("alice\n")
+def test_a_dry_run_of_sync_users_changes_nothing(served: ServedHub) -> None:
+    Path("users.txt").write_text("alice\n")
     assert cli("hub sync-users users.txt --dry-run").out.endswith("  alice\n")
     assert not (served.hub.course / "allowed_users.txt").exists()
 
 
 @pytest.mark.parametrize("more", ["", "--dry-run"])
 def test_all_names_that_sync_users_cannot_take_are_named_with_their_lines(
-    served: ServedHub, tmp_path: Path, more: str
+    served: ServedHub, more: str
 ) -> None:
-    (tmp_path / "users.txt").write_text("# the course\nalice\nb b  # two words\n\n__x\n")
+    Path("users.txt").write_text("# the course\nalice\nb b  # two words\n\n__x\n")
     told = cli("hub sync-users users.txt", *more.split(), status=2)
     assert told.out == ""
     assert "users.txt cannot be used; nothing was changed.\n  line 3: Invalid username 'b b'" in (
@@ -86,11 +92,9 @@ def test_all_names_that_sync_users_cannot_take_are_named_with_their_lines(
 @pytest.mark.parametrize(
     ("more", "may"), [("", "may enter now"), ("--dry-run", "could then enter")]
 )
-def test_sync_users_says_what_an_empty_list_means(
-    served: ServedHub, tmp_path: Path, more: str, may: str
-) -> None:
+def test_sync_users_says_what_an_empty_list_means(served: ServedHub, more: str, may: str) -> None:
     assert served.url
-    (tmp_path / "users.txt").write_text("# nobody yet\n")
+    Path("users.txt").write_text("# nobody yet\n")
     told = cli("hub sync-users users.txt", *more.split()).out
     assert told.endswith(f"The list is empty: nobody but instructors and markers {may}.\n")
 
@@ -139,10 +143,10 @@ def test_a_part_of_a_name_means_the_item_and_anything_else_is_a_later_one(
     ],
 )
 def test_a_beginning_of_a_word_is_not_taken_for_a_later_item(
-    served: ServedHub, tmp_path: Path, command: str
+    served: ServedHub, command: str
 ) -> None:
     """0.3.16 took `L0` for L01; a rule for a later item would leave L01 visible to all."""
-    (tmp_path / "term.toml").write_text("[items]\nA1 = 2030-11-01\nl0 = 2030-12-01\n")
+    Path("term.toml").write_text("[items]\nA1 = 2030-11-01\nl0 = 2030-12-01\n")
     told = cli(f"hub {command}", status=2)
     assert told.out == ""
     assert "There is no item 'l0', but L01. Nothing was changed.\nGive the whole name." in told.err
@@ -150,16 +154,14 @@ def test_a_beginning_of_a_word_is_not_taken_for_a_later_item(
 
 
 def test_a_later_item_keeps_its_rule_when_a_published_name_begins_with_it(
-    served: ServedHub, tmp_path: Path
+    served: ServedHub,
 ) -> None:
     cli("hub visibility Exam --hide")
     served.hub.publish("Exam2")
     assert "  Exam  -" in cli("hub visibility Exam --from 2030-12-01").out
-    (tmp_path / "term.toml").write_text("[items]\nExam = 2030-11-01\n")
-    cli("hub schedule term.toml")
+    schedule("[items]\nExam = 2030-11-01\n")
     assert json.loads(_rules(served)) == {"Exam": {"visible_from": "2030-11-01T09:00:00+00:00"}}
-    (tmp_path / "term.toml").write_text("[items]\nA = 2030-11-01\nA1 = 2030-10-01\n")
-    cli("hub schedule term.toml")
+    schedule("[items]\nA = 2030-11-01\nA1 = 2030-10-01\n")
     assert set(json.loads(_rules(served))) == {"A", "A1"}, "the file has both"
 
 
@@ -191,9 +193,9 @@ A2 = 2030-12-01
 """
 
 
-def test_a_schedule_replaces_all_that_was_set(served: ServedHub, tmp_path: Path) -> None:
+def test_a_schedule_replaces_all_that_was_set(served: ServedHub) -> None:
     cli("hub visibility A7 --hide")
-    (tmp_path / "term.toml").write_text(SCHEDULE)
+    Path("term.toml").write_text(SCHEDULE)
     assert cli("hub schedule term.toml --dry-run").out.endswith("Dry run — nothing was changed.\n")
     assert set(json.loads(_rules(served))) == {"A7"}
     printed = cli("hub schedule term.toml")
@@ -214,23 +216,20 @@ def test_a_schedule_replaces_all_that_was_set(served: ServedHub, tmp_path: Path)
     }
 
 
-def test_a_schedule_names_what_it_shows_to_students(served: ServedHub, tmp_path: Path) -> None:
+def test_a_schedule_names_what_it_shows_to_students(served: ServedHub) -> None:
     cli("hub visibility A1 --hide")
-    (tmp_path / "term.toml").write_text("[items]\nL01 = 2030-12-01\n")
-    told = cli("hub schedule term.toml").err
+    told = schedule("[items]\nL01 = 2030-12-01\n").err
     assert told == (
         "Warning: A1 was hidden, and is not in the file: students see it from now on.\n"
     )
     assert cli("hub schedule term.toml").err == ""
 
 
-def test_a_schedule_names_what_it_shows_when_it_is_published(
-    served: ServedHub, tmp_path: Path
-) -> None:
+def test_a_schedule_names_what_it_shows_when_it_is_published(served: ServedHub) -> None:
     cli("hub visibility Exam --hide")
     cli("hub visibility Later --from 2030-07-01")
     cli("hub visibility Past --from 2020-07-01")
-    (tmp_path / "term.toml").write_text("[items]\nL01 = 2030-12-01\n")
+    Path("term.toml").write_text("[items]\nL01 = 2030-12-01\n")
     told = "is not published yet, and is not in the file: students will see it as soon as it is"
     assert cli("hub schedule term.toml").err == (
         f"Warning: Exam was hidden, {told} published.\n"
@@ -239,26 +238,21 @@ def test_a_schedule_names_what_it_shows_when_it_is_published(
     assert set(json.loads(_rules(served))) == {"L01"}
 
 
-def test_a_schedule_tells_which_dates_to_come_it_takes_away(
-    served: ServedHub, tmp_path: Path
-) -> None:
+def test_a_schedule_tells_which_dates_to_come_it_takes_away(served: ServedHub) -> None:
     cli("hub visibility A1 --from 2030-07-01")
-    (tmp_path / "term.toml").write_text("[items]\nL01 = 2030-12-01\n")
+    Path("term.toml").write_text("[items]\nL01 = 2030-12-01\n")
     told = "Warning: A1 was not open yet, and is not in the file: students see it from now on"
     tried = cli("hub schedule term.toml --dry-run").err
     assert tried == f"{told}, unless the hub's mograder.toml opens it later.\n"
     assert cli("hub schedule term.toml").err == f"{told}.\n"
 
 
-def test_short_names_in_a_schedule_mean_the_items_that_are_published(
-    served: ServedHub, tmp_path: Path
-) -> None:
+def test_short_names_in_a_schedule_mean_the_items_that_are_published(served: ServedHub) -> None:
     """0.3.16 took beginnings of names there; taken as they are, they leave an exam open to all."""
     for name in ("A3-Exam", "A3-Practice"):
         served.hub.publish(name)
     lines = ("[items]", "A3 = 2030-12-01", "A3-Practice = 2030-11-01", "A9 = 2030-10-01")
-    (tmp_path / "term.toml").write_text("\n".join(lines))
-    cli("hub schedule term.toml")
+    schedule("\n".join(lines))
     assert json.loads(_rules(served)) == {
         "A3-Exam": {"visible_from": "2030-12-01T09:00:00+00:00"},
         "A3-Practice": {"visible_from": "2030-11-01T09:00:00+00:00"},
@@ -266,36 +260,32 @@ def test_short_names_in_a_schedule_mean_the_items_that_are_published(
     }
 
 
-def test_demos_are_items_of_visibility_and_schedule(served: ServedHub, tmp_path: Path) -> None:
+def test_demos_are_items_of_visibility_and_schedule(served: ServedHub) -> None:
     served.hub.publish("Answers", ItemKind.DEMO)
     assert "  Answers  demo        visible\n" in cli("hub visibility").out
     assert cli("hub visibility answers --hide").out == "  Answers  demo        hidden\n"
-    (tmp_path / "term.toml").write_text("[items]\nA1 = 2030-12-01\n")
-    told = cli("hub schedule term.toml").err
+    told = schedule("[items]\nA1 = 2030-12-01\n").err
     assert told == (
         "Warning: Answers was hidden, and is not in the file: students see it from now on.\n"
     )
-    (tmp_path / "term.toml").write_text("hide_unlisted = true\n[items]\nA1 = 2030-12-01\n")
+    Path("term.toml").write_text("hide_unlisted = true\n[items]\nA1 = 2030-12-01\n")
     assert "  Answers  demo        hidden\n" in cli("hub schedule term.toml").out
     assert json.loads(_rules(served))["Answers"] == {"hidden": True}
-    (tmp_path / "term.toml").write_text("[items]\nanswers = 2030-12-01\n")
-    cli("hub schedule term.toml")
+    schedule("[items]\nanswers = 2030-12-01\n")
     assert set(json.loads(_rules(served))) == {"Answers"}
     told = cli("hub schedule answers --opens 2030-11-01 --timezone UTC").out
     assert "  opens   Fri 01 Nov 2030, 00:00 UTC" in told
 
 
-def test_times_of_warming_are_told_in_the_zone_of_the_course(
-    served: ServedHub, tmp_path: Path
-) -> None:
+def test_times_of_warming_are_told_in_the_zone_of_the_course(served: ServedHub) -> None:
     cli("hub warm A1 --at 2030-12-01T09:00 --timezone Europe/Berlin")
-    (tmp_path / "mograder.toml").write_text('timezone = "Asia/Kolkata"\n')
+    Path("mograder.toml").write_text('timezone = "Asia/Kolkata"\n')
     assert cli("hub warm").out == "  A1: Sun 01 Dec 2030, 13:30 IST\n"
 
 
-def test_two_names_of_one_item_in_a_schedule_are_refused(served: ServedHub, tmp_path: Path) -> None:
+def test_two_names_of_one_item_in_a_schedule_are_refused(served: ServedHub) -> None:
     served.hub.publish("A3-Exam")
-    (tmp_path / "term.toml").write_text("[items]\nA3 = 2030-12-01\na3 = 2030-11-01\n")
+    Path("term.toml").write_text("[items]\nA3 = 2030-12-01\na3 = 2030-11-01\n")
     told = cli("hub schedule term.toml", status=2).err
     assert "a3 and A3 both mean A3-Exam." in told
     assert not (served.hub.course / "hub-release" / ".visibility.json").exists()
@@ -314,17 +304,16 @@ def test_two_names_of_one_item_in_a_schedule_are_refused(served: ServedHub, tmp_
     ],
 )
 def test_a_schedule_that_names_no_zone_is_in_that_of_the_option(
-    served: ServedHub, tmp_path: Path, named: str, option: list[str], moment: str
+    served: ServedHub, named: str, option: list[str], moment: str
 ) -> None:
-    (tmp_path / "term.toml").write_text(f"{named}[items]\nA1 = 2030-12-01\n")
+    Path("term.toml").write_text(f"{named}[items]\nA1 = 2030-12-01\n")
     cli("hub schedule term.toml", *option)
     assert json.loads(_rules(served)) == {"A1": {"visible_from": moment}}
 
 
-def test_times_without_a_zone_are_in_that_of_the_course(served: ServedHub, tmp_path: Path) -> None:
-    (tmp_path / "mograder.toml").write_text('timezone = "Asia/Tokyo"\n')
-    (tmp_path / "term.toml").write_text("[items]\nA1 = 2030-12-01\n")
-    cli("hub schedule term.toml")
+def test_times_without_a_zone_are_in_that_of_the_course(served: ServedHub) -> None:
+    Path("mograder.toml").write_text('timezone = "Asia/Tokyo"\n')
+    schedule("[items]\nA1 = 2030-12-01\n")
     assert json.loads(_rules(served)) == {"A1": {"visible_from": "2030-12-01T09:00:00+09:00"}}
     cli("hub visibility A1 --from 2030-11-01T08:00")
     assert json.loads(_rules(served)) == {"A1": {"visible_from": "2030-11-01T08:00:00+09:00"}}
@@ -344,10 +333,8 @@ def test_times_without_a_zone_are_in_that_of_the_course(served: ServedHub, tmp_p
         'start = 9999-12-30\nweeks = {3 = ["A1"]}',
     ],
 )
-def test_a_schedule_that_cannot_be_meant_changes_nothing(
-    served: ServedHub, tmp_path: Path, text: str
-) -> None:
-    (tmp_path / "term.toml").write_text(text)
+def test_a_schedule_that_cannot_be_meant_changes_nothing(served: ServedHub, text: str) -> None:
+    Path("term.toml").write_text(text)
     cli("hub schedule term.toml", status=2)
 
 
@@ -404,9 +391,7 @@ def test_dates_that_cannot_be_meant_are_refused(
     assert not (served.hub.course / "hub-release" / ".visibility.json").exists()
 
 
-def test_a_receipt_of_the_hub_is_verified_by_its_file_alone(
-    served: ServedHub, tmp_path: Path
-) -> None:
+def test_a_receipt_of_the_hub_is_verified_by_its_file_alone(served: ServedHub) -> None:
     headers = {"Authorization": f"Bearer {make_token(SECRET, 'alice')}"}
     with httpx.Client(base_url=served.url, headers=headers, trust_env=False, timeout=60) as alice:
         alice.post("/download/A1")
@@ -414,13 +399,13 @@ def test_a_receipt_of_the_hub_is_verified_by_its_file_alone(
         receipt, work = (
             alice.get(f"/submissions/alice/A1/1/{each}").content for each in ("receipt", "file")
         )
-    (tmp_path / "receipt.json").write_bytes(receipt)
-    (tmp_path / "A1.py").write_bytes(work)
+    Path("receipt.json").write_bytes(receipt)
+    Path("A1.py").write_bytes(work)
     told = cli("receipt verify receipt.json --file A1.py").out
     assert "A1, submission 1 of alice" in told
     assert "genuine, and the server holds the file, which counts." in told
     assert "A1.py is exactly what it is for." in told
-    (tmp_path / "receipt.json").write_bytes(receipt.replace(b"alice", b"bobby"))
+    Path("receipt.json").write_bytes(receipt.replace(b"alice", b"bobby"))
     cli("receipt verify receipt.json", status=1)
 
 

@@ -82,7 +82,7 @@ def desk(tmp_path: Path, engine: Engine) -> Iterator[Desk]:
             people,
             lambda: (made.settings,),
             lambda: made.settings.roster == "allow",
-            services.of,
+            services,
             clock,
             names,
         )

@@ -42,8 +42,7 @@ def desk(tmp_path: Path, engine: Engine) -> Iterator[ScoreDesk]:
 def test_what_is_released_arrives_once_with_its_comment(desk: ScoreDesk) -> None:
     desk.run()
     assert desk.platform.taken == []
-    desk.release()
-    desk.run()
+    desk.send()
     assert desk.there("alice").given == pytest.approx(13.5 / 20 * 100)
     assert desk.there("bob").given == pytest.approx(16.5 / 20 * 100)
     assert desk.there("carol").given is None
@@ -53,25 +52,19 @@ def test_what_is_released_arrives_once_with_its_comment(desk: ScoreDesk) -> None
 
 
 def test_a_mark_that_is_released_again_replaces_the_first(desk: ScoreDesk) -> None:
-    desk.release()
-    desk.run()
+    desk.send()
     desk.course.mark("alice", 10)
     desk.later()
     assert desk.taken("alice") == [200]
-    desk.release("alice")
-    desk.run()
+    desk.send("alice")
     assert desk.there("alice").given == pytest.approx(17.5 / 20 * 100)
     assert desk.taken("alice") == [200, 200]
     assert desk.taken("bob") == [200]
 
 
 def test_two_changes_within_a_second_arrive_in_order(desk: ScoreDesk) -> None:
-    desk.release()
-    desk.run()
-    desk.course.mark("alice", 10)
-    desk.clock.advance(0.2)
-    desk.release("alice")
-    desk.run()
+    desk.send()
+    desk.correct("alice", 10, after=0.2)
     assert desk.state("alice") is WAITING
     assert desk.taken("alice") == [200]
     desk.later(2)
@@ -80,8 +73,7 @@ def test_two_changes_within_a_second_arrive_in_order(desk: ScoreDesk) -> None:
 
 
 def test_what_is_taken_back_is_erased(desk: ScoreDesk) -> None:
-    desk.release()
-    desk.run()
+    desk.send()
     desk.clock.advance(60)
     feedback = desk.course.feedback(1)
     take_back(feedback, ("alice",), by="prof", note="An error in the task.")
@@ -103,13 +95,9 @@ def test_a_mark_that_was_never_sent_is_not_erased(desk: ScoreDesk) -> None:
 
 
 def test_a_teachers_change_there_is_left_alone_and_told(desk: ScoreDesk) -> None:
-    desk.release()
-    desk.run()
+    desk.send()
     desk.platform.override("alice", desk.column, 3, "by hand")
-    desk.course.mark("alice", 10)
-    desk.clock.advance(600)
-    desk.release("alice")
-    desk.run()
+    desk.correct("alice", 10, after=600)
     assert desk.there("alice").given == 3
     assert desk.state("alice") is CHANGED
     assert "3 of 100" in desk.row("alice").detail
@@ -123,8 +111,7 @@ def test_a_mark_there_that_the_hub_never_sent_stays_until_an_instructor_replaces
     desk.see(1, lineitem=f"{desk.platform.url}/mod/lti/services.php/4/lineitems/34/lineitem")
     desk.platform.override("alice", column, 55)
     desk.clock.advance(60)
-    desk.release()
-    desk.run()
+    desk.send()
     assert desk.platform.grade("alice", column).given == 55
     assert desk.state("alice") is CHANGED
     desk.clock.advance(60)
@@ -137,8 +124,7 @@ def test_a_mark_there_that_the_hub_never_sent_stays_until_an_instructor_replaces
 def test_a_mark_that_is_overridden_there_is_not_there_though_the_platform_took_it(
     desk: ScoreDesk,
 ) -> None:
-    desk.release()
-    desk.run()
+    desk.send()
     assert _counts(desk) == (2, 2)
     desk.platform.override("alice", desk.column, 18.5)
     desk.later()
@@ -152,13 +138,9 @@ def test_a_mark_that_is_overridden_there_is_not_there_though_the_platform_took_i
 
 
 def test_a_mark_that_a_teacher_emptied_there_is_left_alone_and_told(desk: ScoreDesk) -> None:
-    desk.release("alice")
-    desk.run()
+    desk.send("alice")
     desk.platform.override("alice", desk.column, None)
-    desk.course.mark("alice", 10)
-    desk.clock.advance(600)
-    desk.release("alice")
-    desk.run()
+    desk.correct("alice", 10, after=600)
     assert desk.taken("alice") == [200]
     assert desk.state("alice") is CHANGED
     assert "emptied" in desk.row("alice").detail
@@ -173,8 +155,7 @@ def test_a_mark_that_a_teacher_emptied_there_is_left_alone_and_told(desk: ScoreD
 def test_a_success_of_something_in_between_is_no_mark_there(
     desk: ScoreDesk, what: str | int
 ) -> None:
-    desk.release("alice")
-    desk.run()
+    desk.send("alice")
     desk.course.mark("alice", 10)
     desk.clock.advance(600)
     desk.release("alice")
@@ -202,8 +183,7 @@ def test_a_mark_that_is_taken_and_never_there_is_told_in_the_end(desk: ScoreDesk
 
 
 def test_a_change_there_is_seen_within_the_hour_and_when_it_ends(desk: ScoreDesk) -> None:
-    desk.release()
-    desk.run()
+    desk.send()
     grade = desk.there("alice")
     before = grade.given
     grade.given = 3
@@ -217,8 +197,7 @@ def test_a_change_there_is_seen_within_the_hour_and_when_it_ends(desk: ScoreDesk
 
 def test_one_request_reads_what_is_there_of_all_marks(desk: ScoreDesk) -> None:
     desk.add_students(12)
-    desk.release()
-    desk.run()
+    desk.send()
     assert _counts(desk) == (14, 14)
     before = len(desk.platform.asked)
     desk.later(3000)
@@ -246,15 +225,13 @@ def test_a_mark_counts_only_after_it_was_looked_at_also_by_another_process(
 
 def _counts(desk: ScoreDesk) -> tuple[int, int]:
     """How many marks were seen at the platform, of how many."""
-    shown = desk.sending.of_item(ITEM)
-    assert shown is not None
+    shown = desk.shown()
     return shown.arrived, shown.total
 
 
 def test_a_lost_answer_is_found_to_have_arrived(desk: ScoreDesk) -> None:
     desk.platform.trouble("scores", "lost")
-    desk.release("alice")
-    desk.run()
+    desk.send("alice")
     assert desk.state("alice") is WAITING
     assert desk.there("alice").given == pytest.approx(67.5)
     desk.later()
@@ -264,8 +241,7 @@ def test_a_lost_answer_is_found_to_have_arrived(desk: ScoreDesk) -> None:
 
 def test_a_change_after_a_lost_answer_is_no_change_by_a_teacher(desk: ScoreDesk) -> None:
     desk.platform.trouble("scores", "lost")
-    desk.release("alice")
-    desk.run()
+    desk.send("alice")
     desk.course.mark("alice", 10)
     desk.clock.advance(5)
     desk.release("alice")
@@ -278,8 +254,7 @@ def test_a_change_after_a_lost_answer_is_no_change_by_a_teacher(desk: ScoreDesk)
 def test_a_platform_that_does_not_work_is_asked_again(desk: ScoreDesk, what: str | int) -> None:
     for kind in ("token", "results", "scores"):
         desk.platform.always(kind, what)
-    desk.release()
-    desk.run()
+    desk.send()
     assert desk.state("alice") is WAITING
     assert desk.row("alice").detail
     desk.later(30)
@@ -294,15 +269,13 @@ def test_a_platform_that_does_not_work_is_asked_again(desk: ScoreDesk, what: str
 def test_no_more_than_three_requests_try_a_platform_that_is_down(desk: ScoreDesk) -> None:
     desk.add_students(12)
     desk.platform.down()
-    desk.release()
-    desk.run()
+    desk.send()
     assert len(desk.platform.asked) == 3
 
 
 def test_a_locked_grade_item_is_told(desk: ScoreDesk) -> None:
     desk.column.locked = True
-    desk.release("alice")
-    desk.run()
+    desk.send("alice")
     assert "locked" in desk.row("alice").detail
     desk.column.locked = False
     desk.later()
@@ -315,8 +288,7 @@ def test_a_locked_grade_item_does_not_keep_the_marks_of_others(desk: ScoreDesk) 
     desk.see(2)
     locked, other = desk.column, desk.platform.state.line_items[29]
     locked.locked = True
-    desk.release()
-    desk.run()
+    desk.send()
     assert desk.platform.grade("s11", other).given is not None
     waiting = [each for each in desk.queue.of(ITEM) if each.state is WAITING]
     assert len(waiting) == 14
@@ -333,21 +305,17 @@ def test_marks_are_read_back_while_several_grade_items_are_locked(desk: ScoreDes
     for number in (2, 3, 4):
         desk.see(number)
         desk.platform.state.line_items[27 + number].locked = True
-    desk.release()
-    desk.run()
+    desk.send()
     open_one = [
         each for each in desk.queue.of(ITEM) if each.lineitem.endswith("/28/lineitem?type_id=1")
     ]
     assert [each.state for each in open_one] == [SENT] * 14
-    shown = desk.sending.of_item(ITEM)
-    assert shown is not None
-    assert not shown.failing
+    assert not desk.shown().failing
 
 
 def test_a_small_correction_on_the_platform_is_a_change(desk: ScoreDesk) -> None:
     """Up to half a mark of 1000 was taken for ours, and overwritten by the next release."""
-    desk.release("alice")
-    desk.run()
+    desk.send("alice")
     desk.platform.override("alice", desk.column, 67.5049)
     desk.later()
     assert desk.state("alice") is SENT
@@ -357,12 +325,10 @@ def test_a_small_correction_on_the_platform_is_a_change(desk: ScoreDesk) -> None
 
 
 def test_a_token_that_is_refused_is_replaced_once(desk: ScoreDesk) -> None:
-    desk.release("alice")
-    desk.run()
+    desk.send("alice")
     desk.platform.forget_tokens()
     desk.clock.advance(5)
-    desk.release("bob")
-    desk.run()
+    desk.send("bob")
     assert desk.state("bob") is SENT
     tokens = [each for each in desk.platform.asked if each.path.endswith("token.php")]
     assert len(tokens) == 2
@@ -374,8 +340,7 @@ def test_somebody_who_is_no_student_there_is_refused_for_good(
     desk.platform.state.change("alice", enrolled=False)
     book, now = desk.course.book, desk.clock.now()
     book.record_marks(ITEM, "alice", {}, marker="mia", at=now, comment="Well argued.")
-    desk.release()
-    desk.run()
+    desk.send()
     assert desk.state("alice") is REFUSED
     told = caplog.text + "".join(each.detail for each in desk.queue.of(ITEM))
     assert desk.row("alice").comment == "Well argued."
@@ -392,12 +357,10 @@ def test_somebody_who_is_no_student_there_is_refused_for_good(
 
 def test_the_mark_of_a_person_whom_the_platform_does_not_find_waits_alone(desk: ScoreDesk) -> None:
     """ILIAS answers 404 until the person has opened the activity; all marks of it were gone."""
-    desk.release("alice")
-    desk.run()
+    desk.send("alice")
     desk.platform.trouble("scores", 404)
     desk.clock.advance(60)
-    desk.release("bob")
-    desk.run()
+    desk.send("bob")
     assert desk.state("bob") is WAITING
     assert "does not find this person" in desk.row("bob").detail
     assert desk.state("alice") is SENT
@@ -412,24 +375,18 @@ def test_a_student_of_one_of_two_courses_is_not_shown_as_refused_by_the_other(
     desk: ScoreDesk,
 ) -> None:
     desk.see(5, lineitem=f"{desk.platform.url}/mod/lti/services.php/4/lineitems/32/lineitem")
-    desk.release()
-    desk.run()
+    desk.send()
     assert desk.states() == {SENT: 2, REFUSED: 2}
     assert _counts(desk) == (2, 2)
-    shown = desk.sending.of_item(ITEM)
-    assert shown is not None
+    shown = desk.shown()
     assert shown.open == []
     assert shown.counts[REFUSED] == 0
 
 
 def test_a_future_time_at_the_platform_is_told(desk: ScoreDesk) -> None:
-    desk.release("alice")
-    desk.run()
+    desk.send("alice")
     desk.there("alice").seconds += 3600
-    desk.course.mark("alice", 10)
-    desk.clock.advance(60)
-    desk.release("alice")
-    desk.run()
+    desk.correct("alice", 10, after=60)
     assert desk.state("alice") is CHANGED
     assert "67.5 of 100" in desk.row("alice").detail
 
@@ -444,8 +401,7 @@ def test_marks_go_on_after_a_clock_that_was_ahead_was_put_right(desk: ScoreDesk)
     desk.clock.set_by(60 - ahead)
     desk.there("alice").given = 3
     desk.course.mark("bob", 10)
-    desk.release("bob")
-    desk.run()
+    desk.send("bob")
     assert desk.state("alice") is CHANGED
     assert desk.state("bob") is WAITING
     assert "clock was ahead" in desk.row("bob").detail
@@ -461,8 +417,7 @@ def test_the_grade_item_is_looked_up_where_the_launch_names_none(desk: ScoreDesk
     made = desk.platform.state.line_item_of(activity)
     assert made is not None
     desk.see(activity.number, lineitem="")
-    desk.release("alice")
-    desk.run()
+    desk.send("alice")
     assert desk.platform.grade("alice", made).given == pytest.approx(33.75)
 
 
@@ -470,8 +425,7 @@ def test_a_grade_item_that_is_gone_is_looked_up_once(desk: ScoreDesk) -> None:
     old = desk.platform.state.line_items.pop(28)
     made = desk.platform.state.add_line_item("4", "1", "L1", 100)
     made.resource_id, made.link = ITEM, old.link
-    desk.release()
-    desk.run()
+    desk.send()
     assert desk.platform.grade("alice", made).given == pytest.approx(67.5)
     assert desk.platform.grade("bob", made).given == pytest.approx(82.5)
     desk.later()
@@ -480,8 +434,7 @@ def test_a_grade_item_that_is_gone_is_looked_up_once(desk: ScoreDesk) -> None:
 
 def test_a_grade_item_that_is_gone_for_good_is_told(desk: ScoreDesk) -> None:
     del desk.platform.state.line_items[28]
-    desk.release()
-    desk.run()
+    desk.send()
     assert desk.state("alice") is GONE
     assert "does not exist" in desk.row("alice").detail
     asked = len(desk.platform.asked)
@@ -492,8 +445,7 @@ def test_a_grade_item_that_is_gone_for_good_is_told(desk: ScoreDesk) -> None:
 def test_marks_of_an_activity_that_was_deleted_do_not_count_and_can_be_put_away(
     desk: ScoreDesk,
 ) -> None:
-    desk.release("alice")
-    desk.run()
+    desk.send("alice")
     assert _counts(desk) == (1, 1)
     with pytest.raises(NotFound):
         desk.sending.put_away(ITEM, desk.row("alice").number)
@@ -501,9 +453,7 @@ def test_marks_of_an_activity_that_was_deleted_do_not_count_and_can_be_put_away(
     desk.later()
     assert desk.state("alice") is GONE
     assert _counts(desk) == (0, 0)
-    shown = desk.sending.of_item(ITEM)
-    assert shown is not None
-    (activity,) = shown.activities
+    (activity,) = desk.shown().activities
     desk.sending.put_away(ITEM, activity.gone)
     assert desk.sending.of_item(ITEM) is None
     with pytest.raises(NotFound):
@@ -515,8 +465,7 @@ def test_marks_of_an_activity_that_was_deleted_do_not_count_and_can_be_put_away(
 
 
 def test_a_grade_item_that_only_seemed_gone_counts_again_a_day_later(desk: ScoreDesk) -> None:
-    desk.release("alice")
-    desk.run()
+    desk.send("alice")
     desk.platform.always("results", 404)
     desk.platform.always("lineitems", 404)
     desk.later()
@@ -528,15 +477,12 @@ def test_a_grade_item_that_only_seemed_gone_counts_again_a_day_later(desk: Score
 
 def test_who_was_unlinked_gets_nothing_more(desk: ScoreDesk) -> None:
     desk.platform.down()
-    desk.release()
-    desk.run()
+    desk.send()
     ExternalPeople(desk.engine).unlink(desk.settings.issuer, "alice")
     desk.platform.down(False)
     desk.later()
     assert desk.taken("alice") == []
-    shown = desk.sending.of_item(ITEM)
-    assert shown is not None
-    assert shown.unlinked == 1
+    assert desk.shown().unlinked == 1
 
 
 @pytest.mark.parametrize("other", ["alice", "zoe"])
@@ -548,8 +494,7 @@ def test_the_mark_of_somebody_who_was_linked_by_mistake_is_erased(
     ``other`` is the user to whom that person is linked in the end; zoe has no mark.
     """
     people, state = ExternalPeople(desk.engine), desk.platform.state
-    desk.release()
-    desk.run()
+    desk.send()
     people.unlink(desk.settings.issuer, "alice")
     if other != "alice":
         wrong, right = state.person("alice").subject, state.add_person("right").subject
@@ -571,8 +516,7 @@ def test_an_activity_that_is_for_another_item_now_keeps_no_mark_of_the_first(
 ) -> None:
     """Students without a mark for the other item kept that of the first at the platform."""
     second = replace(desk.course, assignment="A2")
-    desk.release()
-    desk.run()
+    desk.send()
     desk.platform.down(down)
     desk.see(item="A2")
     desk.later()
@@ -621,8 +565,7 @@ def test_activities_without_a_grade_item_are_told_apart_by_all_that_names_them(
 def test_marks_of_a_platform_that_is_registered_anew_are_sent_to_it(desk: ScoreDesk) -> None:
     """Its grade items keep their addresses on some platforms, which do not name the tool."""
     desk.platform.down()
-    desk.release()
-    desk.run()
+    desk.send()
     anew = desk.settings.model_copy(update={"client_id": "anew"})
     Links(desk.engine).saw(replace(desk.see(), client_id=anew.client_id))
     sending = desk.open_sending(anew)
@@ -639,8 +582,7 @@ def test_marks_with_hidden_tests_wait_until_students_may_see_them(
     with open_score_desk(tmp_path / "course", engine, _HIDDEN_UNTIL_DUE) as desk:
         desk.course.grade_hidden("alice")
         desk.course.mark("alice", 6)
-        desk.release()
-        desk.run()
+        desk.send()
         assert desk.taken("alice") == []
         assert desk.state("bob") is SENT
         desk.clock.advance(86400)
@@ -659,8 +601,7 @@ def test_nothing_goes_to_a_course_that_is_not_the_hubs(desk: ScoreDesk) -> None:
 
 def test_a_platform_whose_scores_are_switched_off_gets_and_shows_none(desk: ScoreDesk) -> None:
     desk.platform.down()
-    desk.release()
-    desk.run()
+    desk.send()
     desk.platform.down(False)
     asked = len(desk.platform.asked)
     off = desk.settings.model_copy(update={"scores": "off"})
@@ -673,8 +614,7 @@ def test_a_platform_whose_scores_are_switched_off_gets_and_shows_none(desk: Scor
 
 def test_the_bearer_token_goes_to_the_platform_only(desk: ScoreDesk) -> None:
     desk.see(1, lineitem="https://evil.example.org/lineitems/1/lineitem")
-    desk.release("alice")
-    desk.run()
+    desk.send("alice")
     assert desk.state("alice") is WAITING
     assert "another server" in desk.row("alice").detail
     assert all(each.path.endswith("token.php") for each in desk.platform.asked)

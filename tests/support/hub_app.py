@@ -37,6 +37,7 @@ from mograder.sandbox.protocol import Endpoint, Mode
 from mograder.sessions.admission import AdmissionQueue
 from mograder.sessions.capacity import MemoryLedger
 from mograder.sessions.check_reports import CheckReports
+from mograder.sessions.connections import LocalConnections
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.counters import Counters
 from mograder.sessions.end_reasons import Ending, EndReason
@@ -423,8 +424,14 @@ def make_hub(course: Path, toml: str = "", *, dev: bool = False, app: App = crea
         grading=grading,
         sandboxed=True,
         dev=dev,
+        attended=_attended,
+        connections=LocalConnections(),
     )
     return Hub(app(services), services, pool, clock, course, engine, runs, batch, grades)
+
+
+async def _attended() -> bool:
+    return True
 
 
 def opened(app: object) -> HubApp:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from mograder.clients.lti_platform import LtiServices
 from mograder.core.sections.settings_model import LtiPlatform
-from mograder.hub.lti_scores import ScoreSending
+from mograder.hub.lti_scores import ItemScores, ScoreSending
 from mograder.hub.lti_service import PerPlatform, platform_services
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.external_tables import Link, ScoreRow, ScoreState
@@ -67,6 +67,23 @@ class ScoreDesk:
     def release(self, *students: str) -> None:
         """Release the present marks at the present time."""
         self.course.release(*students, minutes=(self.clock.now() - AT).total_seconds() / 60)
+
+    def send(self, *students: str) -> None:
+        """Release the present marks, and send them."""
+        self.release(*students)
+        self.run()
+
+    def correct(self, username: str, points: float, *, after: float) -> None:
+        """Give a student another mark, and send it so many seconds later."""
+        self.course.mark(username, points)
+        self.clock.advance(after)
+        self.send(username)
+
+    def shown(self) -> ItemScores:
+        """Return what the item's page shows."""
+        found = self.sending.of_item(ITEM)
+        assert found is not None
+        return found
 
     def row(self, username: str) -> ScoreRow:
         """Return the student's only row of the queue."""
@@ -157,6 +174,4 @@ def _sending(
 ) -> ScoreSending:
     people, links = ExternalPeople(engine), Links(engine)
     queue, platforms = LtiScores(engine), lambda: settings
-    return ScoreSending(
-        course.loaded, course.key, clock, platforms, links, people, services.of, queue
-    )
+    return ScoreSending(course.loaded, course.key, clock, platforms, links, people, services, queue)

@@ -56,7 +56,6 @@ class Capability:
 
     @property
     def viewer(self) -> tuple[str, str, str]:
-        """The session, the person, and the login."""
         return self.session_id, self.username, self.login_id
 
 
@@ -77,17 +76,12 @@ class Capabilities:
         self._watchers: dict[object, tuple[Capability, Callable[[], None]]] = {}
 
     def load(self) -> None:
-        """Read the capabilities that an earlier hub issued, so that open pages go on working."""
         rows = {row.cap_hash: _capability(row) for row in self._state.capabilities()}
         with self._lock:
             self._by_hash.update(rows)
 
     def end_with(self, sessions: Iterable[LiveSession]) -> None:
-        """End an earlier hub's capabilities with their sessions; at once where a session has ended.
-
-        The proxy registers this for each session that is visited; an adopted one may end without a
-        visit.
-        """
+        """End an earlier hub's capabilities with their sessions, which may end without a visit."""
         live = {session.id: session for session in sessions}
         self._drop(lambda capability: capability.session_id not in live)
         for session in live.values():
@@ -107,25 +101,26 @@ class Capabilities:
         return Capability("", session_id, viewer.username, viewer.proven, viewer.login_id, ends)
 
     def known(self, visit: Capability) -> str | None:
-        """Return the viewer's capability if this process has issued it, else None; no I/O.
-
-        In one's own session it has half a day left at least: an older one is not known any more.
-        """
+        """Return the viewer's capability if this process has issued it, else None; no I/O."""
         cap = self._issued.get(visit.viewer)
         found = None if cap is None else self.resolve(cap)
         return cap if found is not None and visit.ends - found.ends < _SHARED else None
 
     def issue(self, visit: Capability) -> str:
-        """Return the viewer's capability for a visit, a new one unless it is known (writes).
-
-        Raises: :class:`Busy` when the person has too many in this session, or while the database
-        does not answer.
-        """
+        """Return the viewer's capability, a new one unless it is known (writes). Raises: Busy."""
         # Without a bound all threads of the hub's pool would wait here for a locked database.
         with turn_of(self._issuing, _ISSUE_SECONDS, "other capabilities are being written"):
             if (known := self.known(visit)) is not None:
                 return known
-            self._demand_room(visit)
+            of_one = (visit.session_id, visit.username)
+            with self._lock:
+                every = self._by_hash.values()
+                own = sum((each.session_id, each.username) == of_one for each in every)
+            if own >= _MOST_OF_ONE:
+                raise Busy(
+                    "This notebook was opened by too many logins of yours.",
+                    hint="Stop it, and open it again in a browser that keeps cookies.",
+                )
             cap = secrets.token_urlsafe(_RANDOM_BYTES)
             row = CapabilityRow(
                 cap_hash=_hash(cap),
@@ -142,18 +137,7 @@ class Capabilities:
                 self._issued[visit.viewer] = cap
             return cap
 
-    def _demand_room(self, visit: Capability) -> None:
-        of_one = (visit.session_id, visit.username)
-        with self._lock:
-            own = sum((each.session_id, each.username) == of_one for each in self._by_hash.values())
-        if own >= _MOST_OF_ONE:
-            raise Busy(
-                "This notebook was opened by too many logins of yours.",
-                hint="Stop it, and open it again in a browser that keeps cookies.",
-            )
-
     def resolve(self, cap: str) -> Capability | None:
-        """Return a capability's record, from memory only; None if it never existed or has ended."""
         if len(cap) > _LONGEST:
             return None
         # Looking up the hash, not the text, makes timing attacks useless.
@@ -165,15 +149,10 @@ class Capabilities:
         self._drop(lambda capability: capability.session_id == session_id)
 
     def forget_visitor(self, session_id: str, username: str) -> None:
-        """End, in memory, a person's capabilities of one session; another visit issues a new one.
-
-        A marker's are refused from then on (``web/hub/proxy/session_proxy.py``), also by a hub
-        that has started anew.
-        """
+        """End, in memory, a person's capabilities of one session."""
         self._drop(lambda each: (each.session_id, each.username) == (session_id, username))
 
     def revoke_login(self, login_id: str) -> None:
-        """End every capability of a login that signed out, and the connections under it."""
         if not login_id:
             return
         self._drop(lambda capability: capability.login_id == login_id)
@@ -200,8 +179,6 @@ class Capabilities:
     def _move(
         self, old: str, login: Login, goes_on: Callable[[Capability], bool]
     ) -> tuple[frozenset[str], bool]:
-        """Pass on in memory; return the capabilities' hashes, and whether there was any visit."""
-
         def goes(visit: Capability) -> bool:
             return visit.login_id == old and goes_on(visit)
 
@@ -223,7 +200,7 @@ class Capabilities:
 
     def revoke_user(self, username: str) -> None:
         """End every capability of a person whose tokens were revoked (writes)."""
-        self._drop(lambda capability: capability.username == username)
+        self.forget_user(username)
         self._state.remove_capabilities(username=username)
 
     def forget_user(self, username: str) -> None:
@@ -231,7 +208,6 @@ class Capabilities:
         self._drop(lambda capability: capability.username == username)
 
     def all(self) -> tuple[Capability, ...]:
-        """Return all that are valid, and the visits without one that are in progress."""
         with self._lock:
             visits = (visit for visit, _ in self._watchers.values() if not visit.hash)
             return (*self._by_hash.values(), *visits)
@@ -284,10 +260,7 @@ class Capabilities:
 
 
 def label_of(capability: Capability) -> str:
-    """Return a capability's label: as random as the capability, but not usable to derive it.
-
-    Name servers and the network see it, so it gives no access by itself.
-    """
+    """Return a label as random as the capability: name servers and the network see it."""
     digest = hashlib.sha256(b"label of " + capability.hash.encode()).digest()
     return base64.b32encode(digest[:20]).decode().lower()
 

@@ -1,12 +1,10 @@
 """The checks of items: those of each release, what notebooks report of them, and each validation.
 
-The checks of a release are the columns of its board. Reports come from running notebooks, so a
-student's code can send any: they are no marks, concern the sender's own row only, and one about a
-label that the release does not have is dropped. They are written a few times a second.
+Reports come from running notebooks, so a student's code can send any: they are no marks, concern
+the sender's own row only, and one about a label that the release does not have is dropped.
 
-A validation's result is shown on the pages of its copy (B55). The student can change the report
-next to the notebook, so that is shown under a strict policy and never parsed. The hub's own results
-are kept here, limited in number, and in the database for the hub after a restart.
+The student can change the report next to the notebook (B55), so that is shown under a strict policy
+and never parsed. The hub's own results are in memory and in the database.
 """
 
 from __future__ import annotations
@@ -70,20 +68,15 @@ class ItemChecks:
         self._known: dict[str, tuple[str, tuple[Column, ...], str]] = {}
 
     def of(self, item: str) -> tuple[Column, ...]:
-        """Return the checks whose labels the release states, in its order; blocks.
-
-        Empty for an item that is not published or not a notebook.
-        """
+        """Return the checks whose labels the release states, none for other items; blocks."""
         name = ItemName.valid(item)
         release = None if name is None else self._releases.get(name)
         return () if release is None else self.columns(release)
 
     def columns(self, release: Release) -> tuple[Column, ...]:
-        """Return the checks of a release, as :meth:`of`; blocks."""
         return self._read(release)[1]
 
     def look(self) -> None:
-        """Read the releases that are new; blocks."""
         for each in self._releases.all():
             self._read(each)
 
@@ -124,30 +117,36 @@ class CheckLog:
         self._of_copy: Counter[tuple[str, str]] = Counter()
 
     def heard(self, key: SessionKey, reports: Sequence[CheckReport], at: datetime) -> None:
-        """Note the reports of a session; does not block."""
         for each in reports:
             self._note(_seen(key, each.label, each.status, (each.earned, each.total), at))
 
     def validated(self, user: str, item: str, answer: ValidationAnswer, at: datetime) -> None:
-        """Note the results of a validation on the hub; does not block."""
         key = SessionKey(user, item, Mode.EDIT)
         for each in answer.checks:
             weights = (each.earned or 0.0, each.available or 0.0)
             self._note(_seen(key, each.label, each.status if each.ran else _WAITS, weights, at))
 
     async def write(self) -> None:
-        """Write what has come; after a failure it is tried again."""
-        waiting, self._waiting = self._waiting, {}
+        seen = list(self._waiting.values())
+        self._waiting = {}
         self._of_copy.clear()
-        if not waiting:
+        if not seen:
             return
+
+        def store() -> frozenset[str]:
+            columns = {item: self._checks.of(item) for item in {each.item for each in seen}}
+            labels = {(item, each.label) for item, found in columns.items() for each in found}
+            known = [each for each in seen if (each.item, each.label) in labels]
+            self._board.record(known)
+            return frozenset(each.item for each in known)
+
         try:
-            items = await asyncio.to_thread(self._store, list(waiting.values()))
+            items = await asyncio.to_thread(store)
         except MograderError as error:
             _log.warning("reports of checks could not be written yet: %s", error)
             newer, self._waiting = self._waiting, {}
             self._of_copy.clear()
-            for each in (*waiting.values(), *newer.values()):
+            for each in (*seen, *newer.values()):
                 self._note(each)
         else:
             for item in items:
@@ -169,14 +168,6 @@ class CheckLog:
                 first_at=before.first_at,
                 passed_at=before.passed_at or seen.passed_at,
             )
-
-    def _store(self, seen: Sequence[CheckRow]) -> frozenset[str]:
-        """Write the reports about checks that the releases have; return the items; blocks."""
-        checks = {item: self._checks.of(item) for item in {each.item for each in seen}}
-        labels = {(item, column.label) for item, columns in checks.items() for column in columns}
-        known = [each for each in seen if (each.item, each.label) in labels]
-        self._board.record(known)
-        return frozenset(each.item for each in known)
 
 
 class ValidationResults:
@@ -206,7 +197,6 @@ class ValidationResults:
             self._drop(next(iter(self._known)))
 
     def _drop(self, copy: tuple[str, str]) -> bool:
-        """Forget a result; return whether there was one."""
         row = self._known.pop(copy, None)
         self._size -= len(row.answer) if row else 0
         return row is not None
@@ -266,11 +256,9 @@ def _seen(
 def _text(answer: ValidationAnswer) -> str:
     """Return the answer as JSON; blocks, since an answer may have megabytes of output."""
     text = answer.model_dump_json()
-    return text if len(text) <= _LONGEST else _shortened(answer).model_dump_json()
-
-
-def _shortened(answer: ValidationAnswer) -> ValidationAnswer:
-    """Return the answer without the cells' output, which can be long; the report has all of it."""
+    if len(text) <= _LONGEST:
+        return text
+    # Without the cells' output, which can be long; the report has all of it.
     errors = tuple(
         each.model_copy(update={"output": "", "message": each.message[:500]})
         for each in answer.errors[:50]
@@ -279,4 +267,4 @@ def _shortened(answer: ValidationAnswer) -> ValidationAnswer:
         each.model_copy(update={"details": tuple(text[:500] for text in each.details[:5])})
         for each in answer.checks[:50]
     )
-    return answer.model_copy(update={"errors": errors, "checks": checks})
+    return answer.model_copy(update={"errors": errors, "checks": checks}).model_dump_json()

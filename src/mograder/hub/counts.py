@@ -46,7 +46,6 @@ class Numbers:
 
     @property
     def marking(self) -> int:
-        """All that waits for somebody who marks."""
         return self.answers + self.requests
 
 
@@ -74,11 +73,9 @@ class Counted(Generic[T]):
         self._counting: asyncio.Task[None] | None = None
 
     def note(self) -> None:
-        """Have the next look count again."""
         self._next = float("-inf")
 
     async def look(self) -> T:
-        """Return the last count, after a new one was begun if it is old."""
         if self._counting is None and self._clock.steady() >= self._next:
             # from its beginning: a change during the count asks for another one
             self._next = self._clock.steady() + self._fresh
@@ -103,10 +100,7 @@ class Counted(Generic[T]):
 
 
 def copy_counts(workspaces: Workspaces, clock: Clock) -> Counted[Count]:
-    """Return the count of every student's copies, made one person at a time.
-
-    A later count is waited for a tenth of a second: in a small course pages show the newest.
-    """
+    """Return the count of every student's copies, made one person at a time."""
 
     async def count() -> Count:
         found: dict[Username, tuple[CopyFacts, ...]] = {}
@@ -120,8 +114,6 @@ def copy_counts(workspaces: Workspaces, clock: Clock) -> Counted[Count]:
 
 
 class CourseNumbers(Counted[Numbers]):
-    """The count of the numbers in the navigation; a feature sets ``count``."""
-
     def __init__(self, clock: Clock) -> None:
         async def nothing() -> Numbers:
             return Numbers()

@@ -1,8 +1,4 @@
-"""The parts of the hub that grade: the queue of jobs, the sources, and the marks in the gradebook.
-
-Submissions are graded on the machines that run the sessions, in the hub's environments, and beside
-the students: with memory that is free, and little CPU weight.
-"""
+"""The parts of the hub that grade, beside the students: with free memory, and little CPU weight."""
 
 from __future__ import annotations
 
@@ -73,12 +69,10 @@ class BackgroundRunner(Runner):
     memory: Memory
 
     async def judge(self, request: JudgingRequest) -> JudgingResult:
-        """Judge one submission, which takes a worker and a judge. Raises: as ``runner``."""
         async with self.memory(2 * UNKNOWN):
             return await self.runner.judge(replace(request, limits=_light(request.limits)))
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
-        """Run a notebook until it ends or its time is over. Raises: as ``runner``."""
         async with self.memory(UNKNOWN):
             return await self.runner.execute(replace(request, limits=_light(request.limits)))
 
@@ -89,8 +83,6 @@ def _light(limits: Limits) -> Limits:
 
 @dataclass(frozen=True, slots=True)
 class HubBatch:
-    """Grades the submissions that the hub has of an item, ``jobs`` at a time."""
-
     loaded: LoadedSettings
     tools: GradingTools
     releases: Releases
@@ -111,7 +103,6 @@ class HubBatch:
         return watch.counts
 
     def _wanted(self, book: Gradebook, name: ItemName, request: GradingRequest) -> AutogradeRequest:
-        """Return what to grade; reads the disk."""
         settings, path = self.loaded.settings, self.loaded.path
         directory = path(settings.dirs.submitted) / name
         output = path(settings.dirs.autograded) / name
@@ -166,7 +157,6 @@ class _Watch:
 def _selected(
     book: Gradebook, item: str, found: Sequence[SubmittedFile], request: GradingRequest
 ) -> tuple[SubmittedFile, ...]:
-    """Return the submissions of the request's students that the job has not graded yet."""
     chosen = set(request.students)
     wanted = (each for each in found if not chosen or each.student in chosen)
     since = request.since if request.force else None
@@ -186,25 +176,27 @@ def open_grading(
     state: HubState,
     clock: Clock,
 ) -> HubGrading:
-    """Return the parts of grading on a hub; blocks.
-
-    Raises: InvalidInput if the secret of the course's signatures cannot be read or written.
-    """
+    """Raise InvalidInput if the key of the signatures cannot be read or written; blocks."""
     sources = open_sources(loaded, clock)
     jobs = min(loaded.settings.defaults.jobs, len(os.sched_getaffinity(0)))
 
     async def environment(text: str, progress: Progress) -> Path:
         built = await environments.prepare(read_script(text), progress)
-        hosting.machines.warm_later(built.directory)
+        machines.warm_later(built.directory)
         return built.directory
 
+    machines, place = hosting.machines, hosting.runs / _PLACE
+    remove_tree(place)  # left by a hub that was killed
+    runner = SandboxedRunner(machines, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
+    # For sandboxes that no student has: people's names begin with no underscore.
+    slots = [state.slot_of(f"__grading_{each}__") for each in range(jobs * _SLOTS_OF_ONE)]
     tools = GradingTools(
-        runner=_runner(hosting, memory, jobs),
+        runner=BackgroundRunner(runner, memory),
         environment=environment,
         settings=loaded.settings,
         contracts=contracts_of(loaded),
         key=grading_key(loaded),
-        slots=SandboxSlots(_slots(state, jobs * _SLOTS_OF_ONE)),
+        slots=SandboxSlots(slots),
         now=clock.now,
     )
     batch = HubBatch(loaded, tools, releases, sources, jobs)
@@ -214,26 +206,12 @@ def open_grading(
 def make_grading(
     loaded: LoadedSettings, state: HubState, clock: Clock, batch: Batch, sources: Sources
 ) -> HubGrading:
-    """Return the parts, with a queue that the app opens; blocks, raises as :func:`open_grading`."""
     return HubGrading(
         jobs=GradingJobs(KeptJobs(state.engine), batch, clock),
         sources=sources,
         grades=lambda item: _grades(loaded, item),
         key=grading_key(loaded),
     )
-
-
-def _runner(hosting: Hosting, memory: Memory, jobs: int) -> Runner:
-    place = hosting.runs / _PLACE
-    remove_tree(place)  # left by a hub that was killed
-    machines = hosting.machines
-    runner = SandboxedRunner(machines, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
-    return BackgroundRunner(runner, memory)
-
-
-def _slots(state: HubState, count: int) -> list[int]:
-    """Return numbers for sandboxes that no student has: people's names begin with no underscore."""
-    return [state.slot_of(f"__grading_{number}__") for number in range(count)]
 
 
 def _grades(loaded: LoadedSettings, item: str) -> tuple[StudentGrade, ...]:

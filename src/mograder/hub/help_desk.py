@@ -1,8 +1,4 @@
-"""The open requests for help and the messages of all items.
-
-The database decides; what is in memory is read by pages and by the proxy of sessions. Each change
-is read back at once.
-"""
+"""The open requests for help and the messages; the database decides, each change is read back."""
 
 from __future__ import annotations
 
@@ -62,22 +58,18 @@ class HelpDesk:
         return self._requests.get((user, item))
 
     def requests(self, item: str = "") -> tuple[HelpRow, ...]:
-        """Return the open requests of an item, or of all, the oldest first."""
         return tuple(each for each in self._requests.values() if not item or each.item == item)
 
     def messages(self, item: str, user: str = "") -> tuple[MessageRow, ...]:
-        """Return the messages to the notebooks of an item, or to a user's, that are shown now."""
         now = self._clock.now()
         shown = (each for each in self._messages if each.item == item and each.until > now)
         return tuple(each for each in shown if not user or each.username in ("", user))
 
     def took(self, helper: str, user: str, item: str) -> bool:
-        """Return whether a person has taken the request of a copy, and so may read the copy."""
         request = self.of_copy(user, item)
         return request is not None and bool(helper) and request.helper == helper
 
     def works_with(self, helper: str, user: str, item: str) -> bool:
-        """Return whether a helper may be in the session of a copy."""
         request = self.of_copy(user, item)
         return request is not None and request.together and self.took(helper, user, item)
 
@@ -105,7 +97,6 @@ class HelpDesk:
         await self._do(partial(self._board.join, item, user, helper))
 
     async def end(self, item: str, user: str) -> HelpRow | None:
-        """End the request of a copy; return it, None if there was none."""
         return await self._do(partial(self._board.end, item, user))
 
     async def send(self, item: str, text: str, sender: str, until: datetime, user: str = "") -> int:
@@ -114,11 +105,9 @@ class HelpDesk:
         return await self._do(partial(self._board.send, message))
 
     async def take_back(self, item: str, number: int) -> bool:
-        """End a message; return whether there was one."""
         return await self._do(partial(self._board.take_back, item, number))
 
     async def look(self) -> None:
-        """Read all again, and tell what has changed."""
         async with self._turn:
             requests, messages = await asyncio.to_thread(self._read)
             before, told = self._requests, self._messages

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mograder.core.log import get_logger
-from mograder.core.settings import LoadedSettings
 from mograder.sandbox.machines import Machines
-from mograder.sessions.capacity import CapacityLimits, capacity_limits
-from mograder.sessions.connections import Connections, LocalConnections
+from mograder.sessions.capacity import CapacityLimits
+from mograder.sessions.connections import Connections
 from mograder.sessions.session import LiveSession
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.nodes import Nodes
@@ -37,26 +36,16 @@ class HubNodes:
         return not live.endpoint.node or self.registry.find(live.endpoint.node) is not None
 
     def drained(self, live: LiveSession) -> bool:
-        """Return whether a session runs on a node that is being drained."""
         return bool(live.endpoint.node) and self.registry.draining(live.endpoint.node)
 
 
 @dataclass(frozen=True, slots=True)
 class Hosting:
-    """Where sessions, validations and grading run."""
-
     machines: Machines
     limits: CapacityLimits
     connections: Connections
     runs: Path
     nodes: HubNodes | None = None
-
-
-def own_machine(loaded: LoadedSettings, supervisor: Machines) -> Hosting:
-    """Return the hub's own machine, where its supervisor runs everything."""
-    settings = loaded.settings
-    limits = capacity_limits(settings.hub.session_ttl, settings.limits)
-    return Hosting(supervisor, limits, LocalConnections(), loaded.state_dir)
 
 
 async def nodes_ended(state: HubState) -> None:

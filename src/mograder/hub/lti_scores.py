@@ -36,7 +36,6 @@ _AGAIN = timedelta(hours=1)
 """How long an item without a change is not looked at; settings may change meanwhile."""
 
 _MOST_FAILURES = 3
-"""Failures in a row after which a platform is left alone until the next pass."""
 
 _log = get_logger(__name__)
 
@@ -108,7 +107,6 @@ class ScoreSending:
     _failing: frozenset[PlatformKey] = field(default=frozenset(), init=False)
 
     def run(self, stopped: Callable[[], bool]) -> None:
-        """Queue what has become due, and send what is in the queue."""
         platforms = self._platforms()
         if not platforms:
             return
@@ -119,10 +117,7 @@ class ScoreSending:
         self._send(platforms, stopped)
 
     def queue_due(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Queue what has become due since the last time.
-
-        Raises: as :class:`~mograder.store.gradebook.gradebook.Gradebook`, and Busy.
-        """
+        """Queue what has become due. Raises: as the gradebook, and Busy."""
         platforms = self._platforms()
         by_item: defaultdict[str, list[Link]] = defaultdict(list)
         for each in self._activities(platforms):
@@ -132,22 +127,28 @@ class ScoreSending:
             return
         with book:
             newest = MarkReleases(book).newest()
-            people = {
-                each: self._people(each) for each in {each.issuer for each in platforms.values()}
+            people = {  # the ids at each platform by username
+                issuer: {each.username: each.subject for each in self.people.people(issuer)}
+                for issuer in {each.issuer for each in platforms.values()}
             }
             for item, activities in by_item.items():
                 if stopped():
                     return
                 if item in newest or self.queue.at(_grade_items(activities)):
                     at_home = [self._with_grade_item(each, platforms) for each in activities]
-                    stamp = (newest.get(item), tuple(at_home), tuple(map(_frozen, people.values())))
+                    known = tuple(frozenset(each.items()) for each in people.values())
+                    stamp = (newest.get(item), tuple(at_home), known)
                     self._look_at(book, item, at_home, people, stamp)
 
     def of_item(self, item: str) -> ItemScores | None:
         """Return what an item's page shows; None for an item that is on no platform."""
         platforms = self._platforms()
         activities = [each for each in self._activities(platforms) if each.item == item]
-        rows = _concerning([each for each in self.queue.of(item) if each.platform in platforms])
+        sent = [each for each in self.queue.of(item) if each.platform in platforms]
+        # Of several courses of a platform a student may be in one: the others take no mark.
+        there = {each.username for each in sent if each.given is not None and _has_arrived(each)}
+        refused = ScoreState.REFUSED
+        rows = [each for each in sent if each.state is not refused or each.username not in there]
         if not activities and not rows:
             return None
         looked = self._looked.get(item)
@@ -199,7 +200,6 @@ class ScoreSending:
         people: Mapping[str, Mapping[str, str]],
         stamp: Hashable,
     ) -> None:
-        """Queue the marks of an item, unless nothing has changed."""
         now, looked = self.clock.now(), self._looked.get(item)
         if looked is not None and looked.stamp == stamp and now < looked.until:
             return
@@ -216,7 +216,6 @@ class ScoreSending:
         self._looked[item] = _Looked(stamp, until, unlinked)
 
     def _with_grade_item(self, link: Link, platforms: Mapping[PlatformKey, LtiPlatform]) -> Link:
-        """Return an activity with its grade item, which is looked for once an hour if missing."""
         if link.lineitem or not link.lineitems:
             return link
         now = self.clock.now()
@@ -234,10 +233,6 @@ class ScoreSending:
             return link
         return self.links.found_grade_item(link, found) if found else link
 
-    def _people(self, issuer: str) -> Mapping[str, str]:
-        """Return the ids at a platform by username."""
-        return {each.username: each.subject for each in self.people.people(issuer)}
-
     def _send(
         self, platforms: Mapping[PlatformKey, LtiPlatform], stopped: Callable[[], bool]
     ) -> None:
@@ -246,7 +241,6 @@ class ScoreSending:
             each.lineitem: ActivityAddress(each.lineitems, each.resource_link)
             for each in self._activities(platforms)
         }
-        clock = self.clock
 
         def working() -> list[PlatformKey]:
             return [key for key in platforms if failures[key] < _MOST_FAILURES]
@@ -255,18 +249,15 @@ class ScoreSending:
             failures[key] = 0 if worked else failures[key] + 1
 
         while not stopped() and working():
-            row = self.queue.take(working(), clock.now(), LEASE)
+            row = self.queue.take(working(), self.clock.now(), LEASE)
             if row is None:
                 break
             key, place = row.platform, places.get(row.lineitem, ActivityAddress())
             note(key, worked=self._delivery(platforms[key]).deliver(row, place))
         failing = set(platforms) - set(working())
         failures.clear()  # perhaps some grade items are locked, whose results can be read
-        for rows in self.queue.to_look_at(working(), clock.now()):
-            key, place = (
-                rows[0].platform,
-                places.get(rows[0].lineitem, ActivityAddress()),
-            )
+        for rows in self.queue.to_look_at(working(), self.clock.now()):
+            key, place = rows[0].platform, places.get(rows[0].lineitem, ActivityAddress())
             if not stopped() and key in working():
                 worked = self._delivery(platforms[key]).look(rows, place)
                 note(key, worked=worked)
@@ -274,8 +265,7 @@ class ScoreSending:
         self._failing = frozenset(failing | (set(platforms) - set(working())))
 
     def _delivery(self, platform: LtiPlatform) -> Delivery:
-        services = self.services(platform)
-        return Delivery(services, self.queue, self.clock)
+        return Delivery(self.services(platform), self.queue, self.clock)
 
 
 def _place(link: Link) -> tuple[str, ...]:
@@ -305,11 +295,7 @@ def _of_others(
     activities: Sequence[Link],
     people: Mapping[str, Mapping[str, str]],
 ) -> list[DueScore]:
-    """Return empty marks for the people who shall have none at an item's activities.
-
-    They erase the marks that were sent for people whose link to a user was taken away, and those of
-    another item that an activity was for before.
-    """
+    """Return empty marks, which erase those of people unlinked since, and of an earlier item."""
     places = {(link.issuer, link.client_id, link.lineitem) for link in activities}
     known = {each.key for each in wanted}
     return [
@@ -326,7 +312,6 @@ def _of_others(
 
 
 def _score(link: Link, person: tuple[str, str], mark: DueMark | None) -> Sequence[DueScore]:
-    """Return a person's mark for an activity; ``person`` is the id there, and the username."""
     place = (link.issuer, link.client_id, link.lineitem, *person)
     if mark is None:
         return [DueScore(*place, None, 1.0)]
@@ -352,16 +337,6 @@ def _by_activity(rows: Sequence[ScoreRow], titles: Mapping[str, str]) -> list[Ac
     return found
 
 
-def _concerning(rows: Sequence[ScoreRow]) -> Sequence[ScoreRow]:
-    """Return the rows without those that were refused of students whose mark is elsewhere.
-
-    Of several courses of a platform a student may be in one: the others take no mark.
-    """
-    there = {each.username for each in rows if each.given is not None and _has_arrived(each)}
-    refused = ScoreState.REFUSED
-    return [each for each in rows if each.state is not refused or each.username not in there]
-
-
 def _has_arrived(row: ScoreRow) -> bool:
     may_be_there = (ScoreState.SENT, ScoreState.WAITING, ScoreState.TAKEN)
     return row.state in may_be_there and row.sent_at is not None
@@ -369,7 +344,3 @@ def _has_arrived(row: ScoreRow) -> bool:
 
 def _grade_items(activities: Sequence[Link]) -> frozenset[str]:
     return frozenset(each.lineitem for each in activities)
-
-
-def _frozen(people: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    return frozenset(people.items())

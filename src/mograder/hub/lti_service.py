@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
-from typing import Generic, TypeVar
+from functools import lru_cache, partial
+from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
@@ -38,7 +38,10 @@ from mograder.store.external.lti_platforms import Keys, Links, LtiRosters, Platf
 from mograder.store.external.lti_scores import LtiScores
 
 T = TypeVar("T")
+PerPlatform = Callable[[LtiPlatform], T]
+"""Returns the same object for a platform while its settings stay."""
 _EVERY_SECONDS = 60.0
+_MOST_PLATFORMS = 100
 _REQUESTS_AT_ONCE = 8
 """Threads for requests to platforms, so that a slow platform does not take all of the hub's."""
 
@@ -57,6 +60,7 @@ class LtiService:
     people: ExternalPeople
     used: UsedStates
     key_sets: PerPlatform[CachedKeySet]
+    """Raises InvalidInput, which names the setting, if an address of it cannot be used."""
     limiter: CapacityLimiter
     scores: ScoreSending
     rosters: RosterKeeping
@@ -64,32 +68,9 @@ class LtiService:
     """Has marks sent now instead of within a minute."""
 
 
-class PerPlatform(Generic[T]):
-    """Objects that are made once for each platform, and anew when its settings change; thread-safe.
-
-    Mutable state: what was made, with the settings, by platform.
-    """
-
-    def __init__(self, make: Callable[[LtiPlatform], T]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._made: dict[tuple[str, str], tuple[LtiPlatform, T]] = {}
-
-    def of(self, platform: LtiPlatform) -> T:
-        """Raise InvalidInput, which names the setting, if an address of it cannot be used."""
-        with self._lock:
-            known = self._made.get(platform.key)
-            if known is None or known[0] != platform:
-                known = platform, self._make(platform)
-                self._made[platform.key] = known
-            return known[1]
-
-
 def platform_services(
     sign: Callable[[Mapping[str, object]], str], clock: Clock
 ) -> PerPlatform[LtiServices]:
-    """Return the services of platforms, whose access tokens are kept; ``sign`` signs claims."""
-
     def make(platform: LtiPlatform) -> LtiServices:
         addresses = addresses_of(platform)
         private = platform.private_network
@@ -98,7 +79,7 @@ def platform_services(
             http, AccessTokens(http, addresses.token, platform.client_id, sign, clock)
         )
 
-    return PerPlatform(make)
+    return lru_cache(_MOST_PLATFORMS)(make)
 
 
 @asynccontextmanager
@@ -127,11 +108,7 @@ async def at_work(services: Services, lti: LtiService) -> AsyncIterator[None]:
 
 
 def make_lti(services: Services) -> LtiService:
-    """Return the objects of LTI 1.3.
-
-    Raises: InvalidInput if the hub does not know its own public address, or a platform's address
-        in the settings cannot be used.
-    """
+    """Raise InvalidInput without a public address, or for a bad one of a platform."""
     engine, clock = services.state.engine, services.clock
     for platform in services.loaded.settings.lti.platform:
         addresses_of(platform)
@@ -146,7 +123,7 @@ def make_lti(services: Services) -> LtiService:
         platforms.all,
         links,
         people,
-        asked.of,
+        asked,
         LtiScores(engine),
     )
     rosters = RosterKeeping(
@@ -154,7 +131,7 @@ def make_lti(services: Services) -> LtiService:
         people,
         platforms.all,
         platforms.decide,
-        asked.of,
+        asked,
         clock,
         RosterNames(clock),
     )
@@ -165,7 +142,7 @@ def make_lti(services: Services) -> LtiService:
         keys=keys,
         people=people,
         used=UsedStates(engine, clock),
-        key_sets=PerPlatform(
+        key_sets=lru_cache(_MOST_PLATFORMS)(
             lambda platform: CachedKeySet(KeyRequest(platform), clock, limiter=limiter)
         ),
         limiter=limiter,
@@ -194,7 +171,6 @@ class RosterKeeping:
     names: RosterNames
 
     def run(self, stopped: Callable[[], bool]) -> None:
-        """Read the courses whose turn it is, and take over what is known of all."""
         for platform, roster in wanted_rosters(self.platforms(), self.rosters.all()):
             now = self.clock.now()
             if not stopped() and self.rosters.take(roster, now, READ_EVERY):
@@ -221,14 +197,12 @@ class RosterKeeping:
                 self.names.launched(username, course, at)
 
     def load(self) -> None:
-        """Let in the members of the last readings of the courses that decide it."""
         courses = (each for each in self.courses() if each.platform.roster == "allow")
         self.names.load(courses, decides=self.decide())
 
     def launched(
         self, platform: LtiPlatform, context: str, memberships_url: str, username: str
     ) -> None:
-        """Note a launch of a course: where its members are read, and that this one may enter."""
         if platform.roster == "off":
             return
         course = Course(*platform.key, context)

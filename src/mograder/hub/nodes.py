@@ -49,7 +49,8 @@ async def open_nodes(
     leases = Leases(nodes, clock, settings.nodes.lease_seconds, epoch)
     environments = NodeEnvironments(registry, settings.limits.build_timeout)
     machines = NodeMachines(registry, leases, environments, state, epoch)
-    await _end_own_sessions(builder)
+    for info in await builder.sessions():  # of this machine, before the hub had nodes
+        await builder.stop(info.session_id)
     runs = await asyncio.to_thread(_runs_directory, loaded)
     capacity = node_capacity(settings.hub.session_ttl, settings.limits, registry)
     links = NodeLinks(machines.came, machines.went)
@@ -70,12 +71,6 @@ async def open_nodes(
         await leases.close()
         await links.close()
     await asyncio.to_thread(remove_tree, runs)
-
-
-async def _end_own_sessions(builder: SupervisorClient) -> None:
-    """End sessions that ran on this machine before the hub had nodes, where they may start now."""
-    for info in await builder.sessions():
-        await builder.stop(info.session_id)
 
 
 def _runs_directory(loaded: LoadedSettings) -> Path:

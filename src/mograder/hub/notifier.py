@@ -13,6 +13,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import chain
 
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
@@ -26,8 +27,6 @@ _RECENT_SECONDS = 60.0
 
 
 class Part(StrEnum):
-    """The part of a page that has changed."""
-
     SESSIONS = "sessions"
     COPIES = "copies"
     MARKS = "marks"
@@ -45,13 +44,19 @@ class Part(StrEnum):
 class Subscriber:
     """One open page, and the changes not yet sent to it; the page of a board hears of its item."""
 
-    def __init__(self, identity: Identity, board: str = "") -> None:
-        self.identity = identity
+    def __init__(self, identity: Identity, board: str) -> None:
+        self._identity = identity
         self.board = board
         self._parts: set[Part] = set()
         self._changed = asyncio.Event()
         self.closed = False
         self.replaced = False
+
+    def hears(self, user: str | None, part: Part) -> bool:
+        """Return whether the page shows a person's data, "" for staff's, None for everybody's."""
+        role = self._identity.role
+        staff = role is Role.INSTRUCTOR or (part is Part.HELP and role is Role.MARKER)
+        return staff or user in (None, self._identity.username)
 
     def note(self, part: Part) -> None:
         if self.board and part not in (Part.BOARD, Part.COURSE):
@@ -64,7 +69,6 @@ class Subscriber:
         self._changed.set()
 
     async def news(self, seconds: float) -> frozenset[Part]:
-        """Wait for changes, at most so many seconds, and return them."""
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
@@ -79,47 +83,33 @@ class Subscriber:
 class Notifier:
     """Notifies the open pages; for one event loop.
 
-    Mutable state: ``_subscribers``, by user, the oldest first, those of instructors, which are
-    notified of every user's changes, those of markers, and those of boards; ``_recent``, the
-    changes of the last minute by user, part and the item of a board, with their Unix times, the
-    oldest first.
+    Mutable state: ``_subscribers``, by user, the oldest first; ``_recent``, the changes of the last
+    minute by user, part and the item of a board, with their Unix times, the oldest first.
     """
 
     def __init__(self) -> None:
         self._subscribers: defaultdict[str, list[Subscriber]] = defaultdict(list)
-        self._instructors: set[Subscriber] = set()
-        self._markers: set[Subscriber] = set()
-        self._boards: set[Subscriber] = set()
         self._recent: OrderedDict[tuple[str | None, Part, str], float] = OrderedDict()
-        self._count = 0
         self._closed = False
 
-    def notify(self, user: str, part: Part) -> None:
+    def notify(self, user: str | None, part: Part) -> None:
         """Notify a person's pages, and those of staff, of a change in that person's data."""
-        self._notify(user, part)
-
-    def notify_instructors(self, part: Part) -> None:
-        self._notify("", part)
-
-    def notify_all(self) -> None:
-        self._notify(None, Part.COURSE)
-
-    def _staff(self, part: Part) -> set[Subscriber]:
-        """Return the pages that are told of a part of every user's data."""
-        return self._instructors | self._markers if part is Part.HELP else self._instructors
-
-    def _notify(self, user: str | None, part: Part) -> None:
-        """Notify a user's pages and those of staff; "" is the instructors' only, None all."""
-        if user is None:
-            found = [each for subscribers in self._subscribers.values() for each in subscribers]
-        else:
-            found = [*self._subscribers.get(user, ()), *self._staff(part)]
-        for subscriber in found:
-            subscriber.note(part)
+        for subscriber in self._all():
+            if subscriber.hears(user, part):
+                subscriber.note(part)
         self._remember(user, part)
 
+    def notify_instructors(self, part: Part) -> None:
+        self.notify("", part)
+
+    def notify_all(self) -> None:
+        self.notify(None, Part.COURSE)
+
+    def _all(self) -> Iterator[Subscriber]:
+        return chain.from_iterable(self._subscribers.values())
+
     def notify_boards(self, item: str) -> None:
-        for subscriber in self._boards:
+        for subscriber in self._all():
             if subscriber.board == item:
                 subscriber.note(Part.BOARD)
         self._remember("", Part.BOARD, item)
@@ -129,30 +119,17 @@ class Notifier:
         return self._recent.get(("", Part.BOARD, item), 0.0)
 
     def _remember(self, user: str | None, part: Part, board: str = "") -> None:
-        """Note a change for pages that are on their way to their readers."""
         now = time.time()
         self._recent[user, part, board] = now
         self._recent.move_to_end((user, part, board))
         while next(iter(self._recent.values())) < now - _RECENT_SECONDS:
             self._recent.popitem(last=False)
 
-    def _tell_recent(self, subscriber: Subscriber, since: float) -> None:
-        """Notify a new page of what has changed since it was requested."""
-        since = max(since, time.time() - _RECENT_SECONDS)
-        for (user, part, board), at in reversed(self._recent.items()):
-            if at < since:
-                break
-            own = user is None or user == subscriber.identity.username
-            if (own or subscriber in self._staff(part)) and board in ("", subscriber.board):
-                subscriber.note(part)
-
     def demand_room(self) -> None:
-        """Raise Busy for a page beyond the limit."""
-        if self._closed or self._count >= MOST:
+        if self._closed or sum(map(len, self._subscribers.values())) >= MOST:
             raise Busy("Too many pages are open.", hint="Reload this one to see news.")
 
     def present(self) -> frozenset[str]:
-        """Return the users who have a page of the hub open."""
         return frozenset(user for user, subscribers in self._subscribers.items() if subscribers)
 
     @contextmanager
@@ -167,15 +144,10 @@ class Notifier:
         subscribers = self._subscribers[identity.username]
         subscriber = Subscriber(identity, board)
         subscribers.append(subscriber)
-        self._count += 1
-        if identity.role is Role.INSTRUCTOR:
-            self._instructors.add(subscriber)
-        elif identity.role is Role.MARKER:
-            self._markers.add(subscriber)
-        if board:
-            self._boards.add(subscriber)
-        if since:
-            self._tell_recent(subscriber, since)
+        since = max(since, time.time() - _RECENT_SECONDS) if since else float("inf")
+        for (user, part, about), at in self._recent.items():
+            if at >= since and subscriber.hears(user, part) and about in ("", board):
+                subscriber.note(part)
         for old in subscribers[:-MOST_OF_ONE]:  # several, where many pages open at once
             old.replaced = True
             old.close()
@@ -183,16 +155,10 @@ class Notifier:
             yield subscriber
         finally:
             subscribers.remove(subscriber)
-            self._instructors.discard(subscriber)
-            self._markers.discard(subscriber)
-            self._boards.discard(subscriber)
-            self._count -= 1
             if not subscribers:
                 self._subscribers.pop(identity.username, None)
 
     def close(self) -> None:
-        """End all streams and refuse new ones, since the hub stops."""
         self._closed = True
-        for subscribers in self._subscribers.values():
-            for subscriber in subscribers:
-                subscriber.close()
+        for subscriber in self._all():
+            subscriber.close()

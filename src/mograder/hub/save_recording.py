@@ -40,8 +40,6 @@ _CHANGES = re.compile(
 
 
 class Change(Enum):
-    """The kind of a request that may change the notebook's file."""
-
     TEXT = auto()
     """Its answer is the text that was saved."""
     FILE = auto()
@@ -86,24 +84,18 @@ class SaveTurns:
             self._waiting -= 1
 
     def count(self, size: int) -> None:
-        """Count a save of so many bytes, for which the next one may have to wait."""
         self._next = asyncio.get_running_loop().time() + self._rate.debt(size)
 
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """One request that may change a copy, and how its new text is recorded."""
-
     change: Change
     key: SessionKey
     recorder: CopyRecorder
     turns: SaveTurns
 
     async def record(self, text: bytes | None) -> None:
-        """Record the text; with None that of the file.
-
-        Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded.
-        """
+        """Record the text; with None that of the file. Raises: Busy."""
         user, item = Username(self.key.user), ItemName(self.key.item)
         self.turns.count(len(text or b""))
         if text is not None:

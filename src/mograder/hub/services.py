@@ -14,7 +14,7 @@ from mograder.grading.validate import Validations
 from mograder.hub.capabilities import Capabilities
 from mograder.hub.hosting import HubNodes
 from mograder.sandbox.environments.builder import Environments
-from mograder.sessions.connections import Connections, LocalConnections
+from mograder.sessions.connections import Connections
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.launch_spec import Allowances
 from mograder.sessions.manager import SessionManager
@@ -26,17 +26,9 @@ from mograder.store.hub.hub_state import CachedRevocations, HubState
 from mograder.store.releases.releases import Releases
 
 
-async def _attended() -> bool:
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class HubGrading:
-    """The parts of grading that handlers use.
-
-    ``grades`` returns the marks of an item; it reads the gradebook, and may raise the gradebook's
-    errors. ``key`` is that of the signatures of results.
-    """
+    """The parts of grading: ``grades`` reads the marks of an item, ``key`` verifies results."""
 
     jobs: GradingJobs
     sources: Sources
@@ -46,10 +38,7 @@ class HubGrading:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The services that handlers use.
-
-    ``sandboxed`` is false where sessions run without bubblewrap.
-    """
+    """The services that handlers use; ``sandboxed`` is false without bubblewrap."""
 
     loaded: LoadedSettings
     clock: Clock
@@ -70,18 +59,16 @@ class Services:
     grading: HubGrading
     sandboxed: bool
     dev: bool
+    attended: Callable[[], Awaitable[bool]]
+    """Returns whether the supervisor, which starts sessions, answers."""
+    connections: Connections
     oidc_secret: str = field(default="", repr=False)
     """The client's secret from the environment, "" to read it from the file in the settings."""
     mail_password: str = field(default="", repr=False)
     """The mail server's, from the environment, "" to read it from the file in the settings."""
-    attended: Callable[[], Awaitable[bool]] = _attended
-    """Returns whether the supervisor, which starts sessions, answers."""
-    connections: Connections = field(default_factory=LocalConnections)
-    """Connects to the servers of sessions."""
     at_work: Callable[[], bool] | None = None
     """Returns whether this is certainly the hub at work, no I/O; None where no other can be."""
     nodes: HubNodes | None = None
-    """The nodes, where there are some."""
 
     def admits(self, user: str, proven: Role = Role.STUDENT) -> bool:
         """Return whether a person may use the hub, by their own role; reads the list."""

@@ -18,7 +18,7 @@ from mograder.core.tasks import repeat
 from mograder.grading.validate import Validations
 from mograder.hub.capabilities import Capabilities
 from mograder.hub.grading import open_grading
-from mograder.hub.hosting import Hosting, nodes_ended, own_machine
+from mograder.hub.hosting import Hosting, nodes_ended
 from mograder.hub.services import Services
 from mograder.hub.takeover import (
     HubAtWork,
@@ -39,7 +39,8 @@ from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
 from mograder.sandbox.machines import Machines
-from mograder.sessions.connections import answers
+from mograder.sessions.capacity import capacity_limits
+from mograder.sessions.connections import LocalConnections, answers
 from mograder.sessions.connections import connections as count_pages
 from mograder.sessions.copy_recorder import CopyRecorder
 from mograder.sessions.launch_spec import Allowances, Spawner
@@ -62,13 +63,12 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Open all services, and close them in reverse order at the end.
 
-    Wait inside ``wait()`` while another hub is at work. Raises: :class:`SandboxUnavailable` where
-    student code could not be confined, and as :func:`begin_work`.
+    Wait inside ``wait()`` for another hub. Raises: SandboxUnavailable, and as :func:`begin_work`.
     """
     async with AsyncExitStack() as stack:
         clock, sandbox = SystemClock(), HubSandbox(loaded, environ, dev=dev)
         work, supervisor = await _begin_work(loaded, environ, sandbox, wait, stack)
-        state = work.state
+        state, policy = work.state, _policy(loaded, secret, sandboxed=sandbox.confines, dev=dev)
         releases, workspaces, recorder = _open_stores(loaded, state, clock)
         opening = _hosting(loaded, state, clock, supervisor, work.epoch)
         hosting = await stack.enter_async_context(opening)
@@ -77,9 +77,10 @@ async def open_services(
         pool = await _open_pool(hosting, clock, spawner, state, stack)
         run = pool.admission.run
         grading = partial(open_grading, loaded, hosting, environments, run, releases, state, clock)
-        revocations = CachedRevocations(state, clock)
-        policy = _policy(loaded, secret, sandboxed=sandbox.confines, dev=dev)
+        revocations, capabilities = CachedRevocations(state, clock), Capabilities(state, clock)
         await stack.enter_async_context(upkeep(loaded, releases, environments, state))
+        await asyncio.to_thread(capabilities.load)
+        capabilities.end_with(pool.all())
         yield Services(
             loaded=loaded,
             clock=clock,
@@ -94,9 +95,9 @@ async def open_services(
             revocations=revocations,
             environments=environments,
             pool=pool,
-            capabilities=await _capabilities(state, clock, pool),
+            capabilities=capabilities,
             allowances=Allowances(releases, loaded.settings.items),
-            validations=await _open_validations(loaded, hosting, stack),
+            validations=await _validations(loaded, hosting, stack),
             grading=await asyncio.to_thread(grading),
             sandboxed=sandbox.confines,
             dev=dev,
@@ -116,7 +117,6 @@ async def _begin_work(
     wait: Standby,
     stack: AsyncExitStack,
 ) -> tuple[HubAtWork, SupervisorClient]:
-    """Return the hub at work, and the client of its supervisor; both are closed with ``stack``."""
     preparation = Preparation(loaded, sandbox)
     try:
         work = await begin_work(loaded, environ, wait, preparation, stack)
@@ -173,28 +173,16 @@ def _environments(
     return environments
 
 
-async def _open_validations(
+async def _validations(
     loaded: LoadedSettings, hosting: Hosting, stack: AsyncExitStack
 ) -> Validations:
-    validations = await asyncio.to_thread(_validations, loaded, hosting)
-    stack.push_async_callback(validations.close)
-    return validations
-
-
-def _validations(loaded: LoadedSettings, hosting: Hosting) -> Validations:
     copies = hosting.runs / "copies"
-    remove_tree(copies)  # left by a hub that was killed
+    await asyncio.to_thread(remove_tree, copies)  # left by a hub that was killed
     jobs = loaded.settings.defaults.jobs
     runner = SandboxedRunner(hosting.machines, copies, remove_tree, at_once=jobs)
-    return Validations(runner.execute)
-
-
-async def _capabilities(state: HubState, clock: Clock, pool: SessionManager) -> Capabilities:
-    """Return the capabilities that earlier hubs issued for the adopted sessions."""
-    capabilities = Capabilities(state, clock)
-    await asyncio.to_thread(capabilities.load)
-    capabilities.end_with(pool.all())
-    return capabilities
+    validations = Validations(runner.execute)
+    stack.push_async_callback(validations.close)
+    return validations
 
 
 async def _open_pool(
@@ -291,13 +279,11 @@ async def _hosting(
     supervisor: SupervisorClient,
     epoch: int,
 ) -> AsyncIterator[Hosting]:
-    """Yield what runs the sessions; nodes are let in during the block, if it has some.
-
-    Raises: as :func:`~mograder.hub.nodes.open_nodes`.
-    """
+    """Yield what runs the sessions; nodes are let in during the block, if it has some."""
     if not loaded.settings.nodes.enabled:
         await nodes_ended(state)
-        yield own_machine(loaded, supervisor)
+        limits = capacity_limits(loaded.settings.hub.session_ttl, loaded.settings.limits)
+        yield Hosting(supervisor, limits, LocalConnections(), loaded.state_dir)
         return
     # Nodes are imported only where there are some.
     from mograder.hub.nodes import open_nodes  # noqa: PLC0415

@@ -1,13 +1,9 @@
 """The beginning of a hub's work on a course, once no other hub is at work, and the wait before it.
 
-On PostgreSQL a hub waits for the lock of the one at work, and opens its database when that is free,
-by the path that a restart takes. On SQLite another hub is refused.
+On PostgreSQL a hub waits for the lock of the one at work; on SQLite another hub is refused.
 
-A hub that waits prepares its sandbox and the environments on its own machine. Hubs with nodes have
-an environments directory and a supervisor each. Without this a hub that takes over would first have
-to start its supervisor, and to build each environment that only the other hub's machine has. It
-changes nothing that the hubs share: it reads the releases and the locks of the hub at work, and
-writes below its own environments directory.
+A hub with nodes prepares its own sandbox and environments meanwhile, which it would have to build
+first else. It reads the releases and the locks of the hub at work, and changes nothing shared.
 """
 
 from __future__ import annotations
@@ -72,12 +68,8 @@ async def begin_work(
 ) -> HubAtWork:
     """Open the database when no other hub is at work; wait for that inside ``standby()``.
 
-    What is opened is closed with ``stack``. A hub that waits for one on another machine prepares
-    what needs no lock.
-
     Raises: :class:`Conflict` while another hub works and this one cannot wait, and as
-    :func:`~mograder.store.hub.active_hub.demand_moved` and
-    :func:`~mograder.store.database.database.upgrade`.
+    :func:`~mograder.store.hub.active_hub.demand_moved`.
     """
     loaded.state_dir.mkdir(mode=0o700, exist_ok=True)
     url = database_url(loaded.settings.database.url, loaded.course_dir)
@@ -113,27 +105,25 @@ async def _wait(
     place: str,
     preparation: Preparation,
 ) -> None:
-    """Wait until this hub has the lock. Raises: as :func:`_demand_nodes`."""
     _log.info("another hub is at work on this course; this one waits")
     gc.enable()  # it is off for a start, which is short (``cli/hub/run.py``)
     for attempt in itertools.count():
         if attempt % _LOOK_EACH == 0 and (other := await _other_place(hubs, place)):
-            _demand_nodes(loaded, other)
+            if not loaded.settings.nodes.enabled:
+                raise Conflict(
+                    f"Another hub works on this course, on another machine ({other}).",
+                    hint="Only a hub with nodes ([nodes] enabled) can wait for that one's end: the "
+                    "sessions of a hub without nodes go on at its machine.",
+                )
             preparation.look()
         await asyncio.sleep(_TRY_SECONDS)
-        if await _takes(lock):
-            break
+        try:
+            if await to_its_end(lock.take):
+                break
+        except Busy as error:
+            _log.warning("the lock of the hub at work cannot be asked for: %s", error)
     gc.disable()
     _log.info("the hub at work has ended; this one takes its place")
-
-
-async def _takes(lock: HubLock) -> bool:
-    """Try to take the lock; return false, too, if the database does not answer."""
-    try:
-        return await to_its_end(lock.take)
-    except Busy as error:
-        _log.warning("the lock of the hub at work cannot be asked for: %s", error)
-        return False
 
 
 async def _other_place(hubs: Hubs, place: str) -> str:
@@ -146,26 +136,13 @@ async def _other_place(hubs: Hubs, place: str) -> str:
     return "" if other == place else other
 
 
-def _demand_nodes(loaded: LoadedSettings, other: str) -> None:
-    """See that this hub can wait for one that is elsewhere. Raises: :class:`Conflict` if not."""
-    if not loaded.settings.nodes.enabled:
-        raise Conflict(
-            f"Another hub works on this course, on another machine ({other}).",
-            hint="Only a hub with nodes ([nodes] enabled) can wait for that one's end: the "
-            "sessions of a hub without nodes go on at its machine.",
-        )
-
-
 def _place(loaded: LoadedSettings, environ: Environ) -> str:
     """Return where the sessions of this hub run, if it has no nodes: a machine and a supervisor."""
     return f"{socket.gethostname()} {supervisor_config(loaded, environ).socket}"[:500]
 
 
 class HubSandbox:
-    """The hub's supervisor: opened once, by :meth:`at_work` if nothing has opened it before.
-
-    ``confines`` is whether its sessions are sandboxed, once it is open.
-    """
+    """The hub's supervisor; ``confines`` is whether its sessions are sandboxed, once it is open."""
 
     def __init__(self, loaded: LoadedSettings, environ: Environ, *, dev: bool) -> None:
         self._config = supervisor_config(loaded, environ)
@@ -175,12 +152,10 @@ class HubSandbox:
         self.confines = False
 
     async def open(self, epoch: int = 0) -> SupervisorClient:
-        """Return its client; callers share one attempt.
+        """Return its client; callers share one attempt, which goes on if they are cancelled.
 
-        ``epoch`` is that of the hub at work, 0 while it waits. An attempt goes on if its callers
-        are cancelled, because what it starts would have no owner.
-
-        Raises: as :func:`~mograder.sandbox.client.bootstrap.open_sandbox`.
+        ``epoch`` is that of the hub at work, 0 while it waits. What an attempt starts would have no
+        owner.
         """
         if self._opening is None or _failed(self._opening):
             opening = open_sandbox(self._config, self._wanted, dev=self._dev, epoch=epoch)
@@ -189,16 +164,12 @@ class HubSandbox:
         return client
 
     async def at_work(self, epoch: int) -> SupervisorClient:
-        """Return its client for the hub that begins to work.
-
-        Raises: as :meth:`open`; :class:`Conflict` if a hub of a higher epoch uses the supervisor.
-        """
+        """Return its client. Raises: as :meth:`open`; Conflict if a later hub uses it."""
         client = await self.open(epoch)
         await client.begin(epoch)
         return client
 
     async def close(self) -> None:
-        """Disconnect from the supervisor, and end it if it is the hub's own."""
         if self._opening is None:
             return
         await asyncio.wait({self._opening})
@@ -220,8 +191,7 @@ def shared_locks(loaded: LoadedSettings, *, writes: bool) -> SharedLocks | None:
 class Preparation:
     """Builds the environments of the published items in the background.
 
-    Call :meth:`look` again and again, and :meth:`close` at the end. Mutable state: the task, the
-    environments once there is a sandbox, and when a build failed, by its header.
+    Mutable state: the task, the environments, and when a build failed, by its header.
     """
 
     def __init__(self, loaded: LoadedSettings, sandbox: HubSandbox) -> None:
@@ -237,7 +207,6 @@ class Preparation:
             self._task = asyncio.create_task(self._prepare())
 
     async def close(self) -> None:
-        """Cancel the builds; the sandbox stays open."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

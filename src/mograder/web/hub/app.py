@@ -1,8 +1,6 @@
 """The hub's web application: the core, a tuple of features, and the middleware around their routes.
 
-Session traffic goes to the proxy, everything else through ``AppMiddleware`` to the routes of the
-features, which are opened on the core. Some features are only there with a system that a hub may
-not have. ``mograder hub routes`` prints the routes of all.
+Session traffic goes to the proxy, everything else through ``AppMiddleware`` to the routes.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -38,7 +36,6 @@ from mograder.sessions.session import SessionKey
 from mograder.sessions.student_copies import Copies
 from mograder.store.external.external_tables import has_platforms
 from mograder.store.hub.board import Board, HelpRow, KeptResults
-from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.app import AppMiddleware
 from mograder.web.background import Work
@@ -125,10 +122,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature(signin.ROUTES, signin.open_signin),
     Feature((*service.ROUTES, *events.ROUTES)),
 )
-"""The features of every hub."""
 
 ROUTES: tuple[Route, ...] = tuple(route for feature in FEATURES for route in feature.routes)
-"""The routes of every hub."""
 
 
 def _oidc() -> Feature:
@@ -167,29 +162,28 @@ OpenID Connect and LTI need libraries that a hub without them does not load.
 
 def _features_of(services: Services) -> tuple[Feature, ...]:
     """Return the features of a hub; those of learning platforms decide who is let in, so first."""
-    settings = services.loaded.settings
-    now = services.clock.now()
-    has = {
-        "oidc": bool(settings.oidc.issuer),
-        "lti": bool(settings.lti.platform) or has_platforms(services.state.engine, now),
-        "nodes": settings.nodes.enabled,
-        "mail": bool(settings.mail.host),
-    }
-    has["oidc or lti"] = has["oidc"] or has["lti"]
+    settings, oidc = services.loaded.settings, bool(services.loaded.settings.oidc.issuer)
+    known = has_platforms(services.state.engine, services.clock.now())
+    lti = bool(settings.lti.platform) or known
+    has = {"oidc": oidc, "lti": lti, "oidc or lti": oidc or lti}
+    has |= {"nodes": settings.nodes.enabled, "mail": bool(settings.mail.host)}
     return (*(make() for needed, make in OPTIONAL.items() if has[needed]), *FEATURES)
 
 
 def create_app(services: Services, notifier: Notifier | None = None) -> ASGIApp:
-    """Build the hub: context middleware, then the session proxy or the routes of its features.
-
-    Raises: InvalidInput for settings with which a feature cannot work.
-    """
+    """Raise InvalidInput for settings with which a feature cannot work."""
     settings = services.loaded.settings.hub
     book = SharedGradebook(services.loaded)
     hub = make_core(services, notifier or Notifier(), book)
     features = _features_of(services)
     opened = [feature.open(hub) for feature in features if feature.open is not None]
-    services.pool.on_change = partial(_session_changed, hub)
+
+    def session_changed(key: SessionKey) -> None:
+        hub.notifier.notify(key.user, Part.SESSIONS)
+        if key.mode is Mode.EDIT:
+            hub.notifier.notify_boards(key.item)
+
+    services.pool.on_change = session_changed
     url = session_url(settings.session_url, settings.public_url)
     proxy = SessionProxy(
         services,
@@ -206,19 +200,17 @@ def create_app(services: Services, notifier: Notifier | None = None) -> ASGIApp:
         api.router.routes.extend(_installed(feature.routes))
     own = AppMiddleware(PersonalTurns(api), hub, admit)
     assets = AssetServer(services.loaded.path(settings.environments_dir) / ASSETS)
-    trusts = services.policy.trusts
     origins = SessionOrigins(url, proxy) if url else None
     return ContextMiddleware(
         Dispatcher(proxy, assets, own, origins, _door(services)),
         base_url=settings.base_url,
         public_url=settings.public_url,
         sessions=url,
-        trusts=trusts,
+        trusts=services.policy.trusts,
     )
 
 
 def _door(services: Services) -> NodeDoor | None:
-    """Return where nodes connect, None on a hub without nodes."""
     if services.nodes is None:
         return None
     from mograder.web.hub.core.node_door import NodeDoor  # noqa: PLC0415 - see OPTIONAL
@@ -227,7 +219,6 @@ def _door(services: Services) -> NodeDoor | None:
 
 
 def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> HubApp:
-    """Return what the features need, before any of them is opened."""
     loaded, clock, engine = services.loaded, services.clock, services.state.engine
     settings = loaded.settings
     reserve = settings.limits.disk_reserve
@@ -236,9 +227,16 @@ def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> 
     marking = _marking(services, book, notifier)
     audit, work, checks = AuditTrail(services.state, clock), Work(), ItemChecks(services.releases)
     numbers = CourseNumbers(clock)
-    users_of, leave = partial(_users_of, services), partial(_end_help, services)
-    desk = HelpDesk(Board(engine), clock, notifier, users_of, leave)
-    published = _items(services, marking.visibility)
+    desk = _desk(services, notifier)
+    published = Items(
+        services.releases,
+        services.workspaces,
+        marking.visibility,
+        clock,
+        is_active=lambda key: services.pool.find(key) is not None,
+        taken=services.recorder.look,
+        came_from=services.recorder.versions.release_of,
+    )
     hub = HubApp(
         services=services,
         items=published,
@@ -268,17 +266,17 @@ def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> 
     return hub
 
 
-def _items(services: Services, visibility: VisibilityRules) -> Items:
-    pool, recorder = services.pool, services.recorder
-    return Items(
-        services.releases,
-        services.workspaces,
-        visibility,
-        services.clock,
-        is_active=lambda key: pool.find(key) is not None,
-        taken=recorder.look,
-        came_from=recorder.versions.release_of,
-    )
+def _desk(services: Services, notifier: Notifier) -> HelpDesk:
+    def users_of(item: str) -> frozenset[str]:
+        return frozenset(each.key.user for each in services.pool.all() if each.key.item == item)
+
+    def end_help(request: HelpRow) -> None:
+        live = services.pool.find(SessionKey(request.username, request.item, Mode.EDIT))
+        if live is not None and request.helper != request.username:  # who tries it alone stays
+            services.capabilities.forget_visitor(live.id, request.helper)
+
+    board = Board(services.state.engine)
+    return HelpDesk(board, services.clock, notifier, users_of, end_help)
 
 
 def _marking(services: Services, book: SharedGradebook, notifier: Notifier) -> MarkingApp:
@@ -292,15 +290,15 @@ def _marking(services: Services, book: SharedGradebook, notifier: Notifier) -> M
         record=_record,
         works=Works(),
     )
-    return replace(marking, tell=partial(_tell_students, notifier))
 
+    def tell(students: Sequence[str]) -> None:
+        """Notify the pages of students who see other marks; of many, each asks when it likes."""
+        if len(students) == 1:
+            notifier.notify(students[0], Part.MARKS)
+        elif students:
+            notifier.notify_all()
 
-def _tell_students(notifier: Notifier, students: Sequence[str]) -> None:
-    """Notify the pages of students who see other marks; of many, each asks at its own moment."""
-    if len(students) == 1:
-        notifier.notify(students[0], Part.MARKS)
-    elif students:
-        notifier.notify_all()
+    return replace(marking, tell=tell)
 
 
 async def _record(request: Request, action: str, *what: str) -> None:
@@ -332,7 +330,6 @@ class Dispatcher:
         self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; the hub itself has no WebSockets."""
         if scope["type"] == "lifespan":
             await self._own(scope, receive, send)
             return
@@ -366,7 +363,6 @@ class PersonalTurns:
         self._waiting: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on when it is its turn; refuse it where too many wait already."""
         identity: Identity | None = scope.get(IDENTITY)
         if identity is None or identity.role is not Role.STUDENT:
             await self._routes(scope, receive, send)
@@ -379,11 +375,8 @@ class PersonalTurns:
             await refusal(scope, receive, send)
             return
         own = self._turns.setdefault(user, asyncio.Semaphore(REQUESTS_AT_ONCE))
-        if own.locked():
-            with under_way(self._waiting, user):
-                await own.acquire()
-        else:
-            await own.acquire()  # at once
+        with under_way(self._waiting, user):
+            await own.acquire()
         with ExitStack() as turn:
             turn.callback(own.release)
             scope[TURN] = turn
@@ -401,8 +394,6 @@ def _lifespan(
     proxy: SessionProxy,
     book: SharedGradebook,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Return what runs the features while the hub serves, and closes all at the end."""
-
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:  # each is closed, whatever another one raises
@@ -419,31 +410,8 @@ def _lifespan(
     return lifespan
 
 
-def _session_changed(hub: HubApp, key: SessionKey) -> None:
-    hub.notifier.notify(key.user, Part.SESSIONS)
-    if key.mode is Mode.EDIT:
-        hub.notifier.notify_boards(key.item)
-
-
-def _users_of(services: Services, item: str) -> frozenset[str]:
-    """Return the users who have an item open."""
-    return frozenset(each.key.user for each in services.pool.all() if each.key.item == item)
-
-
-def _end_help(services: Services, request: HelpRow) -> None:
-    """Close the helper's page of the student's session."""
-    if request.helper == request.username:  # an instructor who tries it alone
-        return
-    live = services.pool.find(SessionKey(request.username, request.item, Mode.EDIT))
-    if live is not None:
-        services.capabilities.forget_visitor(live.id, request.helper)
-
-
 def install_routes() -> None:
-    """Make the routes of every hub, which :func:`create_app` then finds made.
-
-    That is most of the processor time from the lock to the first page of a hub that takes over.
-    """
+    """Make the routes of every hub beforehand: that takes most of the time of a takeover."""
     for feature in FEATURES:
         _installed(feature.routes)
 
@@ -453,24 +421,20 @@ def _installed(table: tuple[Route, ...]) -> tuple[BaseRoute, ...]:
     """Return a table's routes; they are the same for every hub in a process."""
     router = APIRouter()
     for route in table:
-        _install(router, route)
+        answer = route.answer if route.chapter else None
+        router.add_api_route(
+            route.path,
+            route.handler,
+            methods=[route.method],
+            status_code=route.status,
+            dependencies=[Depends(GUARDS[route.access])],
+            response_model=answer,
+            response_class=JSONResponse if answer else FileResponse,
+            responses=PROBLEMS,
+            summary=route.summary,
+            description="",
+            tags=[route.chapter] if route.chapter else None,
+            include_in_schema=bool(route.chapter),
+            openapi_extra=dict(route.body) or None,
+        )
     return tuple(router.routes)
-
-
-def _install(router: APIRouter, route: Route) -> None:
-    answer = route.answer if route.chapter else None
-    router.add_api_route(
-        route.path,
-        route.handler,
-        methods=[route.method],
-        status_code=route.status,
-        dependencies=[Depends(GUARDS[route.access])],
-        response_model=answer,
-        response_class=JSONResponse if answer else FileResponse,
-        responses=PROBLEMS,
-        summary=route.summary,
-        description="",
-        tags=[route.chapter] if route.chapter else None,
-        include_in_schema=bool(route.chapter),
-        openapi_extra=dict(route.body) or None,
-    )

@@ -28,7 +28,6 @@ class AuditEntry(Body):
 
 
 def log(request: Request, app: CurrentApp) -> Response:
-    """Show the audit log, the newest entries first, a page at a time."""
     before = number_in(request, "before") or None
     rows = app.services.state.recent_audit(_PAGE + 1, before=before)
     older = rows[_PAGE - 1].number if len(rows) > _PAGE else 0

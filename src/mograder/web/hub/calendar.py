@@ -28,7 +28,6 @@ _ESCAPED = str.maketrans({"\\": "\\\\", ";": "\\;", ",": "\\,", "\n": "\\n"})
 
 
 def calendar_page(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show a person the address of the calendar, and how it is ended."""
     user, state, context = person(caller), app.services.state, request_context(request)
     turn = state.calendar_turn(user)
     address = ""
@@ -40,7 +39,6 @@ def calendar_page(request: Request, app: CurrentApp, caller: Caller) -> Response
 
 
 async def change(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Make a new address, which ends the one before, or end it: the form's field ``action``."""
     action = (await read_form(request)).get("action", "")
     if action not in ("make", "end"):
         raise InvalidInput("The field action must be make or end.")
@@ -51,7 +49,6 @@ async def change(request: Request, app: CurrentApp, caller: Caller) -> Response:
 
 
 async def feed(user: str, key: str, request: Request, app: CurrentApp) -> Response:
-    """Send the calendar of the person for whom the address is signed."""
     home = f"{request_context(request).address_here}/"
     async with app.without_login:
         text = await to_thread.run_sync(_feed, app, user, key, home)
@@ -64,7 +61,11 @@ def _feed(app: HubApp, name: str, key: str, home: str) -> str:
     services = app.services
     user = Username(name) if name == INSTRUCTOR else Username.valid(name)
     turn = 0 if user is None else services.state.calendar_turn(user)
-    role = None if user is None or turn % 2 == 0 else _signed_role(app, user, turn, key)
+    role = None
+    if user is not None and turn % 2:
+        records = ((each, _record(app, user, turn, each)) for each in Role)
+        signed = (each for each, own in records if is_signature_of(_key(app), own, key))
+        role = next(signed, None)
     if user is None or role is None:
         raise NotFound("There is no such calendar.", hint="Make a new address on the first page.")
     if not services.admits(user, role):
@@ -75,13 +76,10 @@ def _feed(app: HubApp, name: str, key: str, home: str) -> str:
         for item in services.releases.assignments()
         if app.visibility.of(item).visible(now) or app.items.has_begun(user, item)
     ]
-    values = {"course": app.title, "items": items, "now": now, "escaped": _escaped}
+    values = {"course": app.title, "items": items, "now": now}
+    values["escaped"] = lambda text: text.translate(_ESCAPED)
     text = app.pages.render("calendar.ics", "", home=home, **values)
     return "".join(f"{_folded(line)}\r\n" for line in text.strip().split("\n"))
-
-
-def _escaped(text: str) -> str:
-    return text.translate(_ESCAPED)
 
 
 def _folded(line: str) -> str:
@@ -98,12 +96,6 @@ def _folded(line: str) -> str:
 
 def _key(app: HubApp) -> bytes:
     return derived_key(app.services.secret, "calendar")
-
-
-def _signed_role(app: HubApp, user: str, turn: int, key: str) -> Role | None:
-    """Return the role for which a key was signed, None for one that is not valid."""
-    records = ((role, _record(app, user, turn, role)) for role in Role)
-    return next((role for role, own in records if is_signature_of(_key(app), own, key)), None)
 
 
 def _record(app: HubApp, user: str, turn: int, proven: Role) -> dict[str, object]:

@@ -16,7 +16,6 @@ from mograder.web.route import ANYONE, Route
 
 
 async def page(request: Request, app: CurrentApp) -> Response:
-    """Show the lines for this course."""
     return show_page(
         request, "client.html", install=await lines_for(request, app), uv_lines=UV_LINES
     )
@@ -35,7 +34,6 @@ async def lines_for(request: Request, app: HubApp) -> ClientInstall:
 
 
 async def lines_if_any(request: Request, app: HubApp) -> ClientInstall | None:
-    """Return the lines for this course; None where no wheel can be made."""
     try:
         return await lines_for(request, app)
     except NotFound:

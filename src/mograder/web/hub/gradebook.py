@@ -1,8 +1,7 @@
 """The gradebook in the browser: a table of students by items, a student's page, and files of both.
 
-The table has the state and the mark of every student's work, and the totals. Each source of it is
-read once for the whole class: a table of the gradebook, a directory of submissions, the last count
-of copies. A workbook (XLSX, ECMA-376) is written from a template.
+Each source of the table is read once for the whole class. A workbook (XLSX, ECMA-376) is written
+from a template.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from mograder.grading.release.feedback import NO_KEY, CourseFeedback
 from mograder.grading.release.student_marks import telling, untold_students
 from mograder.store.copies.copy_facts import CopyFacts, CopyState
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.late_work import Extension, LateFacts, LateWork
+from mograder.store.gradebook.late_work import LateFacts, LateWork
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
@@ -48,7 +47,6 @@ _LINES_SHOWN = 500
 """Students on a page: a class is searched as one, but 3,000 by 20 items are 6.5 MB of HTML."""
 
 _REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""The characters that XML 1.0 does not allow."""
 
 _PARTS = (
     *("[Content_Types].xml", "_rels/.rels", "xl/workbook.xml"),
@@ -70,7 +68,6 @@ class WorkState(StrEnum):
     """Handed in after the student's own due date, and without a mark."""
     MARKED = "marked"
     RELEASED = "released"
-    """The student sees a mark."""
     REQUESTED = "requested"
     """The student asks to look at a mark again, and that is not decided."""
 
@@ -104,7 +101,6 @@ class Work:
 
     @property
     def text(self) -> str:
-        """The state in words, as the page and the files have it."""
         late = self.late and self.state is not WorkState.LATE
         told = (self.state.value, "late" if late else "", "newer submission" if self.newer else "")
         return ", ".join(filter(None, told))
@@ -147,13 +143,11 @@ class Choice:
     order: str = ""
 
     def query(self, **news: str) -> dict[str, str]:
-        """Return the parameters of this choice with some others, without those that are usual."""
         usual, wanted = asdict(Choice()), asdict(replace(self, **news))
         return {key: text for key, text in wanted.items() if text != usual[key]}
 
 
 async def gradebook_page(request: Request, app: CurrentApp) -> Response:
-    """Show the class's work; the parameters choose, as :class:`Choice`."""
     choice = _choice(request)
     table, lines = await _chosen(app, choice)
     shown = partial(
@@ -172,14 +166,12 @@ async def gradebook_page(request: Request, app: CurrentApp) -> Response:
 
 
 async def gradebook_csv(request: Request, app: CurrentApp) -> Response:
-    """Return the chosen lines as a CSV file."""
     head, rows = _cells(*await _chosen(app, _choice(request)))
     await app.audit.record(request, "export gradebook", "CSV")
     return saved_table(write_table(head, rows), "gradebook.csv")
 
 
 async def gradebook_xlsx(request: Request, app: CurrentApp) -> Response:
-    """Return the chosen lines as a workbook."""
     head, rows = _cells(*await _chosen(app, _choice(request)))
     await app.audit.record(request, "export gradebook", "XLSX")
     data = await to_thread.run_sync(write_workbook, head, rows)
@@ -218,7 +210,6 @@ async def _chosen(app: HubApp, choice: Choice) -> tuple[Table, list[Line]]:
 
 
 def choose(table: Table, choice: Choice) -> list[Line]:
-    """Return the lines of a choice, in its order; students without what is sorted by come last."""
     items = [column.item for column in table.columns]
     places = [items.index(choice.item)] if choice.item in items else list(range(len(items)))
 
@@ -256,7 +247,6 @@ def _choice(request: Request) -> Choice:
 
 
 def _cells(table: Table, lines: Sequence[Line]) -> tuple[list[str], list[list[str | float | None]]]:
-    """Return the head and the rows of a file: a mark and a state for each item, and the totals."""
     columns = [text for each in table.columns for text in (each.item, f"{each.item} state")]
     head = ["student", "name", *columns, "total %", "so far %"]
     rows: list[list[str | float | None]] = []
@@ -267,9 +257,9 @@ def _cells(table: Table, lines: Sequence[Line]) -> tuple[list[str], list[list[st
 
 
 def _values(app: HubApp, user: Username) -> dict[str, object]:
-    """Return what a student's page shows of files and of the gradebook."""
     copies, book = app.services.workspaces.facts_of(user), app.book()
     table = read_table(app, {user: copies}, user)
+    facts = LateWork(book).facts() if book else LateFacts()
     (line,) = table.lines
     return {
         "enrolled": app.services.roster.allows(user, Role.STUDENT),
@@ -278,15 +268,12 @@ def _values(app: HubApp, user: Username) -> dict[str, object]:
         "full_name": line.name,
         "items": list(zip(table.columns, line.works, strict=True)),
         "requests": RegradeRequests(book).of(student=user) if book else (),
-        "extensions": _extensions(LateWork(book).facts(), user) if book else (),
+        "extensions": [
+            each
+            for each in facts.extensions.values()
+            if each.student == user or (each.group, user) in facts.members
+        ],
     }
-
-
-def _extensions(facts: LateFacts, user: Username) -> list[Extension]:
-    groups = {group for group, student in facts.members if student == user}
-    return [
-        each for each in facts.extensions.values() if each.student == user or each.group in groups
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,10 +294,7 @@ class _Facts:
 def read_table(
     app: HubApp, copies: Mapping[Username, Sequence[CopyFacts]], student: Username | None = None
 ) -> Table:
-    """Return the table of the class, or of one student; blocks.
-
-    ``copies`` are those of every student that are known.
-    """
+    """Return the table of the class, or of one student, from the known ``copies``; blocks."""
     book = app.book()
     columns = _columns(app, book)
     facts = _facts(app, columns, book, copies, student)
@@ -325,14 +309,11 @@ def read_table(
 
 
 def totals(columns: Sequence[Column], works: Sequence[Work]) -> tuple[float | None, float | None]:
-    """Return the weighted mean of all items in per cent, and that of those with a mark.
-
-    An item of 0 marks counts in neither, since nothing can be earned there.
-    """
+    """Return the weighted means in per cent: of all items, and of those with a mark."""
     parts = [
         (column.weight, None if work.mark is None or not column.most else work.mark / column.most)
         for column, work in zip(columns, works, strict=True)
-        if column.weight and column.most != 0
+        if column.weight and column.most != 0  # nothing can be earned in one of 0
     ]
     got = sum(weight * part for weight, part in parts if part is not None)
     everything = sum(weight for weight, _ in parts)
@@ -351,12 +332,12 @@ def _columns(app: HubApp, book: Gradebook | None) -> tuple[Column, ...]:
         Column(each, settings.of_item(each).weight, most.get(each), app.dates.of(each))
         for each in published | most.keys()
     )
-    return tuple(sorted(columns, key=_by_due))
 
+    def by_due(column: Column) -> tuple[float, str]:
+        due = column.due.general
+        return (due.timestamp() if due else float("inf"), column.item.casefold())
 
-def _by_due(column: Column) -> tuple[float, str]:
-    due = column.due.general
-    return (due.timestamp() if due else float("inf"), column.item.casefold())
+    return tuple(sorted(columns, key=by_due))
 
 
 def _facts(
@@ -388,7 +369,6 @@ def _facts(
 
 
 def _shown(app: HubApp, book: Gradebook, student: str | None) -> Mapping[str, Set[str]]:
-    """Return the students who see a mark, by item."""
     now, late_work = app.services.clock.now(), LateWork(book).facts()
     found = _by_item(MarkReleases(book).shown(now, student))
     for item, students in found.items():
@@ -408,10 +388,7 @@ def _by_item(pairs: Iterable[tuple[str, str]]) -> defaultdict[str, set[str]]:
 def _arrivals(
     app: HubApp, item: str, marks: Mapping[str, CountedGrade]
 ) -> tuple[Mapping[str, datetime], Set[str]]:
-    """Return the times of the newest submissions, and the students whose mark is of an earlier one.
-
-    Blocks; the files of submissions later than the graded one are read.
-    """
+    """Return the times of the newest submissions, and whose mark is of an earlier one; blocks."""
     name = ItemName.valid(item)
     if name is None:
         return {}, set()
@@ -426,7 +403,6 @@ def _arrivals(
 
 
 def _graded_at(counted: CountedGrade | None) -> datetime | None:
-    """Return when the graded submission was received; None if that is not known."""
     time = counted.deduction.time if counted else None
     return time.received if time else None
 
@@ -437,9 +413,9 @@ def _people(
     names: Mapping[str, str],
     copies: Mapping[Username, Sequence[CopyFacts]],
 ) -> list[str]:
-    """Return the students: whoever is on the access list, or has a copy, a submission or a mark.
+    """Return whoever is on the access list, or has a copy, a submission or a mark.
 
-    Without a list, also those whose full name is known: a name stays when its owner leaves.
+    Without a list also who has a name in the gradebook: a name stays when its owner leaves.
     """
     roster = app.services.roster.listed()
     worked = {user for each in facts for user in (*each.marks, *each.received)}
@@ -470,11 +446,17 @@ def _work(column: Column, student: str, facts: _Facts) -> Work:
 
 
 def write_workbook(columns: Sequence[str], rows: Iterable[Sequence[_Cell]]) -> bytes:
-    """Return a workbook whose first row names the columns and stays in view; None is empty.
+    """Return a workbook whose first row names the columns.
 
     Every text is an inline string, which no spreadsheet program takes for a formula.
     """
-    lines = [[_fit(cell) for cell in line] for line in (columns, *rows)]
+
+    def fit(cell: _Cell) -> _Cell:
+        if not isinstance(cell, str):
+            return cell
+        return _REFUSED.sub("\N{REPLACEMENT CHARACTER}", cell)[:_LONGEST_TEXT] or None
+
+    lines = [[fit(cell) for cell in line] for line in (columns, *rows)]
     lengths = (
         [len(cell) for cell in column if isinstance(cell, str)]
         for column in zip(*lines, strict=True)
@@ -488,16 +470,9 @@ def write_workbook(columns: Sequence[str], rows: Iterable[Sequence[_Cell]]) -> b
     return file.getvalue()
 
 
-def _fit(cell: _Cell) -> _Cell:
-    if not isinstance(cell, str):
-        return cell
-    return _REFUSED.sub("\N{REPLACEMENT CHARACTER}", cell)[:_LONGEST_TEXT] or None
-
-
 ROUTES = (
     Route("GET", "/course/gradebook", gradebook_page, Access.INSTRUCTOR),
     Route("GET", "/course/gradebook.csv", gradebook_csv, Access.INSTRUCTOR),
     Route("GET", "/course/gradebook.xlsx", gradebook_xlsx, Access.INSTRUCTOR),
     Route("GET", "/course/students/{user}", student_page, Access.INSTRUCTOR),
 )
-"""The routes of the gradebook."""

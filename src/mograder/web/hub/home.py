@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from urllib.parse import urlencode
 
 from anyio import to_thread
@@ -46,7 +45,6 @@ from mograder.web.route import GUEST, INSTRUCTOR, Route
 
 _log = get_logger(__name__)
 _LONGEST = 40
-"""Maximum number of characters of a time in an address."""
 
 _ORDINARY = frozenset({EndReason.IDLE, EndReason.PRESSURE, EndReason.MOVED, EndReason.LOST})
 """Reasons that say nothing of the notebook: most students close the tab and never stop it."""
@@ -57,10 +55,7 @@ _TOLD_FOR = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class EndedLine:
-    """One session that ended unexpectedly; ``again`` is the page that restarts it, or "".
-
-    ``saved`` is when an editor's notebook was saved last, None if there is none.
-    """
+    """A session that ended unexpectedly; ``again`` restarts it, ``saved`` is its last save."""
 
     item: str
     mode: str
@@ -83,7 +78,6 @@ class AssignmentLine:
     hand_in: HandIn
     versions: bool = False
     is_next: bool = False
-    """Whether handing in is what the person does next."""
     mark: StudentMark | None = None
     passed: int = 0
     checks: int = 0
@@ -107,10 +101,7 @@ class EarlierLine:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What the page shows of a person's work; ``offered`` as :func:`_offered` returns it.
-
-    ``other_marks`` are those of items that are in no line.
-    """
+    """What the page shows of a person's work; ``other_marks`` are those of items in no line."""
 
     views: list[ItemView]
     lines: list[AssignmentLine]
@@ -121,14 +112,11 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The student identity and the time of an instructor's preview."""
-
     identity: Identity
     at: datetime | None
 
 
 async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Show a member's assignments, lectures and sessions; show others how to sign in."""
     if visitor is None:
         return page(request, "welcome.html")
     preview = _preview(request, visitor)
@@ -165,14 +153,9 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
 
 
 async def view_as(request: Request) -> Response:
-    """Redirect to the preview, at the address that instructors know from 0.3.16.
+    """Redirect to the preview, at the address that instructors know (compatibility-0.3.16.md 2.3).
 
-    See compatibility-0.3.16.md 2.3.
-
-    Unlike 0.3.16 it sets no cookie: a link must not change other pages. An empty ``role`` redirects
-    to the normal first page.
-
-    Raises: InvalidInput.
+    Unlike 0.3.16 it sets no cookie: a link must not change other pages.
     """
     role, text = request.query_params.get("role", ""), request.query_params.get("as_of", "")
     if role not in ("", "student"):
@@ -187,22 +170,15 @@ async def view_as(request: Request) -> Response:
 
 
 def _offered(app: HubApp, identity: Identity, views: Iterable[ItemView]) -> frozenset[str]:
-    """Return the items that were updated since their copy was made, and are merged into copies.
-
-    Those of which the person may not learn what is in them are left out.
-    """
-    updated = {view.name for view in views if view.updated}
-    if not updated:
-        return frozenset()
-    updates, user = app.of(CopyUpdates), person(identity)
-    offers = updates.stores.rows.offers()
+    """Return the updated items that are merged into copies, and may be known to the person."""
+    updated, updates = {view.name for view in views if view.updated}, app.of(CopyUpdates)
+    offers = updates.stores.rows.offers() if updated else {}
     found = (each for each in updated & offers.keys() if updates.is_offered(offers[each]))
-    shown = partial(app.items.shown, identity)
-    return frozenset(each for each in found if shown(CopyOf(user, ItemName(each))))
+    shown, user = app.items.shown, person(identity)
+    return frozenset(each for each in found if shown(identity, CopyOf(user, ItemName(each))))
 
 
 def _look(app: HubApp, identity: Identity, preview: Preview | None, now: datetime) -> _Found:
-    """Read a person's items, for each assignment its copy and result, and all marks."""
     views = app.items.survey(identity, now)
     for view in views:  # for their titles
         app.checks.columns(view.release)
@@ -224,15 +200,14 @@ def _look(app: HubApp, identity: Identity, preview: Preview | None, now: datetim
         ]
         lines = _with_progress(app, identity, lines)
         earlier = _earlier(app, identity, lines, versions, marks)
-    lines = sorted(lines, key=partial(_urgency, now))
+
+    def urgency(line: AssignmentLine) -> tuple[int, float]:
+        return line.hand_in.own.urgency(now, handed_in=line.hand_in.submission is not None)
+
+    lines = sorted(lines, key=urgency)
     told = {line.view.name for line in lines} | {line.name for line in earlier}
     others = {name: mark for name, mark in marks.items() if name not in told}
     return _Found(views, lines, earlier, others, _offered(app, identity, views))
-
-
-def _urgency(now: datetime, line: AssignmentLine) -> tuple[int, float]:
-    work = line.hand_in
-    return work.own.urgency(now, handed_in=work.submission is not None)
 
 
 def _marks(app: HubApp, identity: Identity) -> Mapping[str, StudentMark]:
@@ -289,13 +264,17 @@ def _earlier(
             lecture=release is not None and release.kind is ItemKind.LECTURE,
             mark=marks.get(item),
         )
-        if _is_work(line):
+        work = line.submission is not None
+        if line.lecture:  # it is among the lectures; a mere copy of one is no work
+            work |= line.copy is not None and line.copy.state is not CopyState.DOWNLOADED
+        else:
+            work |= line.copy is not None or line.versions
+        if work:
             lines.append(line)
     return lines
 
 
 def _handed_in(app: HubApp, user: Username, listed: Set[str]) -> Mapping[ItemName, Submission]:
-    """Return a person's submissions to items that are not listed, without those not readable."""
     found = {}
     with suppress(MograderError):
         for item in app.submissions.items() - listed:
@@ -304,17 +283,9 @@ def _handed_in(app: HubApp, user: Username, listed: Set[str]) -> Mapping[ItemNam
     return {item: sent for item, sent in found.items() if sent is not None}
 
 
-def _is_work(line: EarlierLine) -> bool:
-    if line.lecture:  # it is among the lectures; a mere copy of one is no work
-        edited = line.copy is not None and line.copy.state is not CopyState.DOWNLOADED
-        return edited or line.submission is not None
-    return line.copy is not None or line.submission is not None or line.versions
-
-
 def _with_progress(
     app: HubApp, identity: Identity, lines: Sequence[AssignmentLine]
 ) -> list[AssignmentLine]:
-    """Return the lines with the checks that edited copies reported, where none was validated."""
     ran = [
         line.view.name
         for line in lines
@@ -334,10 +305,7 @@ def _with_progress(
 
 
 def _preview(request: Request, visitor: Identity) -> Preview | None:
-    """Return the preview that is asked for, ``?as=student&at=2026-10-05T09:00&timezone=UTC``.
-
-    Raises: InvalidInput.
-    """
+    """Return the preview of ``?as=student&at=2026-10-05T09:00&timezone=UTC``, if any."""
     query = request.query_params
     if visitor.role is not Role.INSTRUCTOR or query.get("as") != "student":
         return None
@@ -348,7 +316,6 @@ def _preview(request: Request, visitor: Identity) -> Preview | None:
 
 
 def _leaving(app: HubApp, sessions: Iterable[LiveSession]) -> Mapping[str, Leaving]:
-    """Return, by session, when the machines that will be shut down are."""
     machines = app.find(MachineWatch)
     if machines is None:
         return {}

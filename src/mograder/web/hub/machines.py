@@ -1,14 +1,12 @@
 """The machines that run sessions: the instructors' page, its changes, and news for other pages.
 
-Only hubs with ``[nodes] enabled`` have this. A change is written to the database, and the hub that
-is connected to the node acts on it. Two small queries every two seconds answer all pages and the
-metrics. All hubs of a course read the same rows, so they show the same.
+A change is written to the database, and the hub that is connected to the node acts on it. Two small
+queries every two seconds answer all pages and the metrics.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,7 +23,6 @@ from mograder.core.log import get_logger
 from mograder.core.tasks import every
 from mograder.hub.notifier import Notifier, Part
 from mograder.operations.machines import Machine, MachineState, NodesView, total
-from mograder.sessions.manager import SessionManager
 from mograder.store.hub.nodes import Nodes
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.responses import Body, Done, UnixTime, tell
@@ -74,20 +71,15 @@ class NodeChanged(Done):
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A machine that will be shut down, as a student is told; ``ends`` is None if not known.
-
-    ``elsewhere`` is whether another machine takes the notebook now.
-    """
+    """A machine that will be shut down, when, and whether another one takes the notebook now."""
 
     ends: datetime | None
     elsewhere: bool
 
     def seconds(self, now: datetime) -> int | None:
-        """Return the seconds that are left, at least 0, or None."""
         return None if self.ends is None else max(0, int((self.ends - now).total_seconds()))
 
     def minutes(self, now: datetime) -> int | None:
-        """Return the whole minutes that are left, or None."""
         seconds = self.seconds(now)
         return None if seconds is None else seconds // 60
 
@@ -95,25 +87,21 @@ class Leaving:
 class MachineWatch:
     """The machines as they were at the last look.
 
-    Mutable state, written with ``_looking``: ``_seen``, the machines by name, and ``_changed``, the
-    names of those that pages have not been notified of; ``_reminded`` is when pages were last
-    reminded.
+    Mutable state: ``_seen``, the machines by name, replaced as a whole; ``_told``, those that pages
+    were notified of last, and ``_reminded``, when they were reminded, for one loop.
     """
 
     def __init__(self, view: NodesView, clock: Clock) -> None:
         self._view = view
         self._clock = clock
         self._seen: Mapping[str, Machine] = {}
-        self._changed: set[str] = set()
+        self._told: Mapping[str, Machine] = {}
         self._reminded = clock.steady()
-        self._looking = threading.Lock()
 
     def all(self) -> list[Machine]:
-        """Return all machines, by name; memory only."""
         return list(self._seen.values())
 
     def leaving(self, name: str) -> Leaving | None:
-        """Return when a machine will be shut down, None if it will not; memory only."""
         machine = self._seen.get(name)
         if machine is None or machine.state is not MachineState.DRAINING:
             return None
@@ -121,36 +109,25 @@ class MachineWatch:
 
     def look(self) -> list[Machine]:
         """Read the database and return all machines, by name; blocks."""
-        with self._looking:
-            before = self._seen
-            read = self._view.read(self._clock.now())
-            found = {each.name: _steady(each, before.get(each.name)) for each in read}
-            names = before.keys() | found.keys()
-            self._changed |= {each for each in names if _gist(before, each) != _gist(found, each)}
-            if _any_ready(before) != _any_ready(found):  # "Move now" is offered only then
-                self._changed |= {k for k, m in found.items() if m.state is MachineState.DRAINING}
-            self._seen = found
-            return list(found.values())
+        read, before = self._view.read(self._clock.now()), self._seen
+        self._seen = {each.name: _steady(each, before.get(each.name)) for each in read}
+        return list(self._seen.values())
 
     def changed(self) -> frozenset[str]:
-        """Look, and return the machines that changed since the last call of this; blocks.
-
-        Once a minute those that are draining are among them.
-        """
-        self.look()
-        now = self._clock.steady()
-        with self._looking:
-            if now - self._reminded >= _REMINDER_SECONDS:
-                self._reminded = now
-                self._changed |= {name for name in self._seen if self.leaving(name) is not None}
-            changed, self._changed = frozenset(self._changed), set()
-            return changed
+        """Return the machines that changed since, once a minute all draining; blocks."""
+        before, found = self._told, {each.name: each for each in self.look()}
+        names = before.keys() | found.keys()
+        changed = {each for each in names if _gist(before, each) != _gist(found, each)}
+        remind = self._clock.steady() - self._reminded >= _REMINDER_SECONDS
+        if remind or _any_ready(before) != _any_ready(found):  # "Move now" is offered only then
+            changed |= {k for k, m in found.items() if m.state is MachineState.DRAINING}
+        if remind:
+            self._reminded = self._clock.steady()
+        self._told = found
+        return frozenset(changed)
 
     async def tell(self, notifier: Notifier, users_on: Callable[[str], Iterable[str]]) -> None:
-        """Look, and notify the pages of changes.
-
-        ``users_on`` returns the users who have a session on a machine.
-        """
+        """Look, and notify the pages; ``users_on`` returns who has a session on a machine."""
         changed = await asyncio.to_thread(self.changed)
         for user in {each for name in changed for each in users_on(name)}:
             notifier.notify(user, Part.SESSIONS)
@@ -177,21 +154,19 @@ def _gist(machines: Mapping[str, Machine], name: str) -> object:
 
 
 def open_machines(hub: HubApp) -> Run:
-    """Make the watch of the machines, for pages and metrics; it looks at them during the block."""
     services = hub.services
     seconds = services.loaded.settings.nodes.lease_seconds
     watch = hub.add(MachineWatch(NodesView(Nodes(services.state.engine), seconds), services.clock))
     hub.metrics.machines = watch.all
-    tell = partial(watch.tell, hub.notifier, partial(_users_on, services.pool))
+
+    def users_on(node: str) -> list[str]:
+        return [live.key.user for live in services.pool.all() if live.endpoint.node == node]
+
+    tell = partial(watch.tell, hub.notifier, users_on)
     return partial(every, _LOOK_SECONDS, "the machines", tell)
 
 
-def _users_on(pool: SessionManager, node: str) -> list[str]:
-    return [live.key.user for live in pool.all() if live.endpoint.node == node]
-
-
 async def machines_page(request: Request, app: CurrentApp) -> Response:
-    """Show the machines with their load, and offer to drain and to remove them."""
     machines = await to_thread.run_sync(app.of(MachineWatch).look)
     return page(
         request,

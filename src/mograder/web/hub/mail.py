@@ -55,7 +55,6 @@ _LOOK_SECONDS = 60.0
 
 
 def open_mail(hub: HubApp) -> Run:
-    """Make the letters by e-mail, which are sent during the block. Raises: as `open_post`."""
     services = hub.services
     post = hub.add(
         open_post(services.loaded, Letters(services.state.engine), services.mail_password)
@@ -99,10 +98,7 @@ def find_events(app: HubApp, home: str, since: datetime, now: datetime) -> Itera
 def write_links(
     app: HubApp, links: Iterable[tuple[str, str, str]], until: datetime
 ) -> frozenset[str]:
-    """Write letters with one-time links; return the people of whom no address is known; blocks.
-
-    ``links`` have a person, the address or "", and the link.
-    """
+    """Write letters with one-time links; return the people of whom no address is known; blocks."""
     post, now = app.of(Post), app.services.clock.now()
     events = _Events(app, now, now, post.home)
     found = {user: (told or events.address(user), link) for user, told, link in links}
@@ -116,8 +112,6 @@ def write_links(
 
 @dataclass(frozen=True)
 class _Events:
-    """The events since a time; ``letter.txt`` has what their letters say."""
-
     app: HubApp
     since: datetime
     now: datetime
@@ -165,10 +159,7 @@ class _Events:
     def _releases(
         self, book: Gradebook, recent: Collection[Change]
     ) -> Mapping[tuple[str, str], Sequence[ReleaseRow]]:
-        """Return the releases that may be news: recent ones, and those that waited for a date.
-
-        ``recent`` are the changes of late work, by which a date may have come earlier.
-        """
+        """Return recent releases, and those that waited for a date, which may have come earlier."""
         moved = {each.assignment for each in recent if not isinstance(each, Membership)}
         grouped = any(isinstance(each, Membership) for each in recent)
         releases = MarkReleases(book)
@@ -239,10 +230,7 @@ class _Events:
     def _event(
         self, event: tuple[str, ...], where: tuple[str, ...] = ("",), **values: object
     ) -> LetterEvent:
-        """Return an event: its kind, the person, the item, and what tells it from others.
-
-        Its letter leads to the page ``where``; ``values`` are the template's.
-        """
+        """Return an event, whose letter leads to the page ``where``; ``values`` are its."""
         link = "/".join((self.home, *(quote(each, safe="") for each in where)))
         return letter_key(*event), partial(self.letter, event, link, values=values)
 
@@ -254,11 +242,13 @@ class _Events:
         address: str = "",
         values: Mapping[str, object],
     ) -> LetterRow:
-        """Return the letter about an event with its link; ``values`` are the template's."""
         kind, user, item, *_ = event
         names = {"title": self.app.checks.title, "time": self._time}
         letter = self.app.pages.render("letter.txt", "", event=event, **names, **values)
         subject, _, text = letter.strip().partition("\n")
+        # Who may not sign in cannot read the page that the letter names.
+        known = user != INSTRUCTOR and not is_rehearsal(user)
+        comes_in = known and self.app.services.admits(user)
         return LetterRow(
             letter_key(*event),
             kind,
@@ -269,17 +259,10 @@ class _Events:
             f"{text}\n\n{link}\n\n-- \n{self.app.title}\n",
             self.now,
             self.now,
-            LetterState.WAITING if text and self._comes_in(user) else LetterState.SENT,
+            LetterState.WAITING if text and comes_in else LetterState.SENT,
         )
 
-    def _comes_in(self, user: str) -> bool:
-        """Return whether a person may sign in, and so read the page that a letter names."""
-        if user == INSTRUCTOR or is_rehearsal(user):
-            return False
-        return self.app.services.admits(user)
-
     def address(self, user: str) -> str:
-        """Return a person's mail address, "" if none is known."""
         domain = self.app.services.loaded.settings.mail.domain
         found = self._told.get(user) or (user if "@" in user else "")
         return found or (f"{user}@{domain}" if domain else "")
@@ -297,7 +280,6 @@ class _Events:
 
     @cached_property
     def _told(self) -> Mapping[str, str]:
-        """The addresses that Moodle has told, by username."""
         return self._book.addresses() if self._book is not None else {}
 
     @cached_property
@@ -316,9 +298,9 @@ class _Events:
         names = {*services.workspaces.people(), *listed} - services.policy.staff
         return tuple(each for each in names if each is not None)
 
+    def _time(self, at: datetime) -> str:
+        return f"{at.astimezone(self._zone):%a %d %b, %H:%M %Z}"
+
     @cached_property
     def _zone(self) -> tzinfo | None:
         return course_zone(self.app.services.loaded.settings)
-
-    def _time(self, at: datetime) -> str:
-        return f"{at.astimezone(self._zone):%a %d %b, %H:%M %Z}"

@@ -1,16 +1,13 @@
 """The people of the course: their pages, the access list, their invitations, and revoking tokens.
 
-B35-B44, compatibility-0.3.16.md 2.3. Each change is in the audit log before it is answered. The
-pages are read from memory, from database rows or from the last count (``counts``), so that
-they stay fast with five hundred students.
+B35-B44, compatibility-0.3.16.md 2.3. Each change is in the audit log before it is answered.
 
-An invitation is a one-time link: on a page, in a CSV file for a mail merge, or in a letter. The
-links are shown once: the database has only their hashes, and a letter until it is sent. They sign
-students in and nobody else, so that an instructor cannot make another one.
+An invitation is a one-time link, shown once: the database has only its hash, and a letter until it
+is sent. It signs in students only, so that an instructor cannot make another one.
 
-Every request checks the roster, so only open sessions, and with them their pages' WebSockets, have
-to be closed when people are removed from it. The list may be edited by hand, and tokens and logins
-revoked from the command line or at another hub, so one task checks them every two seconds.
+Every request checks the roster, so only open sessions have to be closed when people are removed.
+The list may be edited by hand, and tokens revoked from elsewhere, so a task looks every two
+seconds.
 """
 
 from __future__ import annotations
@@ -64,7 +61,6 @@ _LONG_FORM = 4 * MEGABYTE
 _log = get_logger(__name__)
 
 DAYS = (1, 7, 30)
-"""The choices for the validity of a link, in days."""
 
 _MOST = 2000
 _APART = re.compile(r"[,;\t]")
@@ -99,7 +95,12 @@ async def sync_users(
     """Replace the access list; a removed user loses access at once."""
     if is_form(request):
         fields = await read_form(request, _LONG_FORM)
-        await _demand_unchanged(app, fields.get("stamp"))
+        stamp = fields.get("stamp")
+        if stamp not in (None, str(await to_thread.run_sync(app.services.roster.stamp))):
+            raise Conflict(
+                "The access list was changed since you opened it, so nothing was saved.",
+                hint="Go back, keep a copy of your lines, and reload the page.",
+            )
         users = fields.get("users", "").splitlines()
         for at, line in enumerate(users, start=1):
             if line.strip():
@@ -110,7 +111,10 @@ async def sync_users(
                 hint="Tick the box below the list if you mean that.",
             )
     else:
-        users = _texts((await read_json(request, _Users, _LONG_FORM)).users)
+        given = (await read_json(request, _Users, _LONG_FORM)).users
+        if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+            raise InvalidInput("'users' must be a list")
+        users = given
     if len(users) > _MOST_USERS:
         raise InvalidInput(f"A course may have at most {_MOST_USERS} users.")
 
@@ -144,21 +148,6 @@ async def revoke_token(
     return tell(request, revoked, done)
 
 
-async def _demand_unchanged(app: HubApp, stamp: str | None) -> None:
-    """Raise Conflict if the roster was changed since the page with this list was opened."""
-    if stamp is not None and stamp != str(await to_thread.run_sync(app.services.roster.stamp)):
-        raise Conflict(
-            "The access list was changed since you opened it, so nothing was saved.",
-            hint="Go back, keep a copy of your lines, and reload the page.",
-        )
-
-
-def _texts(value: object) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise InvalidInput("'users' must be a list")
-    return [str(each) for each in value]
-
-
 @dataclass(frozen=True, slots=True)
 class PersonLine:
     """One person; ``saved`` is the copy saved last, ``checked`` the time of the last validation."""
@@ -172,7 +161,6 @@ class PersonLine:
 
 
 async def students(request: Request, app: CurrentApp) -> Response:
-    """Show the people of the course, those present first."""
     wanted = request.query_params.get("q", "").strip()[:100]
     count = await app.copy_counts.look()
     listed, courses = await to_thread.run_sync(_known, app)
@@ -206,35 +194,26 @@ async def students(request: Request, app: CurrentApp) -> Response:
 
 
 def people(request: Request, app: CurrentApp) -> Response:
-    """Show the access list, for editing."""
-    roster = app.services.roster
-    listed = roster.listed()
+    roster, oidc = app.services.roster, app.services.loaded.settings.oidc
     return page(
         request,
         "people.html",
         here="people",
-        listed=listed,
+        listed=roster.listed(),
         stamp=str(roster.stamp()),
         by_platform=_by_platform(app),
         instructors=sorted(app.services.policy.instructors),
-        external=_signs_in_elsewhere(app),
+        external=bool(oidc.issuer) or app.find(PlatformFacts) is not None,
         writes=app.find(Post) is not None,
     )
 
 
 def _by_platform(app: HubApp) -> bool:
-    """Return whether the members of a course on a learning platform may come in."""
     more = app.services.roster.more
     return more is not None and more.decides()
 
 
-def _signs_in_elsewhere(app: HubApp) -> bool:
-    """Return whether people of other systems can sign in."""
-    return bool(app.services.loaded.settings.oidc.issuer) or app.find(PlatformFacts) is not None
-
-
 def _known(app: HubApp) -> tuple[Sequence[str] | None, Sequence[CourseMembers]]:
-    """Return the access list, if any, and the courses of platforms whose members are known."""
     platforms = app.find(PlatformFacts)
     return app.services.roster.listed(), () if platforms is None else platforms.courses()
 
@@ -254,10 +233,7 @@ def _person_line(name: str, count: Count, sessions: int, here: bool) -> PersonLi
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """One person: the rest of the line in the list, such as an address, and the link.
-
-    ``address`` is the e-mail address in that rest, "" without one.
-    """
+    """One person: the rest of the list's line, the e-mail address in it, and the link."""
 
     username: Username
     about: str
@@ -269,25 +245,35 @@ class Invited:
 async def invite(request: Request, app: CurrentApp) -> Response:
     """Make links for the people of a form, and put them on the access list if one counts.
 
-    The form's fields: ``people``, one a line, with an address after a comma or without; ``days``;
-    and ``form``, "csv" for a file, "mail" for letters. The page shows the links that no letter has.
+    The fields: ``people``, one a line; ``days``; ``form``, "csv" for a file, "mail" for letters.
     """
     fields = await read_form(request, MEGABYTE)
     by_mail, post = fields.get("form") == "mail", app.find(Post)
     if by_mail and post is None:
         raise InvalidInput("This hub sends no letters.", hint="Set [mail] in mograder.toml.")
-    until = app.services.clock.now() + timedelta(days=_days(fields.get("days", "")))
+    days = fields.get("days", "")
+    if days not in map(str, DAYS):
+        raise InvalidInput("Choose for how many days the links are valid.")
+    until = app.services.clock.now() + timedelta(days=int(days))
     here = request_context(request).address_here
     home = post.home if by_mail and post is not None else here
     people = _people(app, fields.get("people", ""), f"{home}/login/link?code=")
-    await to_thread.run_sync(_keep, app, people, until)
+
+    def keep() -> None:
+        app.services.roster.add([each.username for each in people])
+        codes = {each.code.hash: str(each.username) for each in people}
+        app.services.state.invite(codes, Role.STUDENT, until)
+
+    await to_thread.run_sync(keep)
     for each in people:
         await app.audit.record(request, "invite", each.username)
     app.notifier.notify_all()
-    invited = len(people)
-    if by_mail:
-        people = await to_thread.run_sync(_write, app, people, until)
-    rows = [(each.username, each.about, each.link, until.isoformat()) for each in people]
+    shown = people
+    if by_mail:  # the page shows the people of whom no address is known
+        links = [(each.username, each.address, each.link) for each in people]
+        unknown = await to_thread.run_sync(write_links, app, links, until)
+        shown = [each for each in people if each.username in unknown]
+    rows = [(each.username, each.about, each.link, until.isoformat()) for each in shown]
     text = write_table(("username", "about", "link", "valid until"), rows)
     if fields.get("form") == "csv":
         return saved_table(text, "invitations.csv")
@@ -295,21 +281,14 @@ async def invite(request: Request, app: CurrentApp) -> Response:
         request,
         "invited.html",
         here="people",
-        people=people,
-        written=invited - len(people),
+        people=shown,
+        written=len(people) - len(shown),
         text=text,
         until=until,
     )
 
 
-def _days(text: str) -> int:
-    if text not in map(str, DAYS):
-        raise InvalidInput("Choose for how many days the links are valid.")
-    return int(text)
-
-
 def _people(app: HubApp, text: str, address: str) -> list[Invited]:
-    """Return each person once; raises InvalidInput, which names the line that cannot be used."""
     lines = [(at, line.strip()) for at, line in enumerate(text.splitlines(), start=1)]
     filled = [(at, line) for at, line in lines if line]
     if not filled or len(filled) > _MOST:
@@ -340,19 +319,6 @@ def _named(at: int, text: str) -> Username:
         raise InvalidInput(f"Line {at}: {error.message}", hint=error.hint) from error
 
 
-def _write(app: HubApp, people: list[Invited], until: datetime) -> list[Invited]:
-    """Write the letters; return the people of whom no address is known."""
-    links = [(each.username, each.address, each.link) for each in people]
-    unknown = write_links(app, links, until)
-    return [each for each in people if each.username in unknown]
-
-
-def _keep(app: HubApp, people: list[Invited], until: datetime) -> None:
-    app.services.roster.add([each.username for each in people])
-    codes = {each.code.hash: str(each.username) for each in people}
-    app.services.state.invite(codes, Role.STUDENT, until)
-
-
 async def end_removed(app: HubApp) -> None:
     """End the sessions of people who are no longer on the access list.
 
@@ -370,7 +336,6 @@ async def end_removed(app: HubApp) -> None:
 
 
 def _removed(app: HubApp, people: Sequence[LiveSession]) -> list[LiveSession]:
-    """Close the pages of those removed from the roster, and return which sessions are to end."""
     roster, capabilities = app.services.roster, app.services.capabilities
     role_of = app.services.policy.role_of
     visits = capabilities.all()
@@ -387,7 +352,6 @@ def _removed(app: HubApp, people: Sequence[LiveSession]) -> list[LiveSession]:
 
 
 def open_watch(app: HubApp) -> Run:
-    """Return the watch on the roster and the revocations during the block."""
     seen = applied = object()  # differs from any stamp, so that adopted sessions are checked, too
     revoked: set[str] = set()  # whose pages are still to be closed
     revocations, capabilities = app.services.revocations, app.services.capabilities
@@ -432,4 +396,3 @@ ROUTES = (
     Route("POST", "/revoke-token/{user}", revoke_token, Access.INSTRUCTOR, "Course"),
     Route("POST", "/course/invite", invite, Access.INSTRUCTOR),
 )
-"""The routes of the people."""

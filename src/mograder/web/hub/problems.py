@@ -34,8 +34,6 @@ _NO_TROUBLE = frozenset(
 
 
 class CurrentProblem(StrEnum):
-    """A problem that lasts until it is repaired."""
-
     UNSANDBOXED = "unsandboxed"
     DEV = "dev"
     RULES = "rules"
@@ -66,7 +64,6 @@ class RecentProblems:
 
     @property
     def now(self) -> int:
-        """The number of those that last until they are repaired."""
         lasting = (*self.current, *self.misnamed, *self.submissions)
         return len(lasting) + bool(self.gradebook)
 
@@ -82,7 +79,6 @@ class RecentProblems:
 
 
 def problems(request: Request, app: CurrentApp) -> Response:
-    """Show recent problems."""
     return page(
         request, "problems.html", here="problems", problems=gather(app), failed=failed_items(app)
     )
@@ -95,7 +91,11 @@ def gather(app: HubApp) -> RecentProblems:
     endings = [row for row in services.state.endings(since) if row.reason not in _NO_TROUBLE]
     lines = services.state.recent_audit(_AUDIT_LINES)
     refusals = [row for row in lines if row.outcome == "refused" and row.at >= since]
-    space, post = services.workspaces.space(), app.find(Post)
+    space, post, gradebook = services.workspaces.space(), app.find(Post), ""
+    try:
+        app.book()
+    except MograderError as error:
+        gradebook = str(error)
     return RecentProblems(
         current=tuple(_current(app, space)),
         endings=tuple(reversed(endings))[:_MOST],
@@ -106,7 +106,7 @@ def gather(app: HubApp) -> RecentProblems:
         misnamed=misnamed(
             services.loaded.settings.items, [each.name for each in services.releases.all()]
         ),
-        gradebook=_gradebook_failure(app),
+        gradebook=gradebook,
         submissions=tuple(_unread(app)),
     )
 
@@ -117,15 +117,6 @@ def _unread(app: HubApp) -> Iterator[tuple[str, str]]:
             app.submissions.check(name)
         except MograderError as error:
             yield name, str(error)
-
-
-def _gradebook_failure(app: HubApp) -> str:
-    """Return why the gradebook cannot be opened, "" if it can or does not exist."""
-    try:
-        app.book()
-    except MograderError as error:
-        return str(error)
-    return ""
 
 
 def _current(app: HubApp, space: Space) -> list[CurrentProblem]:

@@ -72,7 +72,6 @@ class Rehearsals:
         self._task: asyncio.Task[Outcome] | None = None
         self._swept = False
         self.current: Rehearsal | None = None
-        """The rehearsal that runs."""
 
     def make(self, wish: Wish) -> Rehearsal:
         services = self._services
@@ -91,7 +90,8 @@ class Rehearsals:
                 self._task = asyncio.create_task(rehearsal.run(tell))
                 return await self._task
         except asyncio.CancelledError:
-            if _is_cancelled():
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # not the rehearsal, but its caller
                 raise
             raise Conflict("The rehearsal was cancelled.") from None
         finally:
@@ -108,7 +108,6 @@ class Rehearsals:
         return bool(left)
 
     async def sweep(self) -> None:
-        """Remove what rehearsals of killed hubs left; copies without a session the first time."""
         left = left_over(self._services.pool)
         if (not left and self._swept) or self._turn.locked():
             return
@@ -120,15 +119,8 @@ class Rehearsals:
 
 
 def open_rehearsals(hub: HubApp) -> Run:
-    """Make the hub's rehearsals; what killed hubs left is removed during the block."""
     rehearsals = hub.add(Rehearsals(hub.services))
     return partial(every, _LOOK_SECONDS, "what a rehearsal left", rehearsals.sweep)
-
-
-def _is_cancelled() -> bool:
-    """Return whether the task that calls this is to be cancelled itself."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 class RehearsalPlan(Body):
@@ -146,14 +138,6 @@ class RehearsalPlan(Body):
     fits: int
     seconds: float
     running: bool
-
-
-class Durations(Body):
-    """Seconds from the request to open the notebook, over all students of a rehearsal."""
-
-    median: float
-    p95: float
-    worst: float
 
 
 class Rehearsed(Done):
@@ -175,9 +159,9 @@ class Rehearsed(Done):
     failures: dict[str, int]
     wait: int
     gave_way: int
-    started: Durations | None
-    first_output: Durations | None
-    all_cells: Durations | None
+    started: Seconds | None
+    first_output: Seconds | None
+    all_cells: Seconds | None
     memory_each: int
     memory_largest: int
     memory_together: int
@@ -269,9 +253,9 @@ def _answer(item: str, outcome: Outcome) -> Rehearsed:
         failures=dict(outcome.failures.most_common(_MOST_REASONS)),
         wait=states[State.NO_ROOM],
         gave_way=states[State.GAVE_WAY],
-        started=_durations(outcome.started),
-        first_output=_durations(outcome.first_output),
-        all_cells=_durations(outcome.all_cells),
+        started=outcome.started,
+        first_output=outcome.first_output,
+        all_cells=outcome.all_cells,
         memory_each=outcome.memory_each,
         memory_largest=outcome.memory_largest,
         memory_together=outcome.memory_together,
@@ -281,12 +265,6 @@ def _answer(item: str, outcome: Outcome) -> Rehearsed:
         errors=outcome.errors,
         seconds=outcome.seconds,
     )
-
-
-def _durations(seconds: Seconds | None) -> Durations | None:
-    if seconds is None:
-        return None
-    return Durations.model_validate(seconds, from_attributes=True)
 
 
 ROUTES = (

@@ -1,7 +1,4 @@
-"""A student's released marks: the page with the reasons and requests, and the page of feedback.
-
-For the student and for instructors. A request is written by the student alone.
-"""
+"""A student's released marks, for the student and for instructors: the page and its requests."""
 
 from __future__ import annotations
 
@@ -37,9 +34,9 @@ from mograder.store.marking.regrade_requests import RegradeRequest, RegradeReque
 from mograder.web.error_responses import status_of
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import KnownCopy
+from mograder.web.hub.core.items import KnownCopy, copy_page
 from mograder.web.marking.release_pages import feedback_of
-from mograder.web.pages import go_to, inert_page, page, path_segment, with_outcome
+from mograder.web.pages import go_to, inert_page, page, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import OWNER, SELF, Route
 
@@ -65,7 +62,6 @@ class _Shown:
 async def marks_page(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Show a student's released marks with the reason for each point, and the requests."""
     shown = await to_thread.run_sync(_shown, app, copy)
     await app.audit.record_foreign(request, copy.user, "read result", str(copy))
     return _marks(request, app, copy, shown, mine=caller.username == copy.user)
@@ -98,17 +94,13 @@ def _marks(
 
 
 async def feedback_page(copy: KnownCopy, request: Request, app: CurrentApp) -> Response:
-    """Show the page of feedback of the released marks, under a strict policy."""
     html = await to_thread.run_sync(_page, app, copy)
     await app.audit.record_foreign(request, copy.user, "read result", str(copy))
     return inert_page(html.encode("utf-8", "replace"))
 
 
 async def ask(copy: KnownCopy, request: Request, app: CurrentApp) -> Response:
-    """Record words of the student about a mark.
-
-    The form's fields: ``action`` (ask, reply or withdraw), ``question`` and ``text``.
-    """
+    """Record words about a mark; the form's fields: ``action``, ``question`` and ``text``."""
     fields = await read_form(request, _FORM_BYTES)
     try:
         action = await to_thread.run_sync(_ask, app, copy, fields)
@@ -119,8 +111,7 @@ async def ask(copy: KnownCopy, request: Request, app: CurrentApp) -> Response:
     await app.audit.record(request, f"request: {action}", str(copy))
     app.numbers.note()
     app.notifier.notify_instructors(Part.MARKS)
-    where = f"/marks/{path_segment(copy.user)}/{path_segment(copy.item)}"
-    return go_to(request, with_outcome(where, action))
+    return go_to(request, with_outcome(copy_page("marks", copy), action))
 
 
 def _standing(app: HubApp, copy: CopyOf) -> tuple[Sequence[ReleaseRow], Standing]:

@@ -65,8 +65,6 @@ _PONG_SECONDS = 120
 _THREADS = 40
 
 RETRY_SECONDS = 2
-CLOSE_HEADER = b"x-mograder-standby: close"
-"""A request with this header gets no answer: its connection is closed."""
 _HEAD = (
     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
     f"Content-Length: {len(WAITS_ANSWER)}\r\nRetry-After: {RETRY_SECONDS}\r\n"
@@ -79,11 +77,10 @@ _PIECE = 1 << 16
 
 
 def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
-    """Serve until SIGTERM or Ctrl-C; the settings already include the command's options.
+    """Serve until SIGTERM or Ctrl-C.
 
-    Raises: :class:`InvalidInput` for a secret that is missing or a placeholder, or a bad address,
-    :class:`Conflict` for a port in use, and the errors of
-    :func:`~mograder.hub.startup.open_services`.
+    Raises: :class:`InvalidInput` for a bad secret or address, :class:`Conflict` for a port in use,
+    and as :func:`~mograder.hub.startup.open_services`.
     """
     environ = read_environ()
     configure_logging(journal=environ.service.journal)
@@ -120,13 +117,20 @@ async def _serve(
         opening = open_services(loaded, read_environ(), secret=secret, dev=dev, wait=standby)
         with _cancelled_by_signals():
             services = await stack.enter_async_context(opening)
-            if dev and not services.sandboxed:
-                listener = stack.enter_context(contextlib.closing(_on_loopback(listener)))
+            host, port = listener.getsockname()[:2]
+            if dev and not services.sandboxed and host not in (LOOPBACK, "::1"):
+                listener.close()  # without a sandbox and sign-in --host must not count
+                listener = stack.enter_context(contextlib.closing(bind(LOOPBACK, port)))
             notifier = Notifier()
             url = _url(loaded, listener)
             ready = functools.partial(service.tell, READY, f"STATUS=Serving {url}")
             server = Server(_configuration(services, notifier), ready)
-            first = await _first_page(services, url)
+            first = url
+            if services.dev:  # a one-time link that signs in as an instructor
+                code, expires = make_code(), services.clock.now() + LINK_LIFE
+                add, who = services.state.add_link, ("instructor", Role.INSTRUCTOR)
+                await asyncio.to_thread(add, code.hash, *who, expires)
+                first = f"{url}login/link?code={code.text}"
         _greet(services, url, first if headless else url)
         stack.enter_context(until_signalled(server, lambda: _stop(service, notifier)))
         await stack.enter_async_context(service.kept_alive())
@@ -142,7 +146,6 @@ async def _serve(
 
 @contextlib.asynccontextmanager
 async def _standby(listener: socket.socket, service: Service) -> AsyncIterator[None]:
-    """Say that the hub waits, and make what needs no lock, during the block."""
     async with standing_by(listener, service):
         install_routes()
         gc.collect()
@@ -152,7 +155,6 @@ async def _standby(listener: socket.socket, service: Service) -> AsyncIterator[N
 
 @contextlib.contextmanager
 def _cancelled_by_signals() -> Iterator[None]:
-    """Let a signal that ends a server cancel the current task during the block, once."""
     task = asyncio.current_task()
     if task is None:  # for the type checker: this is called from a task
         raise AssertionError
@@ -183,20 +185,15 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     with contextlib.suppress(OSError, TimeoutError, EOFError, asyncio.LimitOverrunError):
         async with asyncio.timeout(_HEAD_SECONDS):
             head = await reader.readuntil(b"\r\n\r\n")
-        if CLOSE_HEADER not in head.lower().split(b"\r\n"):
-            writer.write((_HEAD if head.startswith(b"HEAD ") else _HEAD + WAITS_ANSWER).encode())
-            await writer.drain()
-            writer.write_eof()
-            await _drop_rest(reader)
+        writer.write((_HEAD if head.startswith(b"HEAD ") else _HEAD + WAITS_ANSWER).encode())
+        await writer.drain()
+        writer.write_eof()
+        # Closed with a body unread, the kernel would reset the connection.
+        left = _REST_BYTES
+        async with asyncio.timeout(_REST_SECONDS):
+            while left > 0 and (piece := await reader.read(_PIECE)):
+                left -= len(piece)
     writer.close()
-
-
-async def _drop_rest(reader: asyncio.StreamReader) -> None:
-    """Read a body: closed with one unread, the kernel would reset the connection."""
-    left = _REST_BYTES
-    async with asyncio.timeout(_REST_SECONDS):
-        while left > 0 and (piece := await reader.read(_PIECE)):
-            left -= len(piece)
 
 
 class WhileAtWork:
@@ -211,7 +208,6 @@ class WhileAtWork:
         self._at_work = at_work
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 503 if it is not certain."""
         if scope["type"] == "lifespan" or self._at_work():
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -222,7 +218,6 @@ class WhileAtWork:
 
 
 def _configuration(services: Services, notifier: Notifier) -> uvicorn.Config:
-    """Configure ``websockets-sansio``, which supports binary frames and all close codes."""
     app = create_app(services, notifier)
     if services.at_work is not None:
         app = WhileAtWork(app, services.at_work)
@@ -245,7 +240,6 @@ def _stop(service: Service, notifier: Notifier) -> None:
 
 
 def _listener(loaded: LoadedSettings, service: Service) -> socket.socket:
-    """Return the service manager's socket, which queues connections while we restart, or ours."""
     given = service.listeners()
     usable = [each for each in given if each.family in (socket.AF_INET, socket.AF_INET6)]
     for other in given:
@@ -259,17 +253,7 @@ def _listener(loaded: LoadedSettings, service: Service) -> socket.socket:
     return usable[0] if usable else bind(loaded.settings.hub.host, loaded.settings.hub.port)
 
 
-def _on_loopback(listener: socket.socket) -> socket.socket:
-    """Return a listener on loopback only: without a sandbox and sign-in --host must not count."""
-    host, port = listener.getsockname()[:2]
-    if host in (LOOPBACK, "::1"):
-        return listener
-    listener.close()
-    return bind(LOOPBACK, port)
-
-
 def _url(loaded: LoadedSettings, listener: socket.socket) -> str:
-    """Return the hub's address for a browser on this machine."""
     hub = loaded.settings.hub
     host, port = listener.getsockname()[:2]
     shown = LOOPBACK if host == "0.0.0.0" else "[::1]" if ":" in host else host  # noqa: S104
@@ -286,14 +270,3 @@ def _greet(services: Services, url: str, first: str) -> None:
     if first != url:
         sys.stdout.write(f"Sign in as the instructor, once within 15 minutes: {first}\n")
     sys.stdout.flush()  # output to a journal or a file is buffered
-
-
-async def _first_page(services: Services, url: str) -> str:
-    """Return the page to open: in development, a one-time link that signs in as an instructor."""
-    if not services.dev:
-        return url
-    code = make_code()
-    expires = services.clock.now() + LINK_LIFE
-    add = services.state.add_link
-    await asyncio.to_thread(add, code.hash, "instructor", Role.INSTRUCTOR, expires)
-    return f"{url}login/link?code={code.text}"

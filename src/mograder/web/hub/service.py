@@ -23,7 +23,6 @@ from mograder.web.route import ANYONE, MEMBER, METRICS, Route
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {"model": Problem, "description": "The request failed, or was refused."}
 }
-"""The answers of every route but the successful one."""
 _REFUSALS = ("text/plain", "text/html")
 _VIEWER = "fastapi-offline"
 _VIEWER_FILES = {
@@ -57,10 +56,7 @@ async def health() -> Health:
 
 
 async def ready(app: CurrentApp) -> Ready:
-    """Check for monitoring that students can work: the database and the supervisor answer.
-
-    Raises: :class:`Busy` when they do not; ``/health`` does not check this.
-    """
+    """Check for monitoring that students can work: the database and the supervisor answer."""
     await asyncio.to_thread(app.services.state.epoch, "")
     if not await app.services.attended():
         raise Busy("No session can be started: the session supervisor does not answer.")
@@ -73,23 +69,19 @@ async def status() -> ServerStatus:
 
 
 async def metrics(app: CurrentApp) -> Response:
-    """Return metrics of the hub and its sessions, for Prometheus."""
     return app.metrics.response()
 
 
 async def openapi(request: Request) -> Response:
-    """Return the machine-readable description of this API."""
     schema = {**describe(request.app), "servers": [{"url": request_context(request).prefix or "/"}]}
     return JSONResponse(schema)
 
 
 async def api_docs(request: Request) -> Response:
-    """Show the description of this API in Swagger UI, served from our own static path."""
     return page(request, "api.html", version=viewer_version())
 
 
 async def static_file(version: str, name: str, request: Request) -> Response:
-    """Send a stylesheet, module or image of our own, or a file of Swagger UI."""
     if name not in _VIEWER_FILES:
         return pages.static_file(request, version, name)
     found = await asyncio.to_thread(viewer_file, name)
@@ -112,13 +104,11 @@ def describe(app: FastAPI) -> Mapping[str, object]:
 
 @cache
 def viewer_version() -> str:
-    """Return the version of Swagger UI's package, which is part of the files' addresses."""
     return metadata.version(_VIEWER)
 
 
 @cache
 def viewer_file(name: str) -> StaticFile:
-    """Return a file of Swagger UI, read at its first request."""
     data = (files("fastapi_offline") / "static" / name).read_bytes()
     return packed_static_file(data, _VIEWER_FILES[name])
 

@@ -1,17 +1,13 @@
 """Sessions: starting and stopping them, the list of them, and the state of an open notebook.
 
-B114-B116, B124, B126. Concurrent requests for a session share one start; the pool decides whether a
-session is reused or made, these handlers decide for whom, and build the error messages. The pages
-that start one redirect to it.
-
-The state of an open notebook is for the bar above it (``proxy/replies.py``), which asks after a
-change event and does not poll. Memory and a few inodes are read, and of a notebook that was saved
-after its submission also the text.
+B114-B116, B124, B126. The state is for the bar above the notebook (``proxy/replies.py``), which
+asks after a change event: memory and a few inodes are read, and perhaps the text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -23,10 +19,10 @@ from starlette.responses import Response
 from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput, NotFound
-from mograder.core.names import ItemName, Username, is_rehearsal
+from mograder.core.names import ItemName, is_rehearsal
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.item_limits import limits_for
-from mograder.sandbox.protocol import Limits, Mode
+from mograder.sandbox.protocol import Mode
 from mograder.sessions.end_reasons import (
     Ending,
     EndReason,
@@ -36,7 +32,7 @@ from mograder.sessions.end_reasons import (
 )
 from mograder.sessions.launch_spec import script_of
 from mograder.sessions.session import CopyOf, LiveSession, SessionKey
-from mograder.store.releases.releases import ItemKind, Release
+from mograder.store.releases.releases import ItemKind
 from mograder.web.background import Report
 from mograder.web.hub.board.board import HelpAsked, help_of, shown_name
 from mograder.web.hub.copies.copies import CellToPut, asked_of_page
@@ -44,13 +40,7 @@ from mograder.web.hub.copies.hand_in import hand_in_of
 from mograder.web.hub.copies.updates import NotebookUpdate, in_bar, settle, standing_for
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import (
-    KnownCopy,
-    copy_in,
-    known_copy,
-    mode_of,
-    person,
-)
+from mograder.web.hub.core.items import KnownCopy, copy_in, mode_of, person
 from mograder.web.hub.core.responses import ABSENT_SECONDS, Body, Done, back_from, deliver
 from mograder.web.hub.machines import MachineWatch
 from mograder.web.pages import page, sheet_of
@@ -116,16 +106,17 @@ async def start_edit_deep(
 
 
 async def start_edit(
-    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Annotated[Response, Started]:
     """Start or find the editor of an existing copy; an instructor may for a student."""
 
     async def job(report: Report) -> Started:
-        key = await to_thread.run_sync(_existing_copy, app, user, a)
-        await app.audit.record_foreign(request, key.user, "start session", _what(key))
-        copy = CopyOf(Username(key.user), ItemName(key.item))
+        has_copy = app.services.workspaces.has_copy
+        if not await to_thread.run_sync(has_copy, copy.user, copy.item):
+            raise NotFound("Notebook not found")
+        await app.audit.record_foreign(request, copy.user, "start session", _what(copy.key))
         await settle(app, request, caller, copy, report)
-        return await _start(app, key, report)
+        return await _start(app, copy.key, report)
 
     return await deliver(request, job, page_of, keeps_turn=False)
 
@@ -137,7 +128,10 @@ async def start_run(
 
     async def job(report: Report) -> Started:
         report("Opening the lecture")
-        release = await to_thread.run_sync(_lecture, app, caller, lecture)
+        release = await to_thread.run_sync(app.items.find, lecture)
+        if release is None or mode_of(release.kind) is not Mode.RUN:
+            raise InvalidInput("Not a lecture")
+        await to_thread.run_sync(app.items.demand_visible, caller, release.name)
         return await _start(app, SessionKey(person(caller), release.name, Mode.RUN), report)
 
     return await deliver(request, job, page_of, absent=ABSENT_SECONDS, keeps_turn=False)
@@ -159,7 +153,6 @@ async def stop_edit(
 
 
 def visible_sessions(app: HubApp, identity: Identity) -> list[LiveSession]:
-    """Return the sessions that a person may see, sorted by user and item; none of rehearsals."""
     everything = identity.role is Role.INSTRUCTOR
     sessions = [
         session
@@ -178,23 +171,7 @@ async def _start(app: HubApp, key: SessionKey, report: Report, note: str | None 
 
 
 def page_of(started: Started) -> str:
-    """Return the address of a started session, below the prefix."""
     return f"/{started.url}"
-
-
-def _existing_copy(app: HubApp, user: str, name: str) -> SessionKey:
-    copy = known_copy(user, name)
-    if not app.services.workspaces.has_copy(copy.user, copy.item):
-        raise NotFound("Notebook not found")
-    return copy.key
-
-
-def _lecture(app: HubApp, identity: Identity, name: str) -> Release:
-    release = app.items.find(name)
-    if release is None or mode_of(release.kind) is not Mode.RUN:
-        raise InvalidInput("Not a lecture")
-    app.items.demand_visible(identity, release.name)
-    return release
 
 
 def _what(key: SessionKey) -> str:
@@ -214,30 +191,21 @@ def _entry(session: LiveSession, kinds: Mapping[str, ItemKind]) -> SessionEntry:
 
 
 def news_of(app: HubApp, ending: Ending | None) -> Explanation | None:
-    """Return the explanation of an ending that the student did not cause; None for the others.
-
-    It may read the release, so it blocks.
-    """
+    """Return the explanation of an ending that the student did not cause, else None; blocks."""
     if ending is None or ending.reason in _WANTED:
         return None
     return explain(app, ending)
 
 
 def explain(app: HubApp, ending: Ending) -> Explanation:
-    """Return what happened and what to do; blocks.
-
-    Where an earlier hub started the session, the limits are those that a new one would have.
-    """
-    return describe(ending, ending.limits or _limits_now(app, ItemName(ending.key.item)))
-
-
-def _limits_now(app: HubApp, item: ItemName) -> Limits:
-    settings = app.services.loaded.settings
-    try:
-        script = script_of(app.services.releases.get(item))
-    except (InvalidInput, OSError, UnicodeDecodeError):
-        script = Script()
-    return limits_for(settings, script, item)
+    """Return what happened and what to do, by the limits of then, or else of now; blocks."""
+    limits = ending.limits
+    if limits is None:
+        item, script = ItemName(ending.key.item), Script()
+        with suppress(InvalidInput, OSError, UnicodeDecodeError):
+            script = script_of(app.services.releases.get(item))
+        limits = limits_for(app.services.loaded.settings, script, item)
+    return describe(ending, limits)
 
 
 def edit_spinner(a: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
@@ -274,7 +242,6 @@ def _spinner(request: Request, app: HubApp, caller: Identity, name: str, mode: M
 
 
 async def sessions_page(request: Request, app: CurrentApp) -> Response:
-    """Show the running sessions with their memory, and offer to stop them."""
     by_memory = request.query_params.get("order") == "memory"
     found = app.services.pool.all()
     shown = (each for each in found if not is_rehearsal(each.key.user))
@@ -422,7 +389,6 @@ def _words(
 
 
 def _machine(app: HubApp, node: str) -> SessionMachine | None:
-    """Return whether the machine of a session will be shut down; None for the hub's own."""
     machines = app.find(MachineWatch)
     if machines is None or not node:
         return None

@@ -1,11 +1,8 @@
-"""The page of today, for instructors: what is due, came, waits or is wrong.
-
-Each line leads to where it is done. The numbers in the navigation are counted here too.
-"""
+"""The page of today, for instructors, and the numbers in the navigation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -37,8 +34,6 @@ _STUCK = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class DueLine:
-    """An item that is due or closes soon, and how many have handed it in, None if unreadable."""
-
     item: str
     dates: OwnDates
     handed_in: int | None
@@ -73,43 +68,46 @@ class Today:
 
 async def today_page(request: Request, app: CurrentApp) -> Response:
     found = await to_thread.run_sync(read_today, app)
+    keys = (live.key for live in app.services.pool.all())
+    stuck, before = [], app.services.clock.now() - _STUCK
+    for item in sorted({key.item for key in keys if key.mode is Mode.EDIT}):
+        lines = await app.of(BoardTables).lines(item)
+        times = [each.since for each in lines if each.stuck and each.since and each.since < before]
+        if times:
+            stuck.append(CountLine(item, len(times), min(times)))
     return page(
         request,
         "today.html",
         here="today",
         found=found,
         asking=[each for each in app.desk.requests() if not each.helper],
-        stuck=await _stuck(app),
+        stuck=stuck,
         collects=app.services.loaded.settings.hub.collect,
         now=app.services.clock.now(),
         title_of=question_title,
     )
 
 
-def _count_numbers(app: HubApp) -> Numbers:
-    """Return the numbers in the navigation; blocks."""
-    problems = gather(app)
-    wrong = problems.count + len(failed_items(app))
-    if problems.gradebook:
-        return Numbers(problems=wrong)
-    requests = len(_open_requests(app))
-    return Numbers(sum(each.count for each in _to_mark(app)), requests, wrong)
-
-
 def open_numbers(hub: HubApp) -> None:
-    hub.numbers.count = partial(to_its_end, _count_numbers, hub)
+    def count() -> Numbers:
+        problems = gather(hub)
+        wrong = problems.count + len(failed_items(hub))
+        if problems.gradebook:
+            return Numbers(problems=wrong)
+        answers = sum(each.count for each in _to_mark(hub))
+        return Numbers(answers, len(_open_requests(hub)), wrong)
+
+    hub.numbers.count = partial(to_its_end, count)
 
 
-_Marking = tuple[tuple[CountLine, ...], tuple[CountLine, ...], tuple[RegradeRequest, ...]]
-"""Submissions to grade, answers to mark, and requests to answer."""
+_Lines = tuple[CountLine, ...]
 
 
 def read_today(app: HubApp) -> Today:
-    """Return what there is to do; blocks."""
     now = app.services.clock.now()
     app.checks.look()
     due, came, trouble = [], [], ""
-    marking: _Marking = (), (), ()
+    marking: tuple[_Lines, _Lines, tuple[RegradeRequest, ...]] = (), (), ()
     names, problems = app.services.releases.assignments(), gather(app)
     unread = {name for name, _ in problems.submissions}
     arrivals = {name: app.submissions.arrivals(name) for name in names if name not in unread}
@@ -122,21 +120,15 @@ def read_today(app: HubApp) -> Today:
             came.append(CountLine(name, len(new), max(new)))
     due.sort(key=lambda each: each.dates.due or each.dates.closes or now)
     try:
-        marking = _to_grade(app, arrivals), _to_mark(app), _open_requests(app)
+        lines = (CountLine(name, len(ungraded(app, name, each))) for name, each in arrivals.items())
+        to_grade = tuple(each for each in lines if each.count)
+        marking = to_grade, _to_mark(app), _open_requests(app)
     except MograderError as error:
         trouble = str(error)
     return Today(tuple(due), tuple(came), *marking, problems, failed_items(app), trouble)
 
 
-def _to_grade(
-    app: HubApp, arrivals: Mapping[ItemName, Mapping[str, datetime]]
-) -> tuple[CountLine, ...]:
-    """Return the submissions without a result, by assignment; ``arrivals`` are all of each."""
-    found = (CountLine(name, len(ungraded(app, name, each))) for name, each in arrivals.items())
-    return tuple(each for each in found if each.count)
-
-
-def _to_mark(app: HubApp) -> tuple[CountLine, ...]:
+def _to_mark(app: HubApp) -> _Lines:
     book = app.book()
     if book is None:
         return ()
@@ -148,19 +140,6 @@ def _to_mark(app: HubApp) -> tuple[CountLine, ...]:
 def _open_requests(app: HubApp) -> tuple[RegradeRequest, ...]:
     book = app.book()
     return tuple(each for each in RegradeRequests(book).of() if each.waits) if book else ()
-
-
-async def _stuck(app: HubApp) -> list[CountLine]:
-    """Return the students at work without progress for some time, by item."""
-    keys = (live.key for live in app.services.pool.all())
-    found, before = [], app.services.clock.now() - _STUCK
-    for item in sorted({key.item for key in keys if key.mode is Mode.EDIT}):
-        lines = await app.of(BoardTables).lines(item)
-        times = [line.since for line in lines if line.stuck and line.since]
-        long = [at for at in times if at < before]
-        if long:
-            found.append(CountLine(item, len(long), min(long)))
-    return found
 
 
 ROUTES = (Route("GET", "/course/today", today_page, Access.INSTRUCTOR),)

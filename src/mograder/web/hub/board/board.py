@@ -1,8 +1,4 @@
-"""The board of an item, the requests for help on it, and the messages to its open notebooks.
-
-Requests are asked and withdrawn by students, taken and closed by helpers. The board's page is like
-all pages: `/events` tells when it is to ask for itself again.
-"""
+"""The board of an item, the requests for help on it, and the messages to its open notebooks."""
 
 from __future__ import annotations
 
@@ -41,10 +37,8 @@ from mograder.web.request_body import read_form, read_json
 from mograder.web.route import HELPER, OWNER, SELF, Access, JsonBody, Route
 
 MOST_MESSAGE = 500
-"""Maximum characters of a message to open notebooks."""
 
 MOST_TEXT = 300
-"""Maximum characters that a student writes with a request."""
 
 _BODY = 8 * 1024
 _MOST_MINUTES = 12 * 60
@@ -53,8 +47,6 @@ _WRITE_SECONDS, _LOOK_SECONDS = 0.2, 60.0
 
 @dataclass(frozen=True, slots=True)
 class BoardLine:
-    """One item; ``open`` is the number of notebooks that are open now."""
-
     name: str
     open: int
     waiting: int
@@ -93,7 +85,6 @@ class _Asked(Body):
 
 
 async def boards(request: Request, app: CurrentApp) -> Response:
-    """List the boards, those with requests for help and with open notebooks first."""
     names = await to_thread.run_sync(app.services.releases.assignments)
     keys = [live.key for live in app.services.pool.all() if not is_rehearsal(live.key.user)]
     used = Counter(key.item for key in keys if key.mode is Mode.EDIT)
@@ -104,8 +95,10 @@ async def boards(request: Request, app: CurrentApp) -> Response:
 
 
 async def board(name: str, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show the students of an item and their checks; with ``?names=no`` without any name."""
-    item, view = await _item(app, name), _view(request, caller)
+    item = await _item(app, name)
+    view = View.LINKED if caller.role is Role.INSTRUCTOR else View.NAMED
+    if request.query_params.get("names") == "no":
+        view = View.NAMELESS
     table = await app.of(BoardTables).look(item, view)
     return page(
         request,
@@ -149,7 +142,6 @@ async def send(name: str, request: Request, app: CurrentApp, caller: Caller) -> 
 
 
 async def take_back(name: str, number: Number, request: Request, app: CurrentApp) -> Response:
-    """End a message before its time."""
     item = await _item(app, name)
     if await app.desk.take_back(item, number):
         await app.audit.record(request, "take back message", f"{item} ({number})")
@@ -157,7 +149,6 @@ async def take_back(name: str, number: Number, request: Request, app: CurrentApp
 
 
 def page_of(item: str) -> str:
-    """Return the address of an item's board, below the prefix."""
     return f"/board/{ItemName.parse(item)}"
 
 
@@ -194,14 +185,12 @@ async def withdraw(copy: KnownCopy, request: Request, app: CurrentApp) -> HelpSt
 
 
 async def take(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Take a student's request."""
     await app.desk.take(copy.item, copy.user, caller.username)
     await app.audit.record(request, "take help request", str(copy))
     return go_to(request, page_of(copy.item))
 
 
 async def close(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Close a request: one's own, or as an instructor any."""
     taken = app.desk.took(caller.username, copy.user, copy.item)
     if not taken and caller.role is not Role.INSTRUCTOR:
         raise Conflict("You have not taken this request, or it has ended.")
@@ -227,7 +216,6 @@ async def together(copy: KnownCopy, request: Request, app: CurrentApp, caller: C
 
 
 def help_of(app: HubApp, copy: CopyOf) -> HelpAsked | None:
-    """Return the open request of a copy, for its owner and for the helper."""
     row = app.desk.of_copy(copy.user, copy.item)
     if row is None:
         return None
@@ -238,7 +226,6 @@ def help_of(app: HubApp, copy: CopyOf) -> HelpAsked | None:
 
 
 def shown_name(name: str) -> str:
-    """Return the name of a helper or sender as students read it."""
     return "Your instructor" if name == INSTRUCTOR else name
 
 
@@ -256,7 +243,6 @@ def open_board(hub: HubApp) -> Run:
 
 @asynccontextmanager
 async def _at_work(hub: HubApp, log: CheckLog) -> AsyncIterator[None]:
-    """Write the reports of checks, look for titles, and end old requests, during the block."""
     await to_thread.run_sync(hub.desk.load)
     look = partial(to_thread.run_sync, hub.checks.look)
     try:
@@ -271,14 +257,7 @@ async def _at_work(hub: HubApp, log: CheckLog) -> AsyncIterator[None]:
 
 
 async def _item(app: HubApp, name: str) -> ItemName:
-    """Return the name of a published item. Raises: NotFound."""
     return (await to_thread.run_sync(app.items.get, name)).name
-
-
-def _view(request: Request, caller: Identity) -> View:
-    if request.query_params.get("names") == "no":
-        return View.NAMELESS
-    return View.LINKED if caller.role is Role.INSTRUCTOR else View.NAMED
 
 
 def _labels(app: HubApp, caller: Identity, copy: CopyOf) -> list[str]:

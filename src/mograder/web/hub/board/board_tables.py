@@ -1,8 +1,7 @@
 """The tables of boards as pages show them: made at most once a second, for all viewers.
 
-What a table shows comes from the reports of checks in the database, and from the sessions that run.
-A student's *progress* is the time of the last check that passed, or else of the first report. The
-time that a check took is the time from the progress before it to its own success.
+A student's *progress* is the time of the last check that passed, or else of the first report. A
+check took the time from the progress before it to its own success.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ from mograder.store.hub.board import Board, CheckRow
 from mograder.web.pages import Pages
 
 _MOST_KEPT = 60
-"""Items whose tables are kept."""
 
 _LEAST_SECONDS, _LONGEST_SECONDS = 1.0, 10.0
 """The shortest time between two readings of an item, and how long one counts without news: a
@@ -52,8 +50,6 @@ _SIGNS = {"passed": "✓", "partial": "◐", "failed": "✗", "waiting": "…", 
 
 
 class Order(IntEnum):
-    """The groups in which a board lists students."""
-
     STUCK = 0
     """At work, with a check that has not passed; the one without progress for longest first."""
     QUIET = 1
@@ -94,7 +90,6 @@ class Line:
 
     @property
     def stuck(self) -> bool:
-        """Whether the student is listed among those who are at work."""
         return self.order is Order.STUCK
 
 
@@ -109,7 +104,6 @@ class Head:
 
 
 Reports = Mapping[str, CheckRow]
-"""The results of one student's checks, by label."""
 
 
 class View(StrEnum):
@@ -122,8 +116,6 @@ class View(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A board's table for one view; ``heads`` and ``lines`` are rows of HTML."""
-
     students: int
     has_checks: bool
     heads: Markup
@@ -132,8 +124,6 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class _Class:
-    """The state of an item's students at a time, in the board's order."""
-
     at: datetime
     heads: tuple[Head, ...] = ()
     lines: tuple[Line, ...] = ()
@@ -144,8 +134,6 @@ _NOTHING = _Class(datetime.min.replace(tzinfo=UTC))
 
 @dataclass(slots=True)
 class _Kept:
-    """The last reading of an item, and the tables that were made of it."""
-
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     read_at: float = float("-inf")
     as_of: float = 0.0
@@ -157,10 +145,7 @@ class _Kept:
 
 
 class BoardTables:
-    """The tables of all items, for one event loop.
-
-    Mutable state: ``_kept``, by item, the last used last.
-    """
+    """The tables of all items, for one event loop; ``_kept`` is mutable, the last used last."""
 
     def __init__(
         self,
@@ -185,10 +170,7 @@ class BoardTables:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     async def look(self, item: str, view: View) -> Table:
-        """Return the table of an item as it is now; in a busy class within a second.
-
-        In a class whose table takes long to make, it is within some seconds.
-        """
+        """Return the table as it is now: within a second, or some for a large class."""
         kept = self._of(item)
         async with kept.turn:
             if self._changed_at(item) >= kept.as_of or _age(kept) > _LONGEST_SECONDS:
@@ -202,7 +184,6 @@ class BoardTables:
             return kept.tables[view]
 
     async def lines(self, item: str) -> tuple[Line, ...]:
-        """Return the lines of an item as they were at most some seconds ago."""
         kept = self._of(item)
         async with kept.turn:
             if _age(kept) > _LONGEST_SECONDS:
@@ -218,20 +199,16 @@ class BoardTables:
 
     async def _read_again(self, item: str, kept: _Kept) -> None:
         begun, as_of = _now(), time.time()
-        running, asks = self.running(item), self._asks(item)
+        running, requests = self.running(item), self._desk.requests(item)
+        asks = {each.username: "taken" if each.helper else "waiting" for each in requests}
         kept.found = await to_thread.run_sync(self._read, item, running, asks)
         kept.as_of, kept.read_at = as_of, _now()
         kept.took = kept.read_at - begun
         kept.tables.clear()
 
     def running(self, item: str) -> frozenset[str]:
-        """Return the students who have the notebook open."""
         keys = (live.key for live in self._pool.all() if not is_rehearsal(live.key.user))
         return frozenset(key.user for key in keys if key.item == item and key.mode is Mode.EDIT)
-
-    def _asks(self, item: str) -> Mapping[str, str]:
-        requests = self._desk.requests(item)
-        return {each.username: "taken" if each.helper else "waiting" for each in requests}
 
     def _read(self, item: str, running: frozenset[str], asks: Mapping[str, str]) -> _Class:
         now, columns = self._clock.now(), self._checks.of(item)
@@ -282,15 +259,19 @@ def line_of(
     known = [reports.get(column.label) for column in columns]
     there = [row for row in known if row is not None]
     done = bool(columns) and all(row is not None and row.passed_at for row in known)
-    progress = None if done else _progress(there)
+    passed = [row.passed_at for row in there if row.passed_at is not None]
+    since = max(passed) if passed else min((row.first_at for row in there), default=None)
     open_ = [row for row in there if row.passed_at is None and row.attempts]
     last = max((row.last_at for row in there), default=None)
+    order = Order.DONE if done else Order.QUIET if running else Order.AWAY
+    if order is Order.QUIET and last is not None and now - last < QUIET:
+        order = Order.STUCK
     return Line(
         user=user,
-        order=_order(now, last, done=done, running=running),
-        since=progress,
+        order=order,
+        since=None if done else since,
         at=max(open_, key=lambda row: row.last_at).label if open_ else "",
-        passed=sum(row.passed_at is not None for row in there),
+        passed=len(passed),
         cells=tuple(_cell(row) for row in known),
         running=running,
         asks=asks,
@@ -302,9 +283,12 @@ def heads_of(columns: Sequence[Column], students: Iterable[Reports]) -> tuple[He
     tried: Counter[str] = Counter()
     for reports in students:
         tried.update(label for label, row in reports.items() if row.attempts)
-        for label, seconds in _took(reports).items():
+        before = min((row.first_at for row in reports.values()), default=None)
+        times = [(row.passed_at, label) for label, row in reports.items() if row.passed_at]
+        for at, label in sorted(times):
             if label in took:
-                took[label].append(seconds)
+                took[label].append(max(0.0, (at - before).total_seconds()) if before else 0.0)
+            before = at
     return tuple(
         Head(
             column,
@@ -329,30 +313,6 @@ def _age(kept: _Kept) -> float:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _order(now: datetime, last: datetime | None, *, done: bool, running: bool) -> Order:
-    if done:
-        return Order.DONE
-    if not running:
-        return Order.AWAY
-    return Order.STUCK if last is not None and now - last < QUIET else Order.QUIET
-
-
-def _progress(there: Sequence[CheckRow]) -> datetime | None:
-    passed = [row.passed_at for row in there if row.passed_at is not None]
-    return max(passed) if passed else min((row.first_at for row in there), default=None)
-
-
-def _took(reports: Reports) -> Mapping[str, float]:
-    """Return how many seconds each passed check took a student."""
-    before = min((row.first_at for row in reports.values()), default=None)
-    found: dict[str, float] = {}
-    times = [(row.passed_at, label) for label, row in reports.items() if row.passed_at]
-    for at, label in sorted(times):
-        found[label] = max(0.0, (at - before).total_seconds()) if before else 0.0
-        before = at
-    return found
 
 
 def _cell(row: CheckRow | None) -> Cell:

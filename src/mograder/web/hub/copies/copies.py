@@ -1,10 +1,4 @@
-"""A student's copy of an item over HTTP.
-
-B117, B118, B120-B122; compatibility-0.3.16.md 2.3, 2.4, 2.8.
-
-``sessions.student_copies`` does the work; these handlers check permissions, find the item and
-build the responses.
-"""
+"""A student's copy of an item over HTTP (B117-B122; compatibility-0.3.16.md 2.3, 2.4, 2.8)."""
 
 from __future__ import annotations
 
@@ -12,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from email.utils import formatdate
 from functools import partial
 from typing import Annotated
@@ -36,10 +30,7 @@ from mograder.web.app import WAS_HEAD
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import (
-    KnownCopy,
-    copy_in,
-)
+from mograder.web.hub.core.items import KnownCopy, copy_in
 from mograder.web.hub.core.parts import identity_of
 from mograder.web.hub.core.responses import Body, Done, UnixTime, back_from, deliver, tell
 from mograder.web.pages import attachment
@@ -73,17 +64,9 @@ class Uploaded(Done):
     path: str
 
 
-class Reset(Done):
-    """The copy is the release again; ``archive`` is the file with the previous copy."""
-
-    file_status: FileStatus
-    archive: str | None
-
-
-class Taken(Done):
+class Taken(Uploaded):
     """The release was copied; ``archive`` is the file with the previous copy."""
 
-    path: str
     archive: str | None
 
 
@@ -97,7 +80,7 @@ class ArchiveEntry(Body):
 
 
 class Restored(Done):
-    """An earlier version is the copy again; ``archive`` is the file with the previous copy."""
+    """The release or a version is the copy again; ``archive`` is the file of the previous one."""
 
     file_status: FileStatus
     archive: str | None
@@ -115,12 +98,6 @@ class CellToPut(Body):
     after: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    cell: CellToPut
-    answered: asyncio.Future[bool]
-
-
 class OpenEditors:
     """Asks the pages of open notebooks to replace a cell, for one event loop.
 
@@ -133,14 +110,13 @@ class OpenEditors:
     """
 
     def __init__(self) -> None:
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[str, tuple[CellToPut, asyncio.Future[bool]]] = {}
 
     async def replace(self, session: str, change: CodeChange, tell: Callable[[], None]) -> bool:
-        """Return whether the page says that it has replaced the cell and saved it.
+        """Return whether the page says that it has replaced the cell.
 
-        ``tell`` is called once the page can ask for the change.
-
-        Raises: :class:`Conflict` while the page is asked for another cell.
+        ``tell`` is called once it can ask for the change. Raises: :class:`Conflict` while it is
+        asked for another one.
         """
         if session in self._asked:
             raise Conflict(
@@ -148,12 +124,12 @@ class OpenEditors:
                 hint="Wait a moment, then try again.",
             )
         cell = CellToPut(mark=secrets.token_urlsafe(6), **asdict(change))
-        asked = _Asked(cell, asyncio.get_running_loop().create_future())
-        self._asked[session] = asked
+        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._asked[session] = cell, answered
         tell()
         try:
             async with asyncio.timeout(_PAGE_SECONDS):
-                return await asked.answered
+                return await answered
         except TimeoutError:
             return False
         finally:
@@ -161,15 +137,15 @@ class OpenEditors:
 
     def asked_of(self, session: str) -> CellToPut | None:
         asked = self._asked.get(session)
-        return None if asked is None else asked.cell
+        return asked and asked[0]
 
     def answer(self, session: str, mark: str, *, done: bool) -> None:
         """Take the page's answer. Raises: :class:`NotFound` where this is not asked any more."""
         asked = self._asked.get(session)
-        if asked is None or asked.cell.mark != mark:
+        if asked is None or asked[0].mark != mark:
             raise NotFound("This cell is not asked for any more.")
-        if not asked.answered.done():
-            asked.answered.set_result(done)
+        if not asked[1].done():
+            asked[1].set_result(done)
 
 
 def status(user: str, a: str, app: CurrentApp, caller: Caller) -> CopyStatus:
@@ -242,18 +218,12 @@ async def mark_exported(
 
 async def reset(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
-) -> Annotated[Response, Reset]:
+) -> Annotated[Response, Restored]:
     """Replace the copy by the release; the student's work is archived."""
 
-    async def job(report: Report) -> Reset:
-        obtain = partial(_obtainable, app, caller, copy)
-        await to_thread.run_sync(obtain)  # before the editor is closed
-        report(STOPPING)
-        archive = await app.copies.renew(copy, obtain, only_replace=True)
-        await app.of(CopyUpdates).replaced(copy)
-        await app.results.forget(copy.user, copy.item)
-        await app.audit.record_foreign(request, copy.user, "reset", str(copy))
-        return Reset(file_status=await file_status(app, copy), archive=archive)
+    async def job(report: Report) -> Restored:
+        archive = await _begin_anew(request, app, caller, copy, report, "reset")
+        return Restored(file_status=await file_status(app, copy), archive=archive)
 
     return await deliver(request, job, back_from(request, copy, "reset"))
 
@@ -264,16 +234,30 @@ async def download_release(
     """Copy the release; an existing copy is replaced and archived."""
 
     async def job(report: Report) -> Taken:
-        obtain = partial(_obtainable, app, caller, copy)
-        await to_thread.run_sync(obtain)  # before the editor is closed
-        report("Copying the release")
-        archive = await app.copies.renew(copy, obtain, only_replace=False)
-        await app.of(CopyUpdates).replaced(copy)
-        await app.results.forget(copy.user, copy.item)
-        await app.audit.record_foreign(request, copy.user, "download release", str(copy))
+        archive = await _begin_anew(request, app, caller, copy, report, "download release")
         return Taken(path=_place(app, copy), archive=archive)
 
     return await deliver(request, job, back_from(request, copy, "fetched"))
+
+
+async def _begin_anew(
+    request: Request, app: HubApp, caller: Identity, copy: CopyOf, report: Report, action: str
+) -> str | None:
+    """Put the release in place of a copy; return the file with that, if it was there."""
+
+    def obtain() -> Release:
+        release = app.items.assignment(copy.item)
+        app.items.demand_visible(caller, copy.item)
+        return release
+
+    await to_thread.run_sync(obtain)  # before the editor is closed
+    resets = action == "reset"
+    report(STOPPING if resets else "Copying the release")
+    archive = await app.copies.renew(copy, obtain, only_replace=resets)
+    await app.of(CopyUpdates).replaced(copy)
+    await app.results.forget(copy.user, copy.item)
+    await app.audit.record_foreign(request, copy.user, action, str(copy))
+    return archive
 
 
 def list_archives(copy: KnownCopy, app: CurrentApp) -> list[ArchiveEntry]:
@@ -310,9 +294,9 @@ async def put_text_back(
     next_page: str,
     until_stored: AbstractContextManager[object] | None = None,
 ) -> Response:
-    """Put an earlier text into a notebook, whose editor is closed; ``put`` keeps the present one.
+    """Put an earlier text into a notebook; ``put`` keeps the present one, and returns its file.
 
-    It returns the file with that. ``until_stored`` ends once the text is stored, or was not.
+    ``until_stored`` ends once the text is stored, or was not.
     """
 
     async def job(report: Report) -> Restored:
@@ -335,7 +319,6 @@ async def answer(copy: KnownCopy, app: CurrentApp, mark: str, *, done: bool) -> 
 
 
 def asked_of_page(app: HubApp, caller: Caller, live: LiveSession) -> CellToPut | None:
-    """Return the cell that a page of this session is to replace; only its owner's is asked."""
     return app.of(OpenEditors).asked_of(live.id) if caller.username == live.key.user else None
 
 
@@ -345,7 +328,6 @@ async def file_status(app: HubApp, copy: CopyOf) -> FileStatus:
 
 
 def send_notebook(saved: Saved, filename: str) -> Response:
-    """Return a student's file, always as a download and never as a page."""
     headers = {
         "Content-Disposition": attachment(filename),
         "ETag": f'"{saved.digest}"',
@@ -356,16 +338,15 @@ def send_notebook(saved: Saved, filename: str) -> Response:
 
 
 def _may_know(app: HubApp, identity: Identity, copy: CopyOf) -> bool:
-    """Whether this person may learn that the item is published."""
     if identity.role is Role.INSTRUCTOR or app.services.workspaces.has_copy(copy.user, copy.item):
         return True
     return app.visibility.of(copy.item).visible(app.services.clock.now())
 
 
 def _known(app: HubApp, identity: Identity, copy: CopyOf) -> Release | None:
-    """Return the release of an item that a student uploads to, or None if there is no release.
+    """Return the release of an item that a student uploads to (compatibility-0.3.16.md 2.3).
 
-    See compatibility-0.3.16.md 2.3. Raises: NotFound, InvalidInput (a demo), Conflict (too many).
+    Raises: NotFound, InvalidInput (a demo), Conflict (too many).
     """
     release = app.items.find(copy.item)
     if release is not None and release.kind is ItemKind.DEMO:
@@ -373,25 +354,13 @@ def _known(app: HubApp, identity: Identity, copy: CopyOf) -> Release | None:
     if not _may_know(app, identity, copy):
         app.items.demand_visible(identity, copy.item)
     if release is None and identity.role is not Role.INSTRUCTOR:
-        _demand_few(app, copy)
-    return release
-
-
-def _demand_few(app: HubApp, copy: CopyOf) -> None:
-    """Refuse one more notebook without a release. Raises: Conflict."""
-    workspaces = app.services.workspaces
-    own = [each for each in workspaces.items_of(copy.user) if app.items.find(each) is None]
-    if len(own) >= _MOST_OWN and not workspaces.has_copy(copy.user, copy.item):
-        raise Conflict(
-            f"You have {len(own)} notebooks that are no items of this course, and that is all.",
-            hint="Upload it under the name of its item, or tell your instructor.",
-        )
-
-
-def _obtainable(app: HubApp, identity: Identity, copy: CopyOf) -> Release:
-    """Return the release that a person may copy, even if they have worked on it already."""
-    release = app.items.assignment(copy.item)
-    app.items.demand_visible(identity, copy.item)
+        workspaces = app.services.workspaces
+        own = [each for each in workspaces.items_of(copy.user) if app.items.find(each) is None]
+        if len(own) >= _MOST_OWN and not workspaces.has_copy(copy.user, copy.item):
+            raise Conflict(
+                f"You have {len(own)} notebooks that are no items of this course, and that is all.",
+                hint="Upload it under the name of its item, or tell your instructor.",
+            )
     return release
 
 
@@ -400,8 +369,8 @@ async def _screen(
 ) -> None:
     """Refuse constructs that the course denies (B133), except in cells unchanged from the release.
 
-    A notebook that cannot be parsed is only reported: unfinished work may be broken, and must
-    remain exportable.
+    Unfinished work may be broken, and must remain exportable: what cannot be parsed is only
+    reported.
     """
     settings = app.services.loaded.settings
     released = None if release is None else await to_thread.run_sync(_text_of, release)
@@ -417,7 +386,6 @@ async def _screen(
 
 
 def _text_of(release: Release) -> bytes | None:
-    """Return the release's notebook, or None while it is being replaced."""
     try:
         return release.notebook.read_bytes()
     except FileNotFoundError:

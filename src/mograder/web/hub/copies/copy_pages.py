@@ -1,10 +1,8 @@
 """Pages about one copy: resetting it, its text, its validation result, and what a check is about.
 
-Each works without scripts, for the owner and for instructors; an instructor's access to another
-person's copy is in the audit log. A notebook is shown as plain text: none of its code runs and its
-markup is escaped, so it may be shown on the hub's own origin (security.md). What the editor of an
-open session shows below its cells is an inert page in a frame of an opaque origin, as the notebook
-as it ran is in marking (``grading.pages``).
+A notebook is shown as plain text: none of its code runs and its markup is escaped, so it may be
+shown on the hub's own origin (security.md). What the editor of an open session shows is an inert
+page in a frame of an opaque origin.
 """
 
 from __future__ import annotations
@@ -52,7 +50,6 @@ _LARGE = 1_000_000
 """Bytes of a text from which a person's are read one after the other."""
 
 Label = Annotated[str, Query(max_length=300)]
-"""A handler's parameter: the label of a check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +85,14 @@ class CheckedWork:
 async def reset_page(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Ask for confirmation before a reset, and show what is archived and where (B57)."""
-    facts, release, updated = await to_thread.run_sync(_before_reset, app, copy)
+    workspaces = app.services.workspaces
+
+    def read() -> tuple[CopyFacts | None, Release | None, bool]:
+        facts, release = workspaces.facts(copy.user, copy.item), app.items.find(copy.item)
+        newer = bool(facts and release and workspaces.updated(copy.user, release))
+        return facts, release, newer
+
+    facts, release, updated = await to_thread.run_sync(read)
     if release is None:
         raise NotFound(
             f"{copy.item} is not published any more, so there is nothing to begin anew from.",
@@ -130,9 +133,14 @@ async def look(
 async def look_back(
     copy: KnownCopy, archive: str, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """Show the text of a version of the timeline, by its number, or of one in the folder."""
     if archive.isascii() and archive.isdigit():
-        return await _look_at_version(copy, archive, request, app, caller)
+        timeline = await app.of(CopyTimelines).of(copy)
+        version = timeline.find(int(archive) if len(archive) < 10 else 0)
+        saved = await app.of(CopyTimelines).text(copy, version)
+        what = f"{copy} version {version.number}"
+        await app.audit.record_foreign(request, copy.user, "read", what)
+        mine, present = copy.user == caller.username, version == timeline.present
+        return await _shown(request, copy, saved, "", mine=mine, version=version, present=present)
     saved = await app.copies.archive(copy, archive)
     await app.audit.record_foreign(request, copy.user, "read", f"{copy.user}/{archive}")
     return await _shown(request, copy, saved, archive, mine=copy.user == caller.username)
@@ -162,17 +170,13 @@ async def extract_of(request: Request, data: bytes, first: int) -> Extract:
     who = identity_of(request)
     whose = who.username if who is not None and len(data) > _LARGE else ""
     async with part(request, IsolatedCall).turn_of(whose):
-        return await to_thread.run_sync(_extract, data, first)
-
-
-def _extract(data: bytes, first: int) -> Extract:
-    return extract(data.decode("utf-8", "replace"), first)
+        return await to_thread.run_sync(lambda: extract(data.decode("utf-8", "replace"), first))
 
 
 def extract(text: str, first: int) -> Extract:
     """Return as many lines from ``first`` on as fit on one page.
 
-    The lines of a large text are counted, and not split: 16 MB of them would take 0.4 s.
+    They are counted, and not split: 16 MB of them would take 0.4 s.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     total = text.count("\n") + (text[-1:] not in ("", "\n"))
@@ -204,7 +208,6 @@ def extract(text: str, first: int) -> Extract:
 
 
 def _beginning(text: str, line: int) -> int:
-    """Return where a line begins, counted from 1; it is there."""
     at, ends = 0, line - 1
     while (found := text.count("\n", at, at + _PIECE)) < ends:
         at, ends = at + _PIECE, ends - found
@@ -214,23 +217,10 @@ def _beginning(text: str, line: int) -> int:
 
 
 def _header(lines: Sequence[str]) -> int:
-    """Return the number of lines of the metadata (PEP 723) at the beginning; all are comments."""
     comments = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
     if not comments or comments[0] != "# /// script" or "# ///" not in comments:
         return 0
     return comments.index("# ///") + 1
-
-
-async def _look_at_version(
-    copy: CopyOf, number: str, request: Request, app: HubApp, caller: Caller
-) -> Response:
-    timeline = await app.of(CopyTimelines).of(copy)
-    version = timeline.find(int(number) if len(number) < 10 else 0)
-    saved = await app.of(CopyTimelines).text(copy, version)
-    what = f"{copy} version {version.number}"
-    await app.audit.record_foreign(request, copy.user, "read", what)
-    mine, present = copy.user == caller.username, version == timeline.present
-    return await _shown(request, copy, saved, "", mine=mine, version=version, present=present)
 
 
 async def _shown(
@@ -265,7 +255,6 @@ async def _shown(
 
 
 async def _checked_work(app: HubApp, copy: CopyOf, text: str, check: str) -> CheckedWork:
-    """Return the cells that a check uses, as marking shows them, and what validation said of it."""
     sources, _ = await to_thread.run_sync(sources_or_none, app.marking.source(copy.item))
     asked = WorkToShow(text, copy.notebook, sources)
     work = await app.marking.works.show(asked, copy.user)
@@ -299,20 +288,11 @@ async def outputs(
 
 
 def open_copy_pages(hub: HubApp) -> None:
-    """Make what parses large outputs in another process."""
     hub.add(IsolatedCall())
 
 
 def _text(saved: Saved) -> str:
     return saved.data.decode("utf-8", "replace")
-
-
-def _before_reset(app: HubApp, copy: CopyOf) -> tuple[CopyFacts | None, Release | None, bool]:
-    """Return the facts of a copy, its release, and whether that is newer than the copy."""
-    facts, release = app.services.workspaces.facts(copy.user, copy.item), app.items.find(copy.item)
-    if facts is None or release is None:
-        return facts, release, False
-    return facts, release, app.services.workspaces.updated(copy.user, release)
 
 
 ROUTES = (

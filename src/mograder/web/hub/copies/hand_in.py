@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from typing import Annotated
-from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Query, Request
@@ -40,7 +39,7 @@ from mograder.web.background import Report
 from mograder.web.error_responses import Wants, wanted
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import KnownCopy
+from mograder.web.hub.core.items import KnownCopy, copy_page
 from mograder.web.hub.core.responses import Body, Done, back_from, deliver, in_json
 from mograder.web.pages import page
 from mograder.web.route import OWNER, Route
@@ -141,13 +140,11 @@ def moodle_pages(settings: Settings) -> Mapping[str, str]:
 
 
 def course_page(settings: Settings) -> str:
-    """Return the address of the course's page in Moodle, or ""."""
     base, course = moodle_base(settings), settings.moodle.course_id
     return f"{base}/course/view.php?id={course}" if base and course else base
 
 
 def moodle_base(settings: Settings) -> str:
-    """Return Moodle's address if it is an HTTP one, else ""."""
     url = settings.moodle.url.rstrip("/")
     return url if url.startswith(("https://", "http://")) else ""
 
@@ -173,9 +170,8 @@ async def hand_in(
 ) -> Annotated[Response, Submitted | MissingWork]:
     """Submit the notebook as it was saved last, or name the missing parts if there are some.
 
-    The submission's time is that of the request, since the comparison may take seconds; its text
-    is the one that was compared, also if another one was saved meanwhile. Students may submit with
-    ``/submit`` in spite of missing parts.
+    The time is that of the request, since the comparison may take seconds; the text is the compared
+    one. ``/submit`` submits in spite of missing parts.
     """
     now = app.services.clock.now()
     missing, saved = await _look(copy, app, caller, now)
@@ -183,13 +179,12 @@ async def hand_in(
         return await _submit(copy, request, app, caller, now, saved=saved)
     if wanted(request) is not Wants.PAGE:
         return JSONResponse(in_json(missing))
-    where = f"{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
     return page(
         request,
         "hand_in.html",
         copy=copy,
         missing=missing,
-        action=f"/submit/{where}{'?late=replace' if missing.late else ''}",
+        action=copy_page("submit", copy) + ("?late=replace" if missing.late else ""),
         mine=copy.user == caller.username,
     )
 
@@ -203,7 +198,7 @@ async def submit(
 ) -> Annotated[Response, Submitted]:
     """Submit the newest complete save; it is on disk before the answer is sent.
 
-    Work that is late replaces a submission that was on time only with ``late=replace``.
+    Late work replaces a submission that was on time only with ``late=replace``.
     """
     return await _submit(copy, request, app, caller, app.services.clock.now(), late)
 
@@ -211,7 +206,6 @@ async def submit(
 async def _look(
     copy: CopyOf, app: HubApp, caller: Identity, now: datetime
 ) -> tuple[MissingWork, Saved]:
-    """Return the missing parts of the newest complete save, and that save."""
     saved = await app.copies.export(copy)
     release = await to_thread.run_sync(app.items.shown, caller, copy)
     unanswered = await _compared(app, find_unanswered, copy, saved.data, release)
@@ -230,8 +224,7 @@ async def _submit(
 ) -> Response:
     """Submit a save, the newest complete one unless it was read already.
 
-    ``now`` is when the button was pressed, before the text is read: what is saved later has a later
-    time, so that it is told from it.
+    ``now`` is from before the text is read, so that what is saved later is told from it.
     """
 
     async def job(report: Report) -> Submitted:
@@ -264,7 +257,6 @@ async def _submit(
 def _keep(
     app: HubApp, caller: Identity, copy: CopyOf, saved: Saved, now: datetime, late: str
 ) -> tuple[Kept, OwnDates]:
-    """Keep a submission; return it and the person's dates."""
     own = app.dates.own(copy.item, copy.user)
     if own.is_closed(now) and caller.role is not Role.INSTRUCTOR:
         # The answer to the first try may have been lost.
@@ -314,7 +306,6 @@ def _missing(
 
 
 def _checks(app: HubApp, copy: CopyOf, facts: CopyFacts | None) -> tuple[str, list[str]]:
-    """Return how many checks pass by the last validation, "" where all do, and those that wait."""
     result = app.results.of(copy.user, copy.item)
     if result is None or (facts is not None and facts.saved > result.at):
         return "It was not validated as it is now.", []
@@ -364,8 +355,6 @@ async def _compared(
 
 
 class _Beside(Enum):
-    """The content of a copy, compared with that of its counting submission."""
-
     SAME = auto()
     OTHER = auto()
     RELEASE = auto()

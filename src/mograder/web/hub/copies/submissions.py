@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Literal
-from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Query, Request
@@ -36,7 +35,7 @@ from mograder.web.hub.copies.hand_in import HandIn, hand_in_of, late_at
 from mograder.web.hub.copies.versions import told_changes
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import KnownCopy
+from mograder.web.hub.core.items import KnownCopy, copy_page
 from mograder.web.hub.core.parts import Number
 from mograder.web.pages import go_to, outcome, page, saved_file, with_outcome
 from mograder.web.request_body import read_text
@@ -46,7 +45,6 @@ from mograder.web.route import ANYONE, INSTRUCTOR, OWNER, SELF, JsonBody, Route
 async def submissions_page(
     copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Response:
-    """List a person's submissions of an item, the newest first."""
     lines, work = await to_thread.run_sync(_lines, app, copy, caller)
     await app.audit.record_foreign(request, copy.user, "read", f"{copy} submissions")
     done, _ = outcome(request)
@@ -72,7 +70,6 @@ async def submission_page(
     to: Literal["", "now"] = "",
     first: Annotated[int, Query(alias="from", ge=1, lt=10**9)] = 1,
 ) -> Response:
-    """Show a submission as it was, or with ``to=now`` what has changed since."""
     found, data = await to_thread.run_sync(_read, app, copy, number)
     await app.audit.record_foreign(request, copy.user, "read", f"{copy} submission {number}")
     changes = None
@@ -120,16 +117,15 @@ async def bring_back(
         _, data = await to_thread.run_sync(_read, app, copy, number)
         return await app.copies.put(copy, data, Origin.RESTORE)
 
-    done = with_outcome(_page_of(copy), "restored")
+    done = with_outcome(copy_page("submissions", copy), "restored")
     return await put_text_back(request, app, copy, put, done)
 
 
 async def pick(copy: KnownCopy, number: Number, request: Request, app: CurrentApp) -> Response:
-    """Let a submission count that was kept beside the one that does."""
     await to_thread.run_sync(app.submissions.pick, copy.user, copy.item, number)
     await app.audit.record(request, "pick", f"{copy} submission {number}")
     app.notifier.notify(copy.user, Part.COPIES)
-    return go_to(request, with_outcome(_page_of(copy), "picked"))
+    return go_to(request, with_outcome(copy_page("submissions", copy), "picked"))
 
 
 async def verify_receipt(
@@ -139,10 +135,6 @@ async def verify_receipt(
     receipt = read_receipt(await read_text(request, LONGEST))
     async with app.without_login:
         return await to_thread.run_sync(verdict_of, app.services.secret, app.submissions, receipt)
-
-
-def _page_of(copy: CopyOf) -> str:
-    return f"/submissions/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
 
 
 def _has_copy(app: HubApp, copy: CopyOf) -> bool:
@@ -166,10 +158,7 @@ def _read(app: HubApp, copy: CopyOf, number: int) -> tuple[Submission, bytes]:
 def _lines(
     app: HubApp, copy: CopyOf, caller: Identity
 ) -> tuple[list[tuple[Submission, bool, tuple[str, str]]], HandIn]:
-    """Return each submission, whether it counts, how late it was and the cost; and the work.
-
-    Raises: NotFound without anything of the person, for those who may not see the item.
-    """
+    """Return each submission, whether it counts, its lateness and cost; and the work."""
     facts = app.services.workspaces.facts(copy.user, copy.item)
     person = _person(app, copy)
     if facts is None and not person.submissions:

@@ -1,13 +1,10 @@
-"""Updates of copies by an item's author: offered and undone by instructors, taken by students.
-
-The pages show what an update changes, and the result in one copy.
-"""
+"""Updates of copies by an item's author: offered and undone by instructors, taken by students."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,6 +20,7 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, Username
 from mograder.core.tasks import every
 from mograder.hub.notifier import Part
+from mograder.notebook.merge.cell_merge import Conflict
 from mograder.sessions.copy_updates import CopyStanding, CopyUpdates, Standing, UpdateStores
 from mograder.sessions.session import CopyOf
 from mograder.sessions.update_offers import (
@@ -42,7 +40,7 @@ from mograder.web.background import Report
 from mograder.web.error_responses import Wants, wanted
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
-from mograder.web.hub.core.items import KnownCopy, item_name
+from mograder.web.hub.core.items import KnownCopy, copy_page, item_name
 from mograder.web.hub.core.responses import Body, Done, UnixTime, deliver, tell
 from mograder.web.pages import go_to, page, path_segment, sheet_of, with_outcome
 from mograder.web.route import INSTRUCTOR, OWNER, Route
@@ -126,14 +124,6 @@ class PreviewCancelled(Body):
     cancelled: bool
 
 
-class UpdateConflict(Body):
-    """A place that the student has to look at, by its line in the notebook."""
-
-    cell: str
-    line: int
-    reason: str
-
-
 class CopyUpdated(Done):
     """The changes made to a copy; the lists describe the author's cells."""
 
@@ -142,7 +132,7 @@ class CopyUpdated(Done):
     replaced: list[str] = Field(default_factory=list)
     added: list[str] = Field(default_factory=list)
     removed: list[str] = Field(default_factory=list)
-    conflicts: list[UpdateConflict] = Field(default_factory=list)
+    conflicts: list[Conflict] = Field(default_factory=list)
     files: list[str] = Field(default_factory=list)
 
 
@@ -157,15 +147,12 @@ class NotebookUpdate(Body):
 
 @dataclass(frozen=True, slots=True)
 class StudentLine:
-    """One copy: what the update would do to it, and what the last offer has done."""
-
     user: str
     planned: PreviewLine | None
     done: CopyUpdateRow | None
 
     @property
     def conflicts(self) -> int:
-        """The number of places to look at in a merged copy."""
         return len(cells_in(self.done).conflicts) if self.done else 0
 
     @property
@@ -262,12 +249,10 @@ async def undo(item: str, request: Request, app: CurrentApp) -> Annotated[Respon
 
 
 def update_page(name: ItemName) -> str:
-    """Return the address of the instructors' page of an item's update, below the prefix."""
     return f"/course/updates/{path_segment(name)}"
 
 
 async def show_item(name: str, request: Request, app: CurrentApp) -> Response:
-    """Show an item's update to instructors."""
     item = item_name(name)
     found = await app.of(UpdateOffers).overview(item)
     release = await to_thread.run_sync(app.items.find if found.offer else app.items.get, item)
@@ -291,7 +276,6 @@ async def show_item(name: str, request: Request, app: CurrentApp) -> Response:
 
 
 async def look(name: str, user: str, request: Request, app: CurrentApp) -> Response:
-    """Show what an update would do to one copy, cell by cell; none of it runs."""
     copy = CopyOf(Username.of_account(user), item_name(name))
     problem, proposal = "", None
     try:
@@ -311,7 +295,6 @@ async def look(name: str, user: str, request: Request, app: CurrentApp) -> Respo
 
 
 async def show(copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Show a student what the author's update changes, or what it has changed."""
     found = await app.of(CopyUpdates).standing(copy)
     has_copy = partial(app.services.workspaces.has_copy, copy.user, copy.item)
     if found.state is Standing.NONE and not await to_thread.run_sync(has_copy):
@@ -343,28 +326,36 @@ async def take(
 ) -> Annotated[Response, CopyUpdated]:
     """Merge the offered update into a copy; its session is ended first."""
     await to_thread.run_sync(app.items.demand_shown, caller, copy)
-
-    async def job(report: Report) -> CopyUpdated:
-        report("Stopping the editor and merging the author's corrections")
-        row = await app.of(CopyUpdates).take(copy)
-        await _note_update(app, request, copy, row)
-        return _updated(row)
-
-    return await deliver(request, job, lambda done: _page(copy, done.state))
+    words = "Stopping the editor and merging the author's corrections"
+    return await _change(request, app, copy, app.of(CopyUpdates).take, words)
 
 
 async def put_back(
     copy: KnownCopy, request: Request, app: CurrentApp
 ) -> Annotated[Response, CopyUpdated]:
     """Give a copy its text from before the update again; its session is ended first."""
+    words = "Stopping the editor and putting your text back"
+    return await _change(request, app, copy, app.of(CopyUpdates).put_back, words)
 
+
+async def _change(
+    request: Request,
+    app: HubApp,
+    copy: CopyOf,
+    change: Callable[[CopyOf], Awaitable[CopyUpdateRow]],
+    words: str,
+) -> Response:
     async def job(report: Report) -> CopyUpdated:
-        report("Stopping the editor and putting your text back")
-        row = await app.of(CopyUpdates).put_back(copy)
+        report(words)
+        row = await change(copy)
         await _note_update(app, request, copy, row)
-        return _updated(row)
+        cells = asdict(cells_in(row))
+        return CopyUpdated(state=Standing(row.state), reason=row.reason, **cells)
 
-    return await deliver(request, job, lambda done: _page(copy, done.state))
+    def next_page(done: CopyUpdated) -> str:
+        return with_outcome(copy_page("update", copy), done.state.value, copy.item)
+
+    return await deliver(request, job, next_page)
 
 
 async def settle(
@@ -399,7 +390,6 @@ def _is_shown(app: HubApp, caller: Identity, copy: CopyOf) -> bool:
 
 
 def in_bar(found: CopyStanding) -> NotebookUpdate | None:
-    """Return what the bar above a notebook says of its update; None if there is nothing to say."""
     if found.offer is None or found.state in (Standing.NONE, Standing.UNDONE):
         return None
     cells = cells_in(found.row) if found.row else None
@@ -410,10 +400,6 @@ def in_bar(found: CopyStanding) -> NotebookUpdate | None:
         number=found.offer.number,
         conflicts=len(cells.conflicts) if cells else 0,
     )
-
-
-def _updated(row: CopyUpdateRow) -> CopyUpdated:
-    return CopyUpdated(state=Standing(row.state), reason=row.reason, **asdict(cells_in(row)))
 
 
 def open_updates(hub: HubApp) -> Run:
@@ -438,11 +424,9 @@ def open_updates(hub: HubApp) -> Run:
 
 @asynccontextmanager
 async def _at_work(hub: HubApp) -> AsyncIterator[None]:
-    """Keep releases during the block; then end previews, and wait for changes of copies."""
     kept, services = hub.of(KeptReleases), hub.services
 
-    def keep_all() -> None:
-        """Keep the published releases, also those that were copied into the course by hand."""
+    def keep_all() -> None:  # also releases that were copied into the course by hand
         kept.keep_all(services.releases.all(), services.clock.now())
 
     try:
@@ -454,7 +438,6 @@ async def _at_work(hub: HubApp) -> AsyncIterator[None]:
 
 
 def _notify(app: HubApp, name: ItemName) -> None:
-    """Tell the open notebooks of an item, and the instructors' pages."""
     for live in app.services.pool.all():
         if live.key.item == name:
             app.notifier.notify(live.key.user, Part.COPIES)
@@ -470,24 +453,18 @@ async def _status(app: HubApp, name: ItemName) -> UpdateStatus:
         withdrawn=offer is not None and offer.withdrawn,
         by=None if offer is None else offer.offered_by,
         at=None if offer is None else offer.offered_at.timestamp(),
-        preview=None
-        if preview is None
-        else UpdatePreview.model_validate(preview, from_attributes=True),
-        copies=_copies(found.copies),
+        preview=UpdatePreview.model_validate(preview, from_attributes=True) if preview else None,
+        copies=[
+            UpdatedCopy(
+                student=row.username,
+                state=row.state,
+                at=row.at.timestamp(),
+                conflicts=len(cells_in(row).conflicts),
+                reason=row.reason,
+            )
+            for row in found.copies
+        ],
     )
-
-
-def _copies(rows: Iterable[CopyUpdateRow]) -> list[UpdatedCopy]:
-    return [
-        UpdatedCopy(
-            student=row.username,
-            state=row.state,
-            at=row.at.timestamp(),
-            conflicts=len(cells_in(row).conflicts),
-            reason=row.reason,
-        )
-        for row in rows
-    ]
 
 
 def _counts(lines: Sequence[PreviewLine]) -> PreviewCounts:
@@ -499,16 +476,10 @@ def _counts(lines: Sequence[PreviewLine]) -> PreviewCounts:
 
 
 def _lines(planned: Sequence[PreviewLine], copies: Sequence[CopyUpdateRow]) -> list[StudentLine]:
-    """Return a line for each copy that is known, those that need attention first."""
     plans = {line.user: line for line in planned}
     rows = {row.username: row for row in copies}
     lines = [StudentLine(user, plans.get(user), rows.get(user)) for user in {*plans, *rows}]
     return sorted(lines, key=lambda line: (line.attention, line.user))
-
-
-def _page(copy: CopyOf, state: Standing) -> str:
-    path = f"/update/{path_segment(copy.user)}/{path_segment(copy.item)}"
-    return with_outcome(path, state.value, copy.item)
 
 
 ROUTES = (

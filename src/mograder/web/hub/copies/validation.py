@@ -7,7 +7,6 @@ elsewhere: an open editor is not disturbed, and the student's file is never chan
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Request
@@ -36,10 +35,7 @@ from mograder.store.course.course import read_notebook
 from mograder.web.background import Report
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import (
-    copy_in,
-    known_copy,
-)
+from mograder.web.hub.core.items import KnownCopy, copy_in, copy_page
 from mograder.web.hub.core.responses import deliver
 from mograder.web.pages import inert_page
 from mograder.web.route import OWNER, Route
@@ -50,12 +46,11 @@ _SECONDS = 120.0
 
 
 async def validate(
-    user: str, a: str, request: Request, app: CurrentApp, caller: Caller
+    copy: KnownCopy, request: Request, app: CurrentApp, caller: Caller
 ) -> Annotated[Response, ValidationAnswer]:
     """Run a student's notebook against its checks, and return the result of each."""
 
     async def job(report: Report) -> ValidationAnswer:
-        copy = known_copy(user, a)
         owner, item = copy.user, copy.item
         read_at = app.services.clock.now()  # what is saved while it runs was not validated
         text = await to_thread.run_sync(_text, app, owner, item)
@@ -66,33 +61,21 @@ async def validate(
         now = app.services.clock.now()
         await app.results.put(owner, item, ValidationResult(read_at, answer))
         app.of(CheckLog).validated(owner, item, answer, now)
-        await to_thread.run_sync(_note_checks, app, copy, text, answer)
+        passed = sum(each.passed for each in answer.checks)
+        note = app.services.recorder.versions.note_checks
+        try:  # beside the copy's versions with this text
+            await to_thread.run_sync(note, owner, item, text.encode(), passed, len(answer.checks))
+        except MograderError as error:  # the result is there all the same
+            _log.warning("the checks of a version could not be noted: %s", error)
         return answer
 
-    return await deliver(request, job, page_of(user, a))
-
-
-def page_of(user: str, name: str) -> str:
-    """Return the page with the result of the last validation, below the prefix."""
-    return f"/validation/{quote(user, safe='')}/{quote(name, safe='')}"
+    return await deliver(request, job, copy_page("validation", copy))
 
 
 def _told(app: HubApp, copy: CopyOf, found: ValidationReport) -> ValidationAnswer:
-    """Keep a report beside the notebook; return what is answered.
-
-    Blocks: a page of a student's thousand errors takes a second.
-    """
+    """Keep a report beside the notebook; blocks: a page of a thousand errors takes a second."""
     kept = app.services.workspaces.put_report(copy.user, copy.item, render_html(found))
     return answer_of(found, html_available=kept)
-
-
-def _note_checks(app: HubApp, copy: CopyOf, text: str, answer: ValidationAnswer) -> None:
-    """Record beside the copy's versions with this text how many checks passed."""
-    passed, versions = sum(each.passed for each in answer.checks), app.services.recorder.versions
-    try:
-        versions.note_checks(copy.user, copy.item, text.encode(), passed, len(answer.checks))
-    except MograderError as error:  # the result is there all the same
-        _log.warning("the checks of a version could not be noted: %s", error)
 
 
 def _text(app: HubApp, user: Username, item: ItemName) -> str:
@@ -105,7 +88,6 @@ def _text(app: HubApp, user: Username, item: ItemName) -> str:
 async def _submission(
     app: HubApp, caller: Identity, copy: CopyOf, text: str, report: Report
 ) -> Submission:
-    """Return the input of a validation; packages and limits are the release's, as in a session."""
     services, user, item = app.services, copy.user, copy.item
     settings = services.loaded.settings
     script, released, slot = await to_thread.run_sync(_prepared, app, caller, copy)
@@ -124,7 +106,6 @@ async def _submission(
 
 
 def _prepared(app: HubApp, caller: Identity, copy: CopyOf) -> tuple[Script, str | None, int]:
-    """Return the release's header, its text if the caller may know it, and the student's slot."""
     shown, services = app.items.shown(caller, copy), app.services
     text = None if shown is None else read_notebook(shown.notebook)
     script = script_of(services.releases.get(copy.item))

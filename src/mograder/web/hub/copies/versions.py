@@ -1,9 +1,7 @@
 """A copy's timeline: its versions, what changed between them, and what is put back of them.
 
-An instructor reads the timeline of a student, each look being in the audit log; only the student
-puts something back. The page of a version's text is in :mod:`.copy_pages`. The text of a
-version is a student's: it is shown escaped, a bounded part of it, and none of it runs
-(security.md). Old versions are thinned while the hub runs: slowly, since students come first.
+An instructor's look at one is in the audit log; only the student puts something back. Texts are
+shown escaped, a bounded part, and none of it runs (security.md).
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
-from urllib.parse import quote
 
 from anyio import to_thread
 from fastapi import Path, Query, Request
@@ -31,7 +28,7 @@ from mograder.hub.notifier import Part
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.versions import (
     CellChange,
-    LineChange,
+    Line,
     PutBack,
     VersionDifference,
 )
@@ -51,7 +48,7 @@ from mograder.web.hub.copies.copies import (
 from mograder.web.hub.copies.updates import standing_for
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
-from mograder.web.hub.core.items import KnownCopy
+from mograder.web.hub.core.items import KnownCopy, copy_page
 from mograder.web.hub.core.parts import Number
 from mograder.web.hub.core.responses import Body, Done, deliver
 from mograder.web.pages import page, with_outcome
@@ -83,13 +80,6 @@ class VersionEntry(Body):
     present: bool
 
 
-class LineEntry(Body):
-    """A line of a difference; the text of a folded one is the number of unchanged lines."""
-
-    change: LineChange
-    text: str
-
-
 class CellChanges(Body):
     """The change of one cell; ``before`` and ``after`` are its indexes in the two versions.
 
@@ -101,7 +91,7 @@ class CellChanges(Body):
     name: str
     before: int | None
     after: int | None
-    lines: list[LineEntry]
+    lines: list[Line]
     heading: str = ""
 
 
@@ -115,7 +105,7 @@ class VersionChanges(Body):
     earlier: int
     later: int
     cells: list[CellChanges]
-    outside: list[LineEntry]
+    outside: list[Line]
     problem: str
     cut: bool
 
@@ -173,10 +163,7 @@ async def versions_page(
     caller: Caller,
     below: Annotated[int, Query(ge=1, lt=2**31)] = 2**31 - 1,
 ) -> Response:
-    """Show a copy's timeline and the earlier versions in its folder.
-
-    ``below``: list versions with a smaller number only.
-    """
+    """Show a copy's timeline, below a number, and the earlier versions in its folder."""
     timeline = await app.of(CopyTimelines).of(copy)
     archives = await to_thread.run_sync(app.services.workspaces.archives, copy.user, copy.item)
     if not timeline.versions and not archives:
@@ -206,7 +193,6 @@ async def changes_page(
     caller: Caller,
     to: Other = "before",
 ) -> Response:
-    """Show what a version changed, or what changed since, cell by cell."""
     timeline = await app.of(CopyTimelines).of(copy)
     version = timeline.find(number)
     pair = _pair(timeline, version, to)
@@ -221,7 +207,7 @@ async def changes_page(
         possible=timeline.present is not None,
         to=to,
         compared=compared,
-        changes=None if compared is None else _compared(compared),
+        changes=compared and _compared(compared),
         mine=copy.user == caller.username,
         running=app.services.pool.find(copy.key) is not None,
     )
@@ -279,7 +265,7 @@ async def restore(
             raise Conflict("This version is your notebook as it is now.")
         return await app.copies.put_back(copy, number)
 
-    done = with_outcome(_page_of(copy), "restored")
+    done = with_outcome(copy_page("versions", copy), "restored")
     return await put_text_back(request, app, copy, put, done)
 
 
@@ -308,7 +294,7 @@ async def restore_cell(
 
     def next_page(result: CellRestored) -> str:
         done = ("cell-twice" if result.twice else "cell-restored") + ("-open" * result.running)
-        return with_outcome(_page_of(copy), done, ", ".join(result.twice))
+        return with_outcome(copy_page("versions", copy), done, ", ".join(result.twice))
 
     return await deliver(request, job, next_page)
 
@@ -316,10 +302,7 @@ async def restore_cell(
 async def _put_in_editor(
     app: HubApp, copy: CopyOf, number: int, cell: int, report: Report
 ) -> PutBack | None:
-    """Have the open editor put a cell back; None if none is open, or it cannot.
-
-    Raises: as :meth:`CopyTimelines.put_back_cell` and :meth:`OpenEditors.replace`.
-    """
+    """Have the open editor put a cell back; None if none is open, or it cannot."""
     live, timelines = app.services.pool.find(copy.key), app.of(CopyTimelines)
     if live is None or not live.connections:
         return None
@@ -338,8 +321,7 @@ async def keep_unsaved(
 ) -> Unsaved:
     """Keep work that the editor's page could not save as a version; the copy is not changed.
 
-    The body is the one that marimo's page sends to save, with the codes that were saved before as
-    ``base``.
+    The body is what marimo's page sends to save, with the codes saved before as ``base``.
     """
     with app.of(Uploads).sending(copy.user):
         body = await read_text(request, MAX_NOTEBOOK)
@@ -353,14 +335,11 @@ async def keep_unsaved(
 async def put_unsaved(
     copy: KnownCopy, request: Annotated[Request, JsonBody(_Cells)], app: CurrentApp
 ) -> Annotated[Response, Restored]:
-    """Put work that could not be saved into the notebook, unless that was changed meanwhile.
-
-    The body is as for keeping it; the present notebook is kept, and its editor is closed.
-    """
+    """Put work that could not be saved into the notebook, unless that was changed meanwhile."""
     read = partial(read_text, request, MAX_NOTEBOOK)
     body, until_stored = await app.of(Uploads).received(copy.user, read)
     put = partial(app.of(CopyTimelines).put_unsaved, copy, body)
-    done = with_outcome(_page_of(copy), "restored")
+    done = with_outcome(copy_page("versions", copy), "restored")
     return await put_text_back(request, app, copy, put, done, until_stored)
 
 
@@ -379,7 +358,6 @@ async def _rows(
 
 
 def _pair(timeline: Timeline, version: Version, to: Other) -> tuple[Version, Version] | None:
-    """Return the two versions to compare, the earlier one first; None if one is missing."""
     if to == "now":
         return None if timeline.present is None else (version, timeline.present)
     before = timeline.before(version)
@@ -391,23 +369,16 @@ def _compared(compared: Compared) -> VersionChanges:
 
 
 def told_changes(difference: VersionDifference, earlier: int = 0, later: int = 0) -> VersionChanges:
-    """Return a difference as the API tells it, with the numbers of the two versions."""
     return VersionChanges(
         earlier=earlier,
         later=later,
-        outside=[
-            LineEntry.model_validate(each, from_attributes=True) for each in difference.outside
-        ],
+        outside=list(difference.outside),
         cells=[
             CellChanges.model_validate(each, from_attributes=True) for each in difference.differing
         ],
         problem=difference.problem,
         cut=difference.cut,
     )
-
-
-def _page_of(copy: CopyOf) -> str:
-    return f"/versions/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
 
 
 async def thin_versions(thinning: Thinning, clock: Clock, stop: asyncio.Event) -> None:
@@ -434,7 +405,6 @@ async def _keep_thin(hub: HubApp) -> AsyncIterator[None]:
 
 
 def open_versions(hub: HubApp) -> Run:
-    """Make the timelines of copies, whose old versions are thinned during the block."""
     services = hub.services
     hub.add(CopyTimelines(hub.copies, services.recorder, services.clock))
     hub.add(OpenEditors())

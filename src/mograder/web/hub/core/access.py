@@ -41,17 +41,13 @@ from mograder.web.marking.context import check_marker, enter_marking
 from mograder.web.route import Access
 
 HELPERS = frozenset({Role.INSTRUCTOR, Role.MARKER})
-"""The roles of the people who help a class at work."""
 
 _POSTS_OF_OTHERS = frozenset({b"/lti/login", b"/lti/launch", b"/auth/oidc/backchannel-logout"})
 """The routes that platforms' pages and providers post to; what they send is signed."""
 
 
 def identify(scope: Scope, authenticator: Authenticator) -> Identity | None:
-    """Return the caller's identity, None without a login.
-
-    Raises: :class:`~mograder.core.errors.InvalidInput` for repeated or malformed credentials.
-    """
+    """Return the caller's identity, None without a login. Raises: InvalidInput."""
     context = context_of(scope)
     name = cookie_name(secure=context.secure, prefix=context.prefix)
     return authenticator.identify(
@@ -62,10 +58,9 @@ def identify(scope: Scope, authenticator: Authenticator) -> Identity | None:
 def login_headers(
     identity: Identity | None, context: RequestContext, secret: str
 ) -> list[tuple[bytes, bytes]]:
-    """Return the Set-Cookie of a login that is new with this request, or an empty list.
+    """Return the Set-Cookie of a login that is new; bearer clients never get one.
 
-    It belongs on the response whatever its status (compatibility-0.3.16.md 2.1); bearer clients
-    never get one.
+    It belongs on the response whatever its status (compatibility-0.3.16.md 2.1).
     """
     if identity is None or identity.fresh is None:
         return []
@@ -103,7 +98,8 @@ async def admit(request: Request, headers: list[Header]) -> Response | None:
             identity = None
         request.scope[IDENTITY] = identity
         headers += login_headers(identity, context, part(request, AuthPolicy).secret)
-        if identity is not None and identity.role is Role.INSTRUCTOR and _shows_page(request):
+        shows_page = request.method == "GET" and wanted(request) is Wants.PAGE
+        if shows_page and identity is not None and identity.role is Role.INSTRUCTOR:
             await part(request, CourseNumbers).look()
         if request.method not in SAFE_METHODS:
             check_unsafe(identity, request.scope["headers"], context.own_origins)
@@ -115,17 +111,11 @@ async def admit(request: Request, headers: list[Header]) -> Response | None:
     return None
 
 
-def _shows_page(request: Request) -> bool:
-    return request.method == "GET" and wanted(request) is Wants.PAGE
-
-
 async def anyone(request: Request) -> Identity | None:
-    """Admit everyone, signed in or not."""
     return identity_of(request)
 
 
 async def member(request: Request) -> Identity:
-    """Admit people who are signed in and on the course's access list."""
     identity = identity_of(request)
     if identity is None:
         raise NotAuthenticated("Nobody is signed in.")
@@ -135,16 +125,11 @@ async def member(request: Request) -> Identity:
 
 
 async def guest(request: Request) -> Identity | None:
-    """Admit members, and people who are not signed in."""
     return None if identity_of(request) is None else await member(request)
 
 
 def may_open_work(username: str, role: Role, owner: str) -> bool:
-    """Return whether a user may open the work of ``owner``: their own, or any as an instructor.
-
-    The guards below and the proxy of sessions (``web/hub/proxy/session_proxy.py``) both decide by
-    this function.
-    """
+    """Return whether a user may open the work of ``owner``, for guards and the proxy."""
     return username == owner or role is Role.INSTRUCTOR
 
 
@@ -157,7 +142,6 @@ async def owner(request: Request, identity: Annotated[Identity, Depends(member)]
 
 
 async def oneself(request: Request, identity: Annotated[Identity, Depends(member)]) -> Identity:
-    """Admit the user named in the path, and nobody else."""
     if identity.username != nfc(request.path_params["user"]):
         raise Forbidden("Cannot access another user's resources")
     return identity
@@ -179,7 +163,6 @@ async def instructor(request: Request, identity: Annotated[Identity, Depends(mem
 
 
 async def helper(identity: Annotated[Identity, Depends(member)]) -> Identity:
-    """Admit instructors and markers, whatever is open for marking."""
     if identity.role not in HELPERS:
         raise Forbidden("Marker access required")
     return identity
@@ -227,10 +210,7 @@ GUARDS: Mapping[Access, Callable[..., Awaitable[Identity | None]]] = MappingProx
         Access.METRICS: metrics_reader,
     }
 )
-"""The dependency that checks each kind of access."""
 
 Visitor = Annotated[Identity | None, Depends(anyone)]
-"""A handler's parameter: the caller's identity, or None."""
 
 Caller = Annotated[Identity, Depends(member)]
-"""A handler's parameter: the caller's identity, signed in and on the access list."""

@@ -53,7 +53,7 @@ class _Minute:
 
 
 class AuditTrail:
-    """The writer of the log; SQL runs in a thread.
+    """The writer of the log.
 
     Mutable state: ``_lately``, when an event was recorded, and ``_refusals``, by person or network.
     """
@@ -65,7 +65,6 @@ class AuditTrail:
         self._refusals: dict[str, _Minute] = {}
 
     async def granted(self, event: Event, *also: str) -> None:
-        """Record that an action was done; ``also`` to further objects."""
         await self._write(event, "ok", *also)
 
     async def record(self, request: Request, action: str, what: str, *also: str) -> None:
@@ -106,7 +105,6 @@ class AuditTrail:
         await self._write(event, "refused")
 
     async def close(self) -> None:
-        """Record what is not told yet."""
         await self._tell_rest(self._clock.steady())
 
     async def _tell_rest(self, until: float) -> None:
@@ -128,11 +126,7 @@ class AuditTrail:
         return True
 
     async def _write(self, event: Event, outcome: str, *also: str) -> None:
-        """Write the line, and those of further objects.
-
-        The action has happened already, so a failure here must not change the response: the
-        event is then written to the program's log.
-        """
+        """Write the lines; a failure is told in the program's log, as the action is done."""
         line = (event.who, event.action, event.what, event.where, outcome)
         try:
             await to_thread.run_sync(self._state.record, self._clock.now(), *line, *also)

@@ -42,11 +42,7 @@ if TYPE_CHECKING:  # imported only by hubs with platforms
 
 @dataclass(frozen=True, slots=True)
 class PlatformFacts:
-    """Facts about learning platforms for other features' pages; the state of a hub that has some.
-
-    ``courses`` returns the courses whose members are known, ``scores`` what is known of an item's
-    marks there, for the item's template. Both block.
-    """
+    """Facts about learning platforms for other features' pages; both block."""
 
     courses: Callable[[], Sequence[CourseMembers]]
     scores: Callable[[ItemName], object]
@@ -78,13 +74,11 @@ class HubApp(Parts):
     checks: ItemChecks
     gradebook: Path
     on_marks: list[Callable[[], None]] = field(default_factory=list)
-    """Called when marks may have changed."""
     without_login: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Entered to read files for a request without a login, since it has no person's turn."""
     program: ClassVar[str] = "hub"
 
     def marks_changed(self) -> None:
-        """Tell the features that want to know."""
         for told in self.on_marks:
             told()
 
@@ -98,47 +92,34 @@ class HubApp(Parts):
 
     @property
     def title(self) -> str:
-        """The course's title, for the header of every page."""
         return self.services.loaded.settings.title or "Course notebooks"
 
     def page_values(self, request: Request) -> dict[str, object]:
-        """Return the values for every page: the person who is signed in, and items' titles."""
         who = identity_of(request)
-        machines = self.services.loaded.settings.nodes.enabled
-        viewer = None if who is None else _viewer(who, machines=machines)
-        waiting = 0
-        if viewer is not None and viewer.marks:
-            waiting = sum(not each.helper for each in self.desk.requests())
-        numbers = self.numbers.last if viewer is not None and viewer.instructor else None
+        viewer = who and Viewer(
+            who.username,
+            instructor=who.role is Role.INSTRUCTOR,
+            marks=who.role is not Role.STUDENT,
+            can_sign_out=bool(who.login_id),
+            by_front=who.front,
+            machines=self.services.loaded.settings.nodes.enabled,
+        )
+        asking = self.desk.requests() if viewer and viewer.marks else ()
         return {
             "viewer": viewer,
-            "waiting": waiting,
-            "numbers": numbers,
+            "waiting": sum(not each.helper for each in asking),
+            "numbers": self.numbers.last if viewer and viewer.instructor else None,
             "item_title": partial(self._title, who),
             "zone": course_zone(self.services.loaded.settings),
         }
 
     def _title(self, who: Identity | None, name: str) -> str:
-        """Return an item's title, "" for a person who may not know it."""
         title, item = self.checks.title(name), ItemName.valid(name)
-        if not title or who is None or item is None:
-            return title
-        return title if self.items.may_know(who, CopyOf(person(who), item)) else ""
-
-
-def _viewer(who: Identity, *, machines: bool) -> Viewer:
-    return Viewer(
-        who.username,
-        instructor=who.role is Role.INSTRUCTOR,
-        marks=who.role is not Role.STUDENT,
-        can_sign_out=bool(who.login_id),
-        by_front=who.front,
-        machines=machines,
-    )
+        hidden = title and who and item and not self.items.may_know(who, CopyOf(person(who), item))
+        return "" if hidden else title
 
 
 CurrentApp = Annotated[HubApp, use(HubApp)]
-"""A handler's parameter: the hub's object."""
 
 Run = Callable[[], AbstractAsyncContextManager[None]]
 """Returns what works while the hub serves: loops, and what is closed at its end."""
@@ -146,10 +127,7 @@ Run = Callable[[], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One feature. ``open`` makes its state for the handlers (``hub.add``), and returns its work.
-
-    Both may be missing. It raises InvalidInput for settings that cannot work.
-    """
+    """One feature: ``open`` makes its state (``hub.add``) and returns its work, if any."""
 
     routes: tuple[Route, ...] = ()
     open: Callable[[HubApp], Run | None] | None = None

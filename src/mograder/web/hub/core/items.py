@@ -35,8 +35,6 @@ _VERSIONS = "What was saved before is kept under Versions."
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
-    """One item as one person sees it."""
-
     release: Release
     visibility: Visibility
     visible: bool
@@ -54,9 +52,7 @@ class ItemView:
 
 
 def person(identity: Identity) -> Username:
-    """Return the directory name of the caller."""
-    name = identity.username
-    return Username.of_account(name)
+    return Username.of_account(identity.username)
 
 
 def mode_of(kind: ItemKind) -> Mode:
@@ -82,7 +78,6 @@ class Items:
     came_from: Callable[[Username, ItemName], str]
 
     def survey(self, identity: Identity, at: datetime | None = None) -> list[ItemView]:
-        """Return all items that a person may see, now or at a time, in list order."""
         moment, found = at or self.clock.now(), self.releases.all()
         rules = self.visibility.rules()  # after the releases: one is hidden before it is published
         views = (self._view(identity, each, rules(each.name), moment) for each in found)
@@ -108,10 +103,7 @@ class Items:
         return release
 
     def demand_visible(self, identity: Identity, name: str) -> None:
-        """Refuse a student an item that is hidden or not open yet.
-
-        Raises: NotFound with the message of compatibility-0.3.16.md 2.3.
-        """
+        """Raise NotFound for a student where an item is hidden or not open yet."""
         if refusal := self._refusal(identity, name):
             raise refusal
 
@@ -135,22 +127,18 @@ class Items:
         return not hidden or self.came_from(copy.user, copy.item) != ""
 
     def has_begun(self, user: Username, item: ItemName) -> bool:
-        """Return whether a person has a copy that came from a release."""
         return self.workspaces.has_copy(user, item) and self.came_from(user, item) != ""
 
     def demand_shown(self, identity: Identity, copy: CopyOf) -> None:
-        """Refuse a page that tells an item's title or dates to a person who may not know them.
-
-        Raises: NotFound.
-        """
+        """Raise NotFound for a person who may not know an item's title and dates."""
         if self.shown(identity, copy) is None:
             raise NotFound(f"There is nothing of {copy.item} here.")
 
     def take_copy(self, identity: Identity, name: str) -> tuple[Release, bool, str | None]:
         """Create a person's copy of an item if there is none; never overwrite one (B66, B69).
 
-        Returns the release, whether there was a copy, and for somebody who had the notebook before
-        a sentence that says so: there are other files in the folder, or its versions.
+        Returns the release, whether there was a copy, and a sentence for who had the notebook
+        before.
 
         Raises: NotFound (unknown or not available), InvalidInput (a demo).
         """
@@ -158,39 +146,29 @@ class Items:
         try:
             release = self.assignment(name)
         except NotFound:
-            self._demand_published(user, name)
+            item = ItemName.valid(name)
+            if item and not self.releases.get(item) and self.workspaces.has_copy(user, item):
+                raise NotFound(
+                    f"Not available: {item} is not published any more.",
+                    hint="Your notebook is kept: it is on the first page, under “No longer "
+                    "published”.",
+                ) from None
             raise
         found = self.workspaces.has_copy(user, release.name)
         if not found:
             self.demand_visible(identity, release.name)
-            note = self._made_anew(user, release)
+            others = self.workspaces.others(user, release)
+            words = [_OTHERS.format(", ".join(others))] if others else []
+            if self.came_from(user, release.name):
+                words.append(_VERSIONS)
+            note = " ".join((_MADE_ANEW.format(release.name), *words)) if words else None
             # Not for a copy that was there: its own session may have taken it away meanwhile.
             self.workspaces.ensure(user, release)
         self.taken(user, release.name)
         return release, found, note
 
-    def _made_anew(self, user: Username, release: Release) -> str | None:
-        others = self.workspaces.others(user, release)
-        words = [_OTHERS.format(", ".join(others))] if others else []
-        if self.came_from(user, release.name):
-            words.append(_VERSIONS)
-        return " ".join((_MADE_ANEW.format(release.name), *words)) if words else None
-
-    def _demand_published(self, user: Username, name: str) -> None:
-        """Raise NotFound, which says that an item whose copy they have is no longer published."""
-        item = ItemName.valid(name)
-        if item is None or self.releases.get(item) or not self.workspaces.has_copy(user, item):
-            return
-        raise NotFound(
-            f"Not available: {item} is not published any more.",
-            hint="Your notebook is kept: it is on the first page, under “No longer published”.",
-        )
-
     def ensure_files(self, identity: Identity, copy: CopyOf) -> None:
-        """Give a person the data files of an item whose notebook is about to be put in place.
-
-        What cannot be copied keeps nobody from the notebook itself.
-        """
+        """Give a person an item's data files, as far as they can be copied."""
         release = self.shown(identity, copy)
         if release is None or release.kind is not ItemKind.ASSIGNMENT:
             return
@@ -216,7 +194,6 @@ class Items:
 
 
 CurrentItems = Annotated[Items, use(Items)]
-"""A handler's parameter: the published items."""
 
 
 def _listed(view: ItemView, identity: Identity) -> bool:
@@ -234,8 +211,12 @@ def item_name(name: str) -> ItemName:
 
 
 def item_page(name: str) -> str:
-    """Return the address of the instructors' page of an item, below the prefix."""
     return f"/course/items/{quote(name, safe='')}"
+
+
+def copy_page(kind: str, copy: CopyOf) -> str:
+    """Return the address of one of a copy's pages, below the prefix."""
+    return f"/{kind}/{quote(copy.user, safe='')}/{quote(copy.item, safe='')}"
 
 
 def copy_in(user: str, name: str) -> CopyOf:
@@ -243,17 +224,13 @@ def copy_in(user: str, name: str) -> CopyOf:
     return CopyOf(Username.of_account(user), ItemName.parse(name))
 
 
-def known_copy(user: str, name: str) -> CopyOf:
-    """Return the copy that an address names. Raises: :class:`NotFound`."""
+async def known_copy(user: str, a: str) -> CopyOf:
+    """Return the copy that a path names. Raises: :class:`NotFound`."""
     try:
-        return copy_in(user, name)
+        return copy_in(user, a)
     except InvalidInput as error:
         raise NotFound("Notebook not found") from error
 
 
-async def _copy_in_path(user: str, a: str) -> CopyOf:
-    return known_copy(user, a)
-
-
-KnownCopy = Annotated[CopyOf, Depends(_copy_in_path)]
+KnownCopy = Annotated[CopyOf, Depends(known_copy)]
 """A handler's parameter: the copy that the path names; else the response is 404."""

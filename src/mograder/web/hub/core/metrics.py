@@ -64,10 +64,7 @@ _NODES: tuple[tuple[str, str, Callable[[Machine], float]], ...] = (
 
 @dataclass(slots=True)
 class ProxyCounters:
-    """The session proxy's counts since the hub's start; ``in`` is towards the session.
-
-    Plain numbers that its hot path only adds to, on the event loop.
-    """
+    """The session proxy's counts since the hub's start; ``in`` is towards the session."""
 
     http: int = 0
     websockets: int = 0
@@ -81,15 +78,11 @@ class ProxyCounters:
 
 
 class Metrics(Collector):
-    """The hub's metrics, in their own registry; the proxy writes to ``traffic``.
-
-    Create it when the pool is open: sessions that run by then count as adopted.
-    """
+    """The hub's metrics; sessions that run when it is made count as adopted."""
 
     def __init__(self, pool: SessionManager, recording: RecordingCounters) -> None:
         self.traffic = ProxyCounters()
         self.machines: Callable[[], Iterable[Machine]] | None = None
-        """Returns the nodes; None on a hub that has none."""
         self._pool = pool
         self._recording = recording
         self._adopted = len(pool.all())
@@ -182,7 +175,6 @@ def _filled(
     labels: str,
     numbers: Mapping[str, float] | Mapping[tuple[str, ...], float],
 ) -> F:
-    """Return a family with a number for each value of its labels, whose names are words."""
     family = kind(name, text, labels=labels.split())
     for values, number in numbers.items():
         family.add_metric((values,) if isinstance(values, str) else values, number)

@@ -34,19 +34,15 @@ _LINK = LINK.lower().encode()
 
 
 class NodeDoor:
-    """Lets nodes in by their secrets."""
-
     def __init__(self, nodes: Nodes, clock: Clock, links: NodeLinks) -> None:
         self._nodes = nodes
         self._throttle = LoginThrottle(clock)
         self._links = links
 
     def serves(self, raw_path: bytes) -> bool:
-        """Return whether a path below the prefix is the door's."""
         return raw_path == DOOR.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request at the door: take its connection over, or refuse it."""
         try:
             refusal = await self._let_in(scope)
         except MograderError as error:
@@ -58,10 +54,7 @@ class NodeDoor:
             await refusal(scope, receive, send)
 
     async def _let_in(self, scope: Scope) -> Response | None:
-        """Take the connection over; return the refusal otherwise.
-
-        Raises: :class:`~mograder.core.errors.Busy`, ``ConnectionResetError``.
-        """
+        """Take the connection over, or return the refusal. Raises: ConnectionResetError."""
         hand_over: HandOver | None = (scope.get("extensions") or {}).get(HAND_OVER)
         known = secret_hash(_header(scope, b"authorization").removeprefix("Bearer "))
         if hand_over is not None and _header(scope, b"upgrade").lower() == SESSION:
@@ -124,7 +117,6 @@ class NodeDoor:
 
 
 def _switch(protocol: str, *more: str) -> bytes:
-    """Return the head of the answer that hands the connection over, with more headers."""
     head = ("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", f"Upgrade: {protocol}")
     return "\r\n".join((*head, *more, "Cache-Control: no-store", "", "")).encode()
 

@@ -1,8 +1,7 @@
 """What a handler knows of the hub: the person who asks, and the parts that it names by their type.
 
-The middleware puts one object into the request's scope. A handler takes a part of it as a
-parameter (:func:`use`), or by :func:`part`, never from globals; so a module imports what it works
-with and nothing else of the hub.
+The middleware puts one object into the request's scope, of which a handler takes a part
+(:func:`use`), never from globals.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ T = TypeVar("T")
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 """A handler's parameter: a number in the path that a table of the database may hold."""
 IDENTITY = "mograder.identity"
-"""Scope key of the caller's identity."""
 
 TURN = "mograder.turn"
 """Scope key of the ``ExitStack`` whose closing ends the turn of a student's request."""
@@ -32,7 +30,6 @@ class Parts:
     _by_type: dict[type, object] = field(default_factory=dict, init=False, repr=False)
 
     def add(self, part: T) -> T:
-        """Keep a part, or the state of a feature that opens, for :meth:`of`."""
         self._by_type[type(part)] = part
         return part
 
@@ -40,12 +37,10 @@ class Parts:
         return cast(T, self._by_type[kind])
 
     def find(self, kind: type[T]) -> T | None:
-        """Return a part, None where the hub does not have it."""
         return cast("T | None", self._by_type.get(kind))
 
 
 def part(request: Request, kind: type[T]) -> T:
-    """Return a part of the hub that the middleware put into the request."""
     parts: Parts = request.scope[APP]
     return parts.of(kind)
 

@@ -1,8 +1,4 @@
-"""The hub's responses: JSON, problems, the result of long work in the form asked for, redirects.
-
-The JSON has the shapes of compatibility-0.3.16.md 2.3. Its models stand beside the handlers that
-return them, and are used at the HTTP interface only, not inside the hub.
-"""
+"""The hub's responses (compatibility-0.3.16.md 2.3), whose models stand beside their handlers."""
 
 from __future__ import annotations
 
@@ -53,8 +49,6 @@ _COURSE_PAGES: Mapping[str, str] = MappingProxyType(
 
 
 class Body(BaseModel):
-    """A JSON body of the hub's API, or a part of one."""
-
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -64,11 +58,9 @@ class Done(Body):
     status: Literal["ok"] = "ok"
 
 
-def _unix(at: object) -> object:
-    return at.timestamp() if isinstance(at, datetime) else at
-
-
-UnixTime = Annotated[float, BeforeValidator(_unix)]
+UnixTime = Annotated[
+    float, BeforeValidator(lambda at: at.timestamp() if isinstance(at, datetime) else at)
+]
 """A time of a record, which the API tells in Unix seconds."""
 
 
@@ -86,8 +78,12 @@ async def answer_problem(request: Request, error: MograderError) -> Response:
     """Return the response to a failure in the client's format; refusals go into the audit log."""
     if isinstance(error, NotAuthenticated):
         return _ask_to_sign_in(request)
-    if isinstance(error, Forbidden):
-        await _note_refusal(request, error)
+    who = identity_of(request)
+    if isinstance(error, Forbidden) and who is not None:
+        where = request_context(request)
+        action = "not enrolled" if isinstance(error, NotEnrolled) else "access"
+        what = f"{request.method} {where.path}"[:300]
+        await part(request, AuditTrail).refused(Event(who.username, action, what, where.address))
     if isinstance(error, NotEnrolled):
         return page(request, "restricted.html", 403)
     if wanted(request) is Wants.PAGE:
@@ -118,7 +114,16 @@ async def deliver(
 
     Raises: what the job raises, unless progress was asked for; then it is the last line.
     """
-    running = part(request, Work).begin(_announced(request, job))
+    notifier, who = part(request, Notifier), identity_of(request)
+    user = request.path_params.get("user") or (who.username if who else "")
+
+    async def announced(report: Report) -> M:
+        """Do the job, then notify the pages of the copy's or session's user."""
+        result = await job(report)
+        notifier.notify(user, Part.COPIES)
+        return result
+
+    running = part(request, Work).begin(announced)
     turn: ExitStack | None = request.scope.get(TURN)
     if keeps_turn and turn is not None:
         kept = turn.pop_all()
@@ -131,7 +136,6 @@ async def deliver(
 
 
 def tell(request: Request, result: BaseModel, next_page: str, status: int = 200) -> Response:
-    """Answer with a result as JSON, or for a form with the next page."""
     if wanted(request) is Wants.PAGE:
         return go_to(request, next_page)
     return JSONResponse(in_json(result), status)
@@ -142,32 +146,13 @@ def in_json(result: BaseModel) -> dict[str, object]:
 
 
 def back_from(request: Request, copy: CopyOf, done: str) -> str:
-    """Return the page to go back to after a form about a copy or session.
-
-    The form may name the page in its query (``back``); else it is the first page for the caller's
-    own copy or session, and the person's page for another person's.
-    """
+    """Return the page to go back to after a form: the one it names (``back``), or the person's."""
     named = _COURSE_PAGES.get(request.query_params.get("back", ""))
     if named is None:
         who = identity_of(request)
         mine = copy.user == INSTRUCTOR or (who is not None and copy.user == who.username)
         named = "/" if mine else f"/course/students/{quote(copy.user, safe='')}"
     return with_outcome(named, done, copy.item)
-
-
-def _announced(
-    request: Request, job: Callable[[Report], Awaitable[M]]
-) -> Callable[[Report], Awaitable[M]]:
-    """Return the job, followed by a notification of the pages of the copy's or session's user."""
-    notifier, who = part(request, Notifier), identity_of(request)
-    user = request.path_params.get("user") or (who.username if who else "")
-
-    async def run(report: Report) -> M:
-        result = await job(report)
-        notifier.notify(user, Part.COPIES)
-        return result
-
-    return run
 
 
 def _ask_to_sign_in(request: Request) -> Response:
@@ -180,13 +165,3 @@ def _ask_to_sign_in(request: Request) -> Response:
     query = f"?{request.url.query}" if request.url.query else ""
     target = quote(where.prefix + quote(where.path) + query, safe="/")
     return RedirectResponse(f"{where.prefix}/login?next={target}", 303)
-
-
-async def _note_refusal(request: Request, error: Forbidden) -> None:
-    who = identity_of(request)
-    if who is None:
-        return
-    action = "not enrolled" if isinstance(error, NotEnrolled) else "access"
-    where = request_context(request)
-    what = f"{request.method} {where.path}"[:300]
-    await part(request, AuditTrail).refused(Event(who.username, action, what, where.address))

@@ -31,7 +31,6 @@ from mograder.core.item_dates import ItemDates, SentTime, Visibility, read_openi
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.grading.course_late import CourseLate, Preview
-from mograder.grading.late_work import DueDates
 from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.late_work import LateWork, PolicyChange
 from mograder.store.releases.releases import ItemKind
@@ -118,8 +117,8 @@ async def set_dates(
 ) -> Annotated[Response, DatesSet]:
     """Set the dates of an item; a form that changes marks is answered by a preview first.
 
-    The form's fields: ``opens``, ``due``, ``closes``, each also with ``-shown``: what it showed;
-    ``timezone``, and ``version`` of a preview.
+    The form's fields: ``opens``, ``due``, ``closes``, each also with ``-shown``; ``timezone``,
+    ``version``.
     """
     item = item_name(name)
     if not is_form(request):
@@ -127,7 +126,13 @@ async def set_dates(
         wanted = await to_thread.run_sync(_change, app, item, given)
         return tell(request, await _record(request, app, caller, wanted), item_page(item))
     fields = await read_form(request)
-    wanted = await to_thread.run_sync(lambda: _change(app, item, _typed(app, item, fields)))
+
+    def typed() -> _Change:
+        shown = dates_of(app, item)
+        dates = {key: getattr(shown, key) for key in _Given.model_fields}
+        return _change(app, item, _Given(**typed_dates(item, fields, dates)))
+
+    wanted = await to_thread.run_sync(typed)
     if wanted.change is not None and "version" not in fields:
         found = await to_thread.run_sync(_preview, app, wanted.change)
         if found.differing:
@@ -141,21 +146,22 @@ async def set_dates(
 def dates_of(app: HubApp, name: str) -> DatesEntry:
     """Return the dates of an item, and where they come from; reads files."""
     found, rule = app.dates.of(name), app.visibility.of(name)
+    opens_from = found.opens_from
+    if rule.visible_from != found.opens:
+        hides = rule.hidden and rule.visible_from is None
+        opens_from = "" if hides else "set by an instructor"
     return DatesEntry(
         opens=rule.visible_from and rule.visible_from.astimezone(UTC),
         due=found.general,
         closes=found.closes,
         due_from=found.due_from,
         closes_from=found.closes_from,
-        opens_from=_opens_from(rule, found),
+        opens_from=opens_from,
     )
 
 
 def keep_told(app: HubApp, item: ItemName, told: ItemDates, by: str) -> bool:
-    """Store the dates that a learning platform told; return whether they are others than before.
-
-    Dates in an impossible order are not taken.
-    """
+    """Store a learning platform's dates, if in order; return whether they are others."""
     late = LateWork(app.marking.book())
     facts = late.facts()
     if facts.policy(item).told == told:
@@ -171,28 +177,12 @@ def keep_told(app: HubApp, item: ItemName, told: ItemDates, by: str) -> bool:
 
 
 def dates_in_words(item: str, dates: ItemDates | DatesEntry) -> str:
-    """Return dates as the audit log has them."""
     told = ((key, getattr(dates, key)) for key in _Given.model_fields)
     return f"{item}: " + ", ".join(f"{key} {utc_iso(at) if at else 'unset'}" for key, at in told)
 
 
-def _opens_from(rule: Visibility, found: DueDates) -> str:
-    if rule.visible_from == found.opens:
-        return found.opens_from
-    return "" if rule.hidden and rule.visible_from is None else "set by an instructor"
-
-
-def _typed(app: HubApp, item: ItemName, fields: Mapping[str, str]) -> _Given:
-    shown = dates_of(app, item)
-    dates = {key: getattr(shown, key) for key in _Given.model_fields}
-    return _Given(**typed_dates(item, fields, dates))
-
-
 def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
-    """Raise InvalidInput if the new dates, with those that stay, are in an impossible order.
-
-    Also for a due date or an end of an item that nobody submits.
-    """
+    """Raise InvalidInput for dates in an impossible order, or of what nobody submits."""
     release = app.services.releases.get(item)
     if release and release.kind is not ItemKind.ASSIGNMENT and (given.due or given.closes):
         text = f"{item} is a {release.kind}, which has no due date"
@@ -211,10 +201,7 @@ def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
 def _rule(
     app: HubApp, item: ItemName, opens: datetime | None, held: Visibility
 ) -> Visibility | None:
-    """Return the rule in place of ``held`` for an opening, None if there is no change.
-
-    Without an opening it is the usual rule; what is hidden stays hidden then.
-    """
+    """Return the rule for an opening, None if that changes nothing; what is hidden stays hidden."""
     if opens is not None:
         return None if opens == held.visible_from else Visibility(visible_from=opens)
     rule = Visibility(hidden=True) if held.hidden else app.visibility.usual(item)
@@ -267,7 +254,9 @@ async def set_visibility(
         rules = _form_rules(await read_form(request))
     else:
         rules = await read_json(request, _Rules, MEGABYTE)
-    changes = _visibilities(rules.items)
+    if len(rules.items) > _MOST_ITEMS:
+        raise InvalidInput(f"A course may have at most {_MOST_ITEMS} items.")
+    changes = {_item(name): _visibility(name, rule) for name, rule in rules.items.items()}
     change = partial(app.visibility.change, changes, replace=rules.replace)
     kept, names = await to_thread.run_sync(change), ", ".join(sorted(changes))
     what = names + (" (all others removed)" if rules.replace else "")
@@ -275,12 +264,6 @@ async def set_visibility(
     app.notifier.notify_all()
     done = with_outcome("/course/items", "visibility", names)
     return tell(request, Rules(root=_entries(kept)), done)
-
-
-def _visibilities(rules: Mapping[str, VisibilityEntry]) -> dict[str, Visibility]:
-    if len(rules) > _MOST_ITEMS:
-        raise InvalidInput(f"A course may have at most {_MOST_ITEMS} items.")
-    return {_item(name): _visibility(name, rule) for name, rule in rules.items()}
 
 
 def _item(name: str) -> str:

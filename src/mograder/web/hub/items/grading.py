@@ -1,8 +1,7 @@
 """Grading of an item on the hub, by instructors: its source, its jobs, and the marks as a list.
 
-A source has solutions and hidden tests: it is taken and never given out. A job is the queue's
-(:mod:`mograder.grading.submissions.grading_jobs`): it goes on without a client, and after a
-restart. The list begins with the marks that somebody has to look at.
+A source has solutions and hidden tests: it is taken and never given out. A job goes on without a
+client, and after a restart.
 """
 
 from __future__ import annotations
@@ -151,7 +150,6 @@ class MarkLine:
 
     @property
     def is_graded(self) -> bool:
-        """Whether a submission of the student was graded, or marked by a person."""
         return self.mark is not None or self.state not in ("", _NOT_GRADED)
 
     @property
@@ -167,8 +165,7 @@ def mark_lines(
 ) -> list[MarkLine]:
     """Return the lines of all students: what needs attention first, then by name.
 
-    ``problems`` are newer submissions, and those that the last job told, by student; most of the
-    latter are in the gradebook.
+    ``problems`` are newer submissions, and those that the last job told, by student.
     """
     told: dict[str, list[str]] = defaultdict(list)
     for student, problem in problems:
@@ -269,7 +266,6 @@ async def _asked(request: Request) -> _Request:
 
 
 def _demand_submissions(app: HubApp, name: ItemName, wish: GradingRequest) -> None:
-    """Refuse where there is nothing to grade. Raises: NotFound, InvalidInput, Conflict."""
     release = app.services.releases.get(name)
     if release is not None and release.kind is not ItemKind.ASSIGNMENT:
         raise InvalidInput(f"{name} is a {release.kind.value}, which has no marks.")
@@ -285,7 +281,6 @@ def _demand_submissions(app: HubApp, name: ItemName, wish: GradingRequest) -> No
 
 
 def _grading(app: HubApp, name: ItemName, job: JobRow | None) -> Grading:
-    """Return an item's grading; reads files. Raises: NotFound for an unknown item."""
     grading, submitted = app.services.grading, submitters(app, name)
     source = grading.sources.find(name)
     known = job is not None or source is not None or submitted
@@ -305,10 +300,7 @@ def _job(row: JobRow) -> GradingJob:
 
 
 def submitters(app: HubApp, name: ItemName) -> tuple[str, ...]:
-    """Return the students with a submission, also one that cannot be graded.
-
-    Raises: InvalidInput if the directory of submissions cannot be read.
-    """
+    """Return the students with a submission, gradable or not. Raises: InvalidInput."""
     loaded = app.services.loaded
     directory = loaded.path(loaded.settings.dirs.submitted) / name
     if not directory.is_dir():
@@ -337,13 +329,11 @@ def ungraded(app: HubApp, name: ItemName, arrivals: Mapping[str, datetime]) -> M
 
 
 def newer_work(app: HubApp, name: ItemName) -> Iterable[tuple[str, str]]:
-    """Yield the students who handed in again after they were graded, with a sentence; blocks."""
     found = ungraded(app, name, app.submissions.arrivals(name))
     return ((each, _NEWER) for each, before in found.items() if before)
 
 
 def open_grading(hub: HubApp) -> Run:
-    """Return the grading of what is asked for, and was of an earlier hub; pages hear of it."""
     jobs = hub.services.grading.jobs
 
     def graded(_: str) -> None:

@@ -34,7 +34,6 @@ _PATIENCE_SECONDS = 0.1
 
 
 async def item(name: str, request: Request, app: CurrentApp) -> Response:
-    """Show an item to instructors: where its source is, its grading, and the students' marks."""
     parsed = item_name(name)
     job = await app.services.grading.jobs.of(parsed)
     values = await to_thread.run_sync(_values, app, request, parsed, job)
@@ -53,7 +52,6 @@ async def item(name: str, request: Request, app: CurrentApp) -> Response:
 
 
 def _values(app: HubApp, request: Request, name: ItemName, job: JobRow | None) -> dict[str, object]:
-    """Return what the page shows of files and databases. Raises: NotFound for an unknown item."""
     source, submitted = app.services.grading.sources.find(name), submitters(app, name)
     known = source is not None or submitted or job is not None
     release = app.items.find(name) if known else app.items.get(name)
@@ -84,7 +82,6 @@ async def graded(name: str, user: str, request: Request, app: CurrentApp) -> Res
 
 
 async def _noticed_checks(app: HubApp, item: ItemName) -> list[CheckStatistics]:
-    """Return the checks that nearly all or hardly any of the submissions pass."""
     if not app.gradebook.is_file():
         return []
     try:
@@ -96,7 +93,6 @@ async def _noticed_checks(app: HubApp, item: ItemName) -> list[CheckStatistics]:
 
 
 def _changed(app: HubApp, item: ItemName) -> int:
-    """Return the number of marks that changed since their release."""
     if not app.gradebook.is_file():
         return 0
     try:
@@ -116,7 +112,6 @@ def _autograded(app: HubApp, item: ItemName) -> Path:
 def _lines(
     app: HubApp, name: ItemName, submitted: Collection[str], problems: Iterable[tuple[str, str]]
 ) -> tuple[list[MarkLine], str]:
-    """Return the marks, and why they cannot be read, if so."""
     try:
         told = (*newer_work(app, name), *problems)
         return mark_lines(app.services.grading.grades(name), submitted, told), ""
@@ -138,7 +133,6 @@ class ItemLine:
 
 
 async def items_page(request: Request, app: CurrentApp) -> Response:
-    """Show the published items, their visibility, and whether their environments are ready."""
     count = await app.copy_counts.look()
     lines = await to_thread.run_sync(_item_lines, app, count)
     return page(
@@ -153,7 +147,6 @@ async def items_page(request: Request, app: CurrentApp) -> Response:
 
 
 def failed_items(app: HubApp) -> list[ItemLine]:
-    """Return the items whose environments could not be prepared; blocks."""
     return [line for line in _item_lines(app, Count()) if line.environment == "failed"]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from anyio import to_thread
 from fastapi import Request
@@ -13,14 +12,13 @@ from pydantic import Field
 from starlette.responses import FileResponse, Response
 
 from mograder.auth.credentials import Role
-from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.hub.notifier import Notifier, Part
 from mograder.store.copies.workspaces import FileStatus
 from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.items import CurrentItems, Items, ItemView, person
+from mograder.web.hub.core.items import CurrentItems, ItemView, person
 from mograder.web.hub.core.parts import use
 from mograder.web.hub.core.responses import Body, Done, tell
 from mograder.web.pages import with_outcome
@@ -61,7 +59,6 @@ class Downloaded(Done):
 
 
 Entry = Annotated[AssignmentEntry | LectureEntry, Field(discriminator="type")]
-"""One line of ``GET /assignments``."""
 
 
 def list_items(items: CurrentItems, caller: Caller) -> list[Entry]:
@@ -75,7 +72,13 @@ def release_file(name: str, filename: str, items: CurrentItems, caller: Caller) 
 
     Always as a download: a release may contain HTML, and this is the hub's own origin.
     """
-    path = _find_file(items, caller, name, filename)
+    if ".." in filename or ".." in name:
+        raise InvalidInput("Invalid filename")
+    release = items.get(name, "File not found")
+    items.demand_visible(caller, release.name)
+    if release.kind is ItemKind.DEMO and caller.role is not Role.INSTRUCTOR:
+        raise InvalidInput("Demos can only be run")  # its code is hidden from students
+    path = items.releases.readable(release.name, filename)
     return FileResponse(
         path,
         filename=filename.rpartition("/")[2],
@@ -98,37 +101,19 @@ async def download(
     return tell(request, Downloaded(note=note), with_outcome("/", done, a))
 
 
-def _find_file(items: Items, identity: Identity, name: str, filename: str) -> Path:
-    if ".." in filename or ".." in name:
-        raise InvalidInput("Invalid filename")
-    release = items.get(name, "File not found")
-    items.demand_visible(identity, release.name)
-    if release.kind is ItemKind.DEMO and identity.role is not Role.INSTRUCTOR:
-        raise InvalidInput("Demos can only be run")  # its code is hidden from students
-    return items.releases.readable(release.name, filename)
-
-
 def _entry(view: ItemView, status: Callable[[ItemName], FileStatus]) -> Entry:
     moment = view.visibility.visible_from
-    visible_from = moment.isoformat() if moment else None
+    shared: dict[str, Any] = {
+        "name": view.name,
+        "session_active": view.active,
+        "updated": view.updated,
+        "visible": view.visible,
+        "visible_from": moment.isoformat() if moment else None,
+    }
     if view.kind is ItemKind.ASSIGNMENT:
-        return AssignmentEntry(
-            name=view.name,
-            file_status=status(view.release.name),
-            has_release=True,
-            session_active=view.active,
-            updated=view.updated,
-            visible=view.visible,
-            visible_from=visible_from,
-        )
-    return LectureEntry(
-        name=view.name,
-        has_copy=view.has_copy,
-        updated=view.updated,
-        session_active=view.active,
-        visible=view.visible,
-        visible_from=visible_from,
-    )
+        file_status = status(view.release.name)
+        return AssignmentEntry(file_status=file_status, has_release=True, **shared)
+    return LectureEntry(has_copy=view.has_copy, **shared)
 
 
 ROUTES = (

@@ -25,7 +25,7 @@ from mograder.core.names import ItemName
 from mograder.publishing.publish import publish_release
 from mograder.publishing.warm import warm_releases
 from mograder.store.releases.published_release import file_digest, parse_file, pinned
-from mograder.store.releases.releases import ItemKind, Release, ReleaseUpload
+from mograder.store.releases.releases import ItemKind, ReleaseUpload
 from mograder.store.versions.kept_releases import KeptReleases
 from mograder.web.background import Report
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
@@ -82,7 +82,6 @@ async def publish(
 
 
 async def publish_form(request: Request, app: CurrentApp) -> Response:
-    """Replace a release from the page's form; its ``name`` field or its only notebook names it."""
     form = await received(request, app)
     try:
         item, kind = item_name(_name_in(form)), _kind(_text(form, "type"))
@@ -95,9 +94,22 @@ async def publish_form(request: Request, app: CurrentApp) -> Response:
 async def _publish(
     request: Request, app: HubApp, name: ItemName, kind: ItemKind | None, form: FormData
 ) -> Response:
+    services, kept = app.services, app.of(KeptReleases)
+
     async def job(report: Report) -> Published:
         async with closing(form):
-            release = await _replace(app, name, kind, uploads(form), report)
+            parts = uploads(form)
+            report(f"Received {counted(len(parts), 'file')}")
+            async with staging(services.releases.stage, name, parts) as staged:
+                release = await publish_release(
+                    releases=services.releases,
+                    environments=services.environments,
+                    name=name,
+                    kind=kind,
+                    staged=staged,
+                    progress=report,
+                    keep=lambda release: kept.keep(release, services.clock.now()),
+                )
         await app.audit.record(request, "publish", release.name)
         app.notifier.notify_all()
         copies = (await app.copy_counts.look()).begun[str(release.name)]
@@ -108,10 +120,7 @@ async def _publish(
 
 
 def _name_in(form: FormData) -> str:
-    """Return the item's name from the form's field, else from the only notebook among its files.
-
-    Raises: InvalidInput.
-    """
+    """Return the item's name: the form's field, or the only notebook's. Raises: InvalidInput."""
     name = _text(form, "name").strip()
     if name:
         return name
@@ -157,35 +166,11 @@ async def warm_cache(request: Request, app: CurrentApp) -> Annotated[Response, W
     return await deliver(request, job, done)
 
 
-async def _replace(
-    app: HubApp,
-    name: ItemName,
-    kind: ItemKind | None,
-    parts: Mapping[str, UploadFile],
-    report: Report,
-) -> Release:
-    report(f"Received {counted(len(parts), 'file')}")
-    services, kept = app.services, app.of(KeptReleases)
-    async with staging(services.releases.stage, name, parts) as staged:
-        return await publish_release(
-            releases=services.releases,
-            environments=services.environments,
-            name=name,
-            kind=kind,
-            staged=staged,
-            progress=report,
-            keep=lambda release: kept.keep(release, services.clock.now()),
-        )
-
-
 @asynccontextmanager
 async def staging(
     stage: Callable[[ItemName], ReleaseUpload], name: ItemName, parts: Mapping[str, UploadFile]
 ) -> AsyncIterator[ReleaseUpload]:
-    """Yield an upload with these files, which is deleted unless it is committed.
-
-    Disk access runs in threads.
-    """
+    """Yield an upload with these files, which is deleted unless it is committed."""
     staged = await to_thread.run_sync(stage, name)
     stack = ExitStack()
     stack.push(staged)
@@ -207,29 +192,23 @@ def _kind(text: str) -> ItemKind | None:
 
 
 async def received(request: Request, app: HubApp) -> FormData:
-    """Receive a form with files, within the limits of a release."""
     limits = app.services.loaded.settings.limits
     return await receive(request, limits.upload_mb * MEGABYTE, limits.upload_files, field="files")
 
 
 def uploads(form: FormData) -> dict[str, UploadFile]:
-    """Return the uploaded files by name; a large one is on disk."""
     parts = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
     if not parts:
         raise InvalidInput(
             "Nothing was uploaded.", hint="Send the files in the multipart field 'files'."
         )
-    named = {_file_name(part.filename or ""): part for part in parts}
+    try:
+        named = {parse_file(part.filename or ""): part for part in parts}
+    except InvalidInput as error:
+        raise InvalidInput("Invalid filename") from error
     if len(named) != len(parts):
         raise InvalidInput("Two of the uploaded files have the same name.")
     return named
-
-
-def _file_name(text: str) -> str:
-    try:
-        return parse_file(text)
-    except InvalidInput as error:
-        raise InvalidInput("Invalid filename") from error
 
 
 ROUTES = (

@@ -1,15 +1,14 @@
 """Keeps items warm before students come: their environments, and what sessions are forked from.
 
-An item is due some minutes before it opens, by its visibility, and before each time that an
-instructor has set. While it is due it is warmed again each minute, so that it is not the one whose
-process ends when others need one. Instructors warm items now, or before a time.
+An item is due some minutes before it opens, and before times that instructors set. It is warmed
+again each minute, so that it is not the one whose process ends when others need one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated
@@ -63,9 +62,8 @@ class Warming:
         return await warm_releases(self._services.releases, self._prepare, progress, items)
 
     async def look(self) -> None:
-        """Warm what is due now."""
         lead = timedelta(minutes=self._services.loaded.settings.hub.warm_minutes)
-        moments = await asyncio.to_thread(lambda: list(self._moments()))
+        moments = await asyncio.to_thread(self._moments)
         items = frozenset(due(moments, self._services.clock.now(), lead))
         for item in sorted(items - self._told):
             _log.info("keeping %s warm: students come soon", item)
@@ -78,18 +76,16 @@ class Warming:
         environments = self._services.environments
         environments.announce(await environments.prepare(script, progress))
 
-    def _moments(self) -> Iterator[tuple[str, datetime]]:
+    def _moments(self) -> list[tuple[str, datetime]]:
+        found = [(item, moment) for item, times in self.times.all().items() for moment in times]
         with contextlib.suppress(MograderError):  # a file that cannot be read hides every item
             for item, rule in self._visibility.all().items():
                 if rule.visible_from is not None and not rule.hidden:
-                    yield item, rule.visible_from
-        for item, times in self.times.all().items():
-            for moment in times:
-                yield item, moment
+                    found.append((item, rule.visible_from))
+        return found
 
 
 def open_warming(hub: HubApp) -> Run:
-    """Make the warming of items, which are kept warm during the block."""
     services = hub.services
     times = WarmTimes(services.loaded.path(services.loaded.settings.hub.release_dir) / ".warm.json")
     warming = hub.add(Warming(services, hub.visibility, times))
@@ -104,11 +100,8 @@ class _Wish(Body):
 
 def planned(app: CurrentApp) -> ItemWarmth:
     """Return the times for which items are to be warm, besides those at which they open."""
-    past = app.services.clock.now() - _KEPT
-    shown = {
-        name: tuple(moment for moment in moments if moment >= past)
-        for name, moments in app.of(Warming).times.all().items()
-    }
+    past, times = app.services.clock.now() - _KEPT, app.of(Warming).times.all()
+    shown = {name: tuple(at for at in moments if at >= past) for name, moments in times.items()}
     return ItemWarmth(planned=_words({name: each for name, each in shown.items() if each}))
 
 
@@ -123,7 +116,10 @@ async def warm(
         raise InvalidInput("That time is over.", hint="Look at its year and its time zone.")
     names = [str(item_name(name)) for name in wish.items]
     if not wish.forget:
-        await to_thread.run_sync(_demand, app, names)
+        releases = await to_thread.run_sync(app.services.releases.all)
+        known = {str(release.name) for release in releases}
+        if unknown := [name for name in names if name not in known]:
+            raise NotFound(f"There is no such item on this hub: {', '.join(unknown[:5])}")
 
     async def job(report: Report) -> ItemWarmth:
         times, past = app.of(Warming).times, app.services.clock.now() - _KEPT
@@ -141,13 +137,6 @@ async def warm(
         return answer
 
     return await deliver(request, job, "/course/items")
-
-
-def _demand(app: HubApp, names: list[str]) -> None:
-    known = {str(release.name) for release in app.services.releases.all()}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise NotFound(f"There is no such item on this hub: {', '.join(unknown[:5])}")
 
 
 def _words(times: Times) -> dict[str, list[str]]:

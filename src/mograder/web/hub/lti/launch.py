@@ -99,11 +99,14 @@ _WRONG_ADDRESS = (
 
 
 async def login(request: Request, app: CurrentApp) -> Response:
-    """Begin a launch: redirect to the platform in a tab, show a link to a tab in a frame.
-
-    Raises: InvalidInput for a request that no platform makes.
-    """
-    fields, platform = await _fields_and_platform(request, app)
+    """Begin a launch: redirect to the platform in a tab, show a link to a tab in a frame."""
+    lti = app.of(LtiService)
+    if request.method == "POST":
+        fields: Mapping[str, str] = await read_form(request, _FORM_BYTES, once=True)
+    else:
+        fields = single_fields(request.query_params.multi_items())
+    issuer, client = fields.get("iss", ""), fields.get("client_id", "")
+    platform = await to_thread.run_sync(lti.platforms.find, issuer, client)
     if platform is None:
         unknown = NotFound(
             "This hub does not know the learning platform that sent you.",
@@ -117,12 +120,14 @@ async def login(request: Request, app: CurrentApp) -> Response:
         return framed_failure(request, error, platform)
     picks = _wants_to_pick(app, fields)
     again = f"{request_context(request).prefix}{LOGIN}?{_query(fields)}"
-    if not picks and not _in_tab(request, fields):
+    # Browsers that do not tell that a page of its own asks are in one after our link only.
+    where = request.headers.get("sec-fetch-dest", "")
+    if not picks and where != "document" and (where or fields.get("tab") != "1"):
         return framed(request, page(request, "lti_frame.html", again=again), platform)
     if not picks and request.method == "POST":
         # The browser sends the login of before with a GET of ours only, and it ends with this one.
         return RedirectResponse(again, 303)
-    lti, present = app.of(LtiService), identify(request.scope, app.services.authenticator)
+    present = identify(request.scope, app.services.authenticator)
     state = new_state(
         "lti",
         issuer=platform.issuer,
@@ -166,7 +171,6 @@ def keys(app: CurrentApp) -> Response:
 async def _pick_page(
     request: Request, app: HubApp, platform: LtiPlatform, found: Launch, state: SignInState
 ) -> Response:
-    """Show the published items to an instructor of the platform's course."""
     if found.role is not Role.INSTRUCTOR or found.picking is None:
         detail = "Only instructors of the course pick items for it."
         refusal = await refuse(request, app, "invalid", issuer=platform.issuer, detail=detail)
@@ -194,10 +198,7 @@ async def _pick_page(
 
 
 async def pick(request: Request, app: CurrentApp) -> Response:
-    """Send the platform the links to the picked items, by a form of the browser.
-
-    What is wrong is told in the platform's frame too.
-    """
+    """Send the platform the links to the picked items, by a form of the browser."""
     fields = await read_form(request, _FORM_BYTES, once=True, most_fields=_MOST_ITEMS)
     handle, platform = read_handle(app.services.secret, fields.get("handle", "")), None
     if handle is not None:
@@ -212,25 +213,12 @@ async def pick(request: Request, app: CurrentApp) -> Response:
         return framed_failure(request, error, platform)
 
 
-async def _fields_and_platform(
-    request: Request, app: HubApp
-) -> tuple[Mapping[str, str], LtiPlatform | None]:
-    if request.method == "POST":
-        fields = await read_form(request, _FORM_BYTES, once=True)
-    else:
-        fields = single_fields(request.query_params.multi_items())
-    issuer, client = fields.get("iss", ""), fields.get("client_id", "")
-    platform = await to_thread.run_sync(app.of(LtiService).platforms.find, issuer, client)
-    return fields, platform
-
-
 async def _platforms(app: HubApp) -> tuple[LtiPlatform, ...]:
     """Return all platforms: a frame of any may show that the request was not recognised."""
     return await to_thread.run_sync(app.of(LtiService).platforms.all)
 
 
 def _check(app: HubApp, fields: Mapping[str, str]) -> None:
-    """Check the first step of a launch. Raises: InvalidInput."""
     if not is_own_address(fields.get("target_link_uri", ""), app.of(LtiService).own_url):
         raise InvalidInput("The activity leads to another server than this hub.")
     if not fields.get("login_hint"):
@@ -240,31 +228,22 @@ def _check(app: HubApp, fields: Mapping[str, str]) -> None:
 
 
 def _query(fields: Mapping[str, str]) -> str:
-    """Return the query of the address that begins again in a tab."""
     return urlencode({name: fields[name] for name in _SENT if fields.get(name)} | {"tab": "1"})
 
 
 def _wants_to_pick(app: HubApp, fields: Mapping[str, str]) -> bool:
     """Return whether the platform seems to ask for links, which goes on in its frame.
 
-    This chooses the page only; the signed message decides what happens. Moodle's hint says it
-    also where the tool has no address of its own for this.
+    The signed message decides; Moodle's hint tells it where the tool has no address for this.
     """
     picking = f"{app.of(LtiService).own_url}{PICK}"
     hint, target = fields.get("lti_message_hint", ""), fields["target_link_uri"]
     return target.partition("?")[0] == picking or any(each in hint for each in _PICKING_HINTS)
 
 
-def _in_tab(request: Request, fields: Mapping[str, str]) -> bool:
-    """Return whether a page of its own asks; browsers that do not tell, after our link only."""
-    where = request.headers.get("sec-fetch-dest", "")
-    return where == "document" or (not where and fields.get("tab") == "1")
-
-
 def _question(
     platform: LtiPlatform, fields: Mapping[str, str], state: SignInState, back: str
 ) -> str:
-    """Return the platform's address that asks who the person is."""
     auth = addresses_of(platform).auth
     query = {
         "scope": "openid",
@@ -302,7 +281,7 @@ async def _answer(
         return await no("invalid", detail=_TROUBLES.get(trouble, "It reports a failure."))
     try:
         token = fields["id_token"]
-        claims = await app.of(LtiService).key_sets.of(platform).verify(token, algorithms={"RS256"})
+        claims = await app.of(LtiService).key_sets(platform).verify(token, algorithms={"RS256"})
         now, own = app.services.clock.now(), app.of(LtiService).own_url
         found = launch_of(claims, platform, nonce=state.nonce, now=now, own_url=own)
     except RemoteFailed as error:
@@ -310,7 +289,9 @@ async def _answer(
     except (InvalidToken, Forbidden) as error:
         reason = "foreign course" if isinstance(error, Forbidden) else "invalid"
         return await no(reason, detail=str(error))
-    if not await to_thread.run_sync(_use, app, state):
+    until = app.services.clock.now() + timedelta(seconds=_STATE_SECONDS)
+    use = app.of(LtiService).used.use
+    if not await to_thread.run_sync(use, f"lti {state.state}", until):  # by any process
         return await no("used")
     if found.message is Message.PICK:
         return await _pick_page(request, app, platform, found, state)
@@ -323,25 +304,23 @@ async def _answer(
     target = f"{request_context(request).prefix}{place}" if place else ""
     response = await complete(request, app, person, target, old_login=state.login_id)
     if response.status_code == 303:  # signed in
-        username = await to_thread.run_sync(_remember_member, app, platform, found)
-        await _take_dates(request, app, found, username)
+        await _remember(request, app, platform, found)
     return response
 
 
-def _remember_member(app: HubApp, platform: LtiPlatform, found: Launch) -> str:
-    """Let a person in who has launched, before the members are read next time; return the name."""
-    lti = app.of(LtiService)
-    username = lti.people.username_of(found.issuer, found.subject)
-    lti.rosters.launched(platform, found.course, found.services.memberships, username)
-    return username
+async def _remember(request: Request, app: HubApp, platform: LtiPlatform, found: Launch) -> None:
+    """Let the person in before members are read next time; keep dates of an instructor's launch.
 
-
-async def _take_dates(request: Request, app: HubApp, found: Launch, username: str) -> None:
-    """Keep the item's dates if an instructor of the course launched it.
-
-    A student's launch tells the student's own, which an exception there may have moved.
+    A student's launch tells the student's own dates.
     """
-    release = app.items.find(found.item)
+    people, rosters = app.of(LtiService).people, app.of(LtiService).rosters
+
+    def launched() -> str:
+        username = people.username_of(found.issuer, found.subject)
+        rosters.launched(platform, found.course, found.services.memberships, username)
+        return username
+
+    username, release = await to_thread.run_sync(launched), app.items.find(found.item)
     if found.dates is None or release is None or found.role is not Role.INSTRUCTOR:
         return
     if await to_thread.run_sync(keep_told, app, release.name, found.dates, username):
@@ -351,19 +330,10 @@ async def _take_dates(request: Request, app: HubApp, found: Launch, username: st
         app.notifier.notify_all()
 
 
-def _use(app: HubApp, state: SignInState) -> bool:
-    """Use up a sign-in; return False if this was done before, here or by another process."""
-    until = app.services.clock.now() + timedelta(seconds=_STATE_SECONDS)
-    return app.of(LtiService).used.use(f"lti {state.state}", until)
-
-
 def _person_and_place(
     app: HubApp, platform: LtiPlatform, found: Launch
 ) -> tuple[ProvenPerson, str]:
-    """Return the person of a launch, and the item's page below the prefix, "" without an item.
-
-    The activity is remembered.
-    """
+    """Return a launch's person, and the item's page or ""; the activity is remembered."""
     role = role_on_hub(found.role, platform)
     if found.services.foreign and found.role is Role.INSTRUCTOR:  # not at each student's launch
         origins = ", ".join(sorted(found.services.foreign))
@@ -401,14 +371,12 @@ def _person_and_place(
 
 
 async def _links(request: Request, app: HubApp, handle: PickHandle, wanted: list[str]) -> Response:
-    """Return the page that sends the links, and use the handle up. Raises: InvalidInput."""
     begun = state_under_way(request, app, "lti", handle.state)
     if begun is None:
         raise _expired()
     if not wanted or (len(wanted) > 1 and not handle.multiple):
         raise InvalidInput("Pick an item.", hint="Go back, and choose one in the list.")
-    items = await to_thread.run_sync(_picked, app, wanted)
-    token = await to_thread.run_sync(_signed, app, handle, items)
+    items, token = await to_thread.run_sync(_picked, app, handle, wanted)
     names = ", ".join(each.name for each in items)
     where = request_context(request).address
     await app.audit.granted(Event("", "pick items", f"{handle.issuer}: {names}", where))
@@ -421,17 +389,22 @@ def _expired() -> InvalidInput:
     return InvalidInput("This page has expired.", hint="Begin again in the platform.")
 
 
-def _picked(app: HubApp, wanted: list[str]) -> list[PickedItem]:
-    """Return the picked items. Raises: InvalidInput for one that is not published."""
-    found = [app.items.find(name) for name in wanted]
-    if None in found:
+def _picked(app: HubApp, handle: PickHandle, wanted: list[str]) -> tuple[list[PickedItem], str]:
+    """Return the picked items and the signed answer, and use the handle up.
+
+    Raises: InvalidInput for an item that is not published, or a handle that was used.
+    """
+    releases = [found for name in wanted if (found := app.items.find(name))]
+    if len(releases) < len(wanted):
         raise InvalidInput("One of the items is not published any more.", hint="Begin again.")
-    return [_item(app, each) for each in found if each is not None]
-
-
-def _item(app: HubApp, release: Release) -> PickedItem:
-    maximum = _maximum(app, release) if release.kind is ItemKind.ASSIGNMENT else None
-    return PickedItem(release.name, maximum)
+    items = [
+        PickedItem(each.name, _maximum(app, each) if each.kind is ItemKind.ASSIGNMENT else None)
+        for each in releases
+    ]
+    now, lti = app.services.clock.now(), app.of(LtiService)
+    if not lti.used.use(f"pick {handle.state}", now + timedelta(seconds=_HANDLE_SECONDS)):
+        raise InvalidInput("These items were sent already.", hint="Begin again in the platform.")
+    return items, lti.keys.current(now).sign(answer_claims(handle, items, now))
 
 
 def _maximum(app: HubApp, release: Release) -> float:
@@ -446,14 +419,6 @@ def _maximum(app: HubApp, release: Release) -> float:
         _log.warning("the marks of %s cannot be read: %s", release.name, error)
         return _MAXIMUM
     return sum(marks.values()) if marks else _MAXIMUM
-
-
-def _signed(app: HubApp, handle: PickHandle, items: list[PickedItem]) -> str:
-    """Return the signed answer, and use the handle up; raises InvalidInput for a used one."""
-    now, lti = app.services.clock.now(), app.of(LtiService)
-    if not lti.used.use(f"pick {handle.state}", now + timedelta(seconds=_HANDLE_SECONDS)):
-        raise InvalidInput("These items were sent already.", hint="Begin again in the platform.")
-    return lti.keys.current(now).sign(answer_claims(handle, items, now))
 
 
 ROUTES = (

@@ -1,7 +1,4 @@
-"""LTI 1.3 of the hub: its beginning, and instructors' actions on the marks at learning platforms.
-
-Instructors have marks sent again, or forgotten with an activity that was deleted there.
-"""
+"""LTI 1.3 of the hub: its beginning, and instructors' actions on the marks sent."""
 
 from __future__ import annotations
 
@@ -33,10 +30,7 @@ def open_lti(hub: HubApp) -> Run:
 
 
 async def send_again(name: str, request: Request, app: CurrentApp) -> Response:
-    """Send marks of an item again that wait, were refused, or are others at the platform.
-
-    The form's field ``number`` names one of them, all without it.
-    """
+    """Send marks of an item again, all or the one of the field ``number``."""
     item = item_name(name)
     number = _number((await read_form(request)).get("number", ""))
     count = await to_thread.run_sync(app.of(ScoreSending).send_again, item, number)
@@ -46,7 +40,6 @@ async def send_again(name: str, request: Request, app: CurrentApp) -> Response:
 
 
 async def put_away(name: str, request: Request, app: CurrentApp) -> Response:
-    """Forget an activity whose grade item does not exist any more, by the ``number`` of a mark."""
     item = item_name(name)
     number = _number((await read_form(request)).get("number", ""))
     lineitem = await to_thread.run_sync(app.of(ScoreSending).put_away, item, number)

@@ -43,7 +43,6 @@ _PRIVATE = (
 
 
 async def ask(code: str, request: Request, app: CurrentApp) -> Response:
-    """Show what a registration will allow, and the button for it."""
     platform = await _expected(app, code, use=False)
     query = single_fields(request.query_params.multi_items())
     try:
@@ -63,7 +62,6 @@ async def ask(code: str, request: Request, app: CurrentApp) -> Response:
 
 
 async def use(code: str, request: Request, app: CurrentApp) -> Response:
-    """Use the address up and register; the page tells the platform's page that it can close."""
     form = await read_form(request)
     platform = await _expected(app, code, use=False)
     client = request_context(request).address
@@ -73,7 +71,18 @@ async def use(code: str, request: Request, app: CurrentApp) -> Response:
             _http(platform).look_up, configuration, limiter=app.of(LtiService).limiter
         )
         platform = await _expected(app, code, use=True)
-        made = await _register(app, platform, configuration, token)
+        lti = app.of(LtiService)
+        job = partial(
+            register,
+            _http(platform),
+            configuration,
+            token,
+            platform,
+            addresses=ToolAddresses(lti.own_url),
+            title=app.title,
+        )
+        made = await to_thread.run_sync(job, limiter=lti.limiter)
+        await to_thread.run_sync(lti.platforms.put, made, app.services.clock.now())
     except MograderError as error:
         await app.audit.refused(Event("", "register platform", platform.issuer, client))
         return _failed(request, platform, error)
@@ -85,32 +94,21 @@ async def use(code: str, request: Request, app: CurrentApp) -> Response:
 
 
 async def _expected(app: HubApp, code: str, *, use: bool) -> LtiPlatform:
-    """Return the platform that an address was made for, and use the address up if asked to.
-
-    Raises: NotFound if it is unknown, used or expired.
-    """
-    if not _CODE.fullmatch(code):
-        raise _used_up()
-    registrations = Registrations(app.services.state.engine)
-    look = registrations.use if use else registrations.find
-    found = await to_thread.run_sync(look, hash_code(code), app.services.clock.now())
+    """Return the platform of an address. Raises: NotFound for a used or unknown one."""
+    registrations, found = Registrations(app.services.state.engine), None
+    if _CODE.fullmatch(code):
+        look = registrations.use if use else registrations.find
+        found = await to_thread.run_sync(look, hash_code(code), app.services.clock.now())
     if found is None:
-        raise _used_up()
+        raise NotFound(
+            "This address was used already, has expired, or was not copied in full.",
+            hint="Make a new one with mograder hub lti register.",
+        )
     return found
 
 
-def _used_up() -> NotFound:
-    return NotFound(
-        "This address was used already, has expired, or was not copied in full.",
-        hint="Make a new one with mograder hub lti register.",
-    )
-
-
 def _parameters(given: dict[str, str], platform: LtiPlatform) -> tuple[str, str]:
-    """Return the address of the platform's configuration, and its token.
-
-    Raises: InvalidInput if the address is missing, or not on the expected platform.
-    """
+    """Return the address of the platform's configuration, and its token. Raises: InvalidInput."""
     address = given.get("openid_configuration", "")
     token = given.get("registration_token", "")
     if not address or len(token) > _LONGEST_TOKEN:
@@ -125,26 +123,6 @@ def _parameters(given: dict[str, str], platform: LtiPlatform) -> tuple[str, str]
             hint="Make one for that platform with mograder hub lti register.",
         )
     return address, token
-
-
-async def _register(
-    app: HubApp, platform: LtiPlatform, configuration: str, token: str
-) -> LtiPlatform:
-    """Register at the platform, and store it."""
-    lti = app.of(LtiService)
-    http = _http(platform)
-    job = partial(
-        register,
-        http,
-        configuration,
-        token,
-        platform,
-        addresses=ToolAddresses(lti.own_url),
-        title=app.title,
-    )
-    made = await to_thread.run_sync(job, limiter=lti.limiter)
-    await to_thread.run_sync(lti.platforms.put, made, app.services.clock.now())
-    return made
 
 
 def _http(platform: LtiPlatform) -> GuardedHttp:

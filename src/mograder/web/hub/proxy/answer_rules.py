@@ -1,12 +1,9 @@
 """Rules for changing a response of a session's server before a browser gets it; bytes in and out.
 
-Nearly every response is streamed with its headers filtered. The exceptions are those that an opaque
-origin needs (sessions.md, "What a page can and cannot do"): the document, frames, PDFs, and
-documents requested by capability.
-
-Scripts are added to a session's page, for an opaque origin and for a frame. The document's
-``<base>`` points to the viewer's capability path, and the shim replaces what such an origin lacks.
-Another script, in every kind of origin, exchanges messages with the page around the frame.
+Nearly every response is streamed with its headers filtered; the exceptions are what an opaque
+origin needs (sessions.md, "What a page can and cannot do"). The document's ``<base>`` points to the
+viewer's capability path, the shim replaces what such an origin lacks, and another script exchanges
+messages with the page around the frame.
 """
 
 from __future__ import annotations
@@ -22,7 +19,6 @@ from mograder.hub.save_recording import Save
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.proxy.headers import (
-    Header,
     HeaderList,
     RawHeaders,
     content_length,
@@ -34,7 +30,6 @@ from mograder.web.hub.proxy.headers import (
 )
 
 FRAMES = frozenset({"iframe", "frame", "embed", "object"})
-"""Sec-Fetch-Dest values of a request whose response is shown within a page."""
 _OF_ANOTHER_BODY = frozenset(
     b"""accept-ranges cache-control content-digest content-md5 digest etag expires last-modified
     repr-digest""".split()
@@ -87,7 +82,6 @@ class Visit:
 
     @property
     def target(self) -> str:
-        """The path and query to request from the session's server."""
         return f"{self.session.base_url}/{self.rest}{self.query}"
 
     @property
@@ -102,7 +96,6 @@ class Visit:
 
     @property
     def fenced(self) -> bool:
-        """Whether the page has an opaque origin, below a capability."""
         return self.by_capability and self.sandbox
 
     @property
@@ -127,7 +120,6 @@ class Visit:
         return "Session" if self.session.key.mode is Mode.EDIT else "Lecture session"
 
     def own_headers(self) -> HeaderList:
-        """Return the headers that the response gets, whatever the session's server sends."""
         return session_headers(sandbox=self.sandbox, shared=self.fenced) + self.cookies
 
     def notebook_id(self) -> str | None:
@@ -141,9 +133,8 @@ class Visit:
 class Shape:
     """A response as it will be sent.
 
-    ``body`` replaces the upstream's body if it is not None. Otherwise the upstream's is sent with
-    the shim in its ``<head>`` if ``based``, ``prepend`` at its beginning (after a document type),
-    and ``append`` at its end.
+    Without a ``body`` the upstream's is sent, with the shim in its ``<head>`` if ``based``,
+    ``prepend`` after a document type, and ``append`` at its end.
     """
 
     status: int
@@ -156,7 +147,6 @@ class Shape:
 
 
 def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) -> Shape:
-    """Return how a response is sent, from its status and headers alone."""
     media = header(headers, b"content-type").split(";")[0].strip().lower()
     if visit.by_capability and visit.as_document:
         return _document_by_capability(visit, status, headers, media)
@@ -164,35 +154,25 @@ def shape_answer(visit: Visit, method: str, status: int, headers: RawHeaders) ->
         page = pdf_page(f"{visit.public_base}/{visit.rest}{visit.query}")
         return _instead(200, page, [*visit.own_headers(), _HTML])
     plain = _streamed(visit, status, headers)
-    if media != "text/html" or _encoded(headers):
+    encoding = header(headers, b"content-encoding").strip().lower()
+    if media != "text/html" or encoding not in ("", "identity"):
         return plain
+    headers_left = _without(plain.headers, _OF_ANOTHER_BODY)
     if visit.page is not None and method in ("GET", "HEAD"):
+        page_headers = [*headers_left, (b"cache-control", b"no-store")]
+        if visit.ancestors:  # in addition to the response's own policy: browsers apply both
+            policy = f"frame-ancestors {visit.ancestors}"
+            page_headers.append((b"content-security-policy", policy.encode("ascii")))
         return Shape(
             status,
-            [*_without(plain.headers, _OF_ANOTHER_BODY), *_of_a_page(visit)],
+            page_headers,
             plain.length if method == "GET" else None,
             based=method == "GET",
         )
     if visit.fenced and visit.destination == "iframe" and status == 200:
-        headers_left = _without(plain.headers, _OF_ANOTHER_BODY)
-        if method != "GET":
-            return Shape(status, headers_left, plain.length)
-        return Shape(
-            status,
-            headers_left,
-            plain.length,
-            prepend=STORAGE,
-            append=_FRAME_REPORTER,
-        )
+        added = (STORAGE, _FRAME_REPORTER) if method == "GET" else (b"", b"")
+        return Shape(status, headers_left, plain.length, prepend=added[0], append=added[1])
     return plain
-
-
-def _of_a_page(visit: Visit) -> HeaderList:
-    headers = [(b"cache-control", b"no-store")]
-    if visit.ancestors:  # in addition to the response's own policy: browsers apply both
-        policy = f"frame-ancestors {visit.ancestors}"
-        headers.append((b"content-security-policy", policy.encode("ascii")))
-    return headers
 
 
 def _document_by_capability(visit: Visit, status: int, headers: RawHeaders, media: str) -> Shape:
@@ -215,7 +195,15 @@ def _document_by_capability(visit: Visit, status: int, headers: RawHeaders, medi
 def _streamed(visit: Visit, status: int, headers: RawHeaders) -> Shape:
     out = response_headers(headers)
     if visit.destination in ("", "document"):  # each part has headers, and no policy of ours
-        out = [each if not _is_of_parts(each) else (each[0], b"text/plain") for each in out]
+        out = [
+            (
+                name,
+                b"text/plain"
+                if name == b"content-type" and b"multipart" in value.lower()
+                else value,
+            )
+            for name, value in out
+        ]
     location = header(headers, b"location")
     public = location and public_location(location, visit.session.base_url, visit.public_base)
     if public:
@@ -225,14 +213,6 @@ def _streamed(visit: Visit, status: int, headers: RawHeaders) -> Shape:
 
 def _instead(status: int, body: bytes, headers: HeaderList) -> Shape:
     return Shape(status, headers, len(body), body=body)
-
-
-def _is_of_parts(field: Header) -> bool:
-    return field[0] == b"content-type" and b"multipart" in field[1].lower()
-
-
-def _encoded(headers: RawHeaders) -> bool:
-    return header(headers, b"content-encoding").strip().lower() not in ("", "identity")
 
 
 def _without(headers: HeaderList, names: Collection[bytes]) -> HeaderList:
@@ -278,29 +258,19 @@ class Page:
 
 
 def page_insert(page: Page, rest: str, *, held: bool = False) -> bytes:
-    """Return the insert that follows ``<head>`` of the page at ``rest`` below the root.
-
-    ``held`` is whether :func:`hold_files` has changed the page.
-    """
+    """Return the insert after the page's ``<head>``; ``held``: :func:`hold_files` changed it."""
     insert = b""
     if page.opaque:
-        insert += b'<base href="' + escape(base_for(page.root, rest)).encode("utf-8") + b'">'
+        directory, slash, _ = rest.rpartition("/")
+        # The page's own directory, so that relative links of a deeper page resolve.
+        base = escape(f"{page.root}/{directory}{slash}")
+        insert += f'<base href="{base}">'.encode()
     # The shims first, so that the page's other scripts, ours too, use the substitutes.
     insert += STORAGE
     if page.opaque:
         insert += _script(_SHIM, page=page.address)
     insert += _script(_FRAMED, root=f"{page.root}/", page=page.address, viewer=page.viewer)
     return insert + (_script(_FILES, page=page.address) if held else b"")
-
-
-def base_for(public_base: str, rest: str) -> str:
-    """Return the ``<base>`` of the page at ``rest`` below a capability path.
-
-    It keeps the page's own directory, so that relative links of a deeper page resolve as they would
-    without the hub.
-    """
-    directory, slash, _ = rest.rpartition("/")
-    return f"{public_base}/{directory}{slash}"
 
 
 def insert_after_head(start: bytes, insert: bytes) -> bytes | None:
@@ -312,10 +282,7 @@ def insert_after_head(start: bytes, insert: bytes) -> bytes | None:
 
 
 def hold_files(start: bytes) -> bytes | None:
-    """Return a page's start with nothing of marimo's files loaded, or None for another form of it.
-
-    ``session-files.js`` starts marimo then.
-    """
+    """Return a page's start that ``session-files.js`` starts, or None for another form of it."""
     held, count = _MAIN.subn(rb'<script type="mograder/held"\g<rest>', start)
     if count != 1:
         return None

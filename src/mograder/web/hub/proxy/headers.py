@@ -34,7 +34,6 @@ _TO_SESSION = {
     if-unmodified-since last-event-id marimo-lsp-token marimo-server-token marimo-session-id
     marimo-stable-session-id pragma range user-agent""".split()
 }
-"""The allowlist of request headers to a session's server, in lower case."""
 
 _HOST = istr("Host")
 _CONDITIONAL = frozenset(
@@ -60,7 +59,6 @@ _FROM_SESSION_NEVER = frozenset(
         trailer transfer-encoding upgrade date server via location content-length"""
     ).split()
 )
-"""Response headers of a session that are not passed to a browser, in lower case."""
 
 _FROM_SESSION_NEVER_PREFIXES = (
     b"access-control-",
@@ -73,7 +71,6 @@ _FROM_SESSION_NEVER_PREFIXES = (
     b"sec-",
     b"secure-session-",
 )
-"""Prefixes of response headers of a session that are not passed to a browser."""
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -90,10 +87,7 @@ def header(headers: RawHeaders, name: bytes) -> str:
 
 
 def upstream_headers(headers: RawHeaders, *, whole: bool) -> CIMultiDict[str]:
-    """Return the request headers to send to a session's server.
-
-    ``whole`` asks for the complete, unencoded body, since the hub is going to write into it.
-    """
+    """Return the request headers for a session's server; ``whole`` asks for a plain body."""
     passed: CIMultiDict[str] = CIMultiDict()
     passed[_HOST] = UPSTREAM_HOST
     for name, value in headers:
@@ -111,7 +105,12 @@ def upstream_headers(headers: RawHeaders, *, whole: bool) -> CIMultiDict[str]:
 
 def response_headers(headers: RawHeaders) -> HeaderList:
     """Return the session's headers to send to a browser, without length and location."""
-    hop = _named_by_connection(headers)
+    hop = {
+        token.strip().lower()
+        for name, value in headers
+        for token in value.split(b",")
+        if name == b"connection"
+    }
     return [
         (name, value)
         for name, value in headers
@@ -142,8 +141,8 @@ _SHARED = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-head
 def session_headers(*, sandbox: bool, shared: bool) -> HeaderList:
     """Return the headers of every response from a session, errors included.
 
-    ``sandbox`` makes the origin opaque; ``shared`` is for capability paths, whose pages therefore
-    have another origin and must read the responses. Never with credentials.
+    ``sandbox`` makes the origin opaque; pages of ``shared``, capability, paths must read the
+    responses. Never with credentials.
     """
     policy = [(b"content-security-policy", SANDBOX_POLICY.encode())] if sandbox else []
     return [*_ALWAYS, *policy, *(_SHARED if shared else ())]
@@ -157,9 +156,8 @@ def location_header(address: str) -> Header:
 def public_location(location: str, base_url: str, public_base: str) -> str | None:
     """Translate an upstream redirect to the hub's path; None when it leads elsewhere.
 
-    marimo builds absolute ones from Host (``/b`` → 307); the host never reaches the browser. They
-    encode fewer characters of a name than ``base_url``. Dot segments would lead out of the session:
-    a program repeats a POST, with its token, where a 307 sends it.
+    marimo builds absolute ones from Host (``/b`` → 307), with fewer characters encoded. Dot
+    segments would lead out: a program repeats a POST, with its token, where a 307 sends it.
     """
     if _BAD_VALUE.search(location.encode("utf-8", "replace")) or "\\" in location:
         return None
@@ -182,11 +180,3 @@ def public_location(location: str, base_url: str, public_base: str) -> str | Non
     query = f"?{parts.query}" if parts.query else ""
     fragment = f"#{parts.fragment}" if parts.fragment else ""
     return f"{path}{query}{fragment}"
-
-
-def _named_by_connection(headers: RawHeaders) -> frozenset[bytes]:
-    named: set[bytes] = set()
-    for name, value in headers:
-        if name == b"connection":
-            named.update(token.strip().lower() for token in value.split(b","))
-    return frozenset(named)

@@ -59,15 +59,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The three ASGI arguments of one request or WebSocket."""
-
     scope: Scope
     receive: Receive
     send: Send
 
 
 async def send_text(send: Send, status: int, text: str, headers: HeaderList) -> None:
-    """Send a text (plain unless the headers say otherwise), or, for 204, no body."""
     body = text.encode()
     own = [(b"cache-control", b"no-store")]
     if status != 204:
@@ -78,15 +75,11 @@ async def send_text(send: Send, status: int, text: str, headers: HeaderList) -> 
     await send({"type": "http.response.body", "body": body})
 
 
-async def relay_http(
-    visit: Visit, exchange: Exchange, upstream: Upstream, limits: Limits, traffic: ProxyCounters
-) -> None:
-    """Request from the session's server and relay its response; every failure is answered too."""
-    await _Relay(visit, exchange, upstream, limits, traffic).run()
+class HttpRelay:
+    """One exchange; every failure is answered too.
 
-
-class _Relay:
-    """One exchange. Mutable state: ``_started``, whether the response to the client has begun."""
+    Mutable state: ``_started``, whether the response to the client has begun.
+    """
 
     def __init__(
         self,
@@ -107,7 +100,6 @@ class _Relay:
         self._started = False
 
     async def run(self) -> None:
-        """Relay the exchange; answer for the server if it was ended early."""
         declared, timeout = self._upload.declared, self._timeout
         if declared is not None and declared > self._limits.request_bytes:
             await self._refuse(End.TOO_LARGE)
@@ -177,14 +169,19 @@ class _Relay:
             added += inserted
         elif shape.prepend:
             self._timeout.expect_within(self._limits.answer_seconds)
-            start = await _start_of_frame(content, shape.prepend)
+            while len(start) < _DOCTYPE_WITHIN and not content.at_eof():
+                start += await content.readany()
+            start = insert_at_beginning(start, shape.prepend)
             self._timeout.expect_within(None)
             added += len(shape.prepend)
         elif visit.save is not None and response.status == 200:
             try:
                 start = await self._recorded(visit.save, response)
-            except MograderError as error:
-                await self._unrecorded(error)
+            except MograderError as error:  # the page shows an error, and saves again later
+                _log.warning("a save of %s was not recorded: %s", visit.session.key, error)
+                self._started = True
+                text = f"The hub could not record this version: {error}"
+                await send_text(self._send, status_of(error), text, visit.own_headers())
                 return
         await self._start(shape, added)
         rate_limit = self._upstream.streamed
@@ -196,16 +193,13 @@ class _Relay:
         await self._part(start + shape.append, more=False)
 
     async def _recorded(self, save: Save, response: aiohttp.ClientResponse) -> bytes:
-        """Return the beginning of the answer to a save, once that is recorded.
-
-        Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded, :class:`TooLarge`
-        for a text that could not be opened again.
-        """
-        content, held = response.content, b""
+        """Return the beginning of the answer to a save, once recorded. Raises: Busy, TooLarge."""
+        content, held = response.content, bytearray()
         self._timeout.expect_within(self._limits.answer_seconds)
         async with save.turns.turn():
             if save.change is Change.TEXT and not response.headers.get("Content-Encoding"):
-                held = await _at_most(content, MAX_NOTEBOOK + 1)
+                while len(held) <= MAX_NOTEBOOK and not content.at_eof():
+                    held += await content.readany()
                 if len(held) > MAX_NOTEBOOK:
                     save.recorder.tally.too_large += 1
                     raise TooLarge(
@@ -213,18 +207,11 @@ class _Relay:
                         "not be opened again.",
                         hint="Move the data in it to a file of its own, and save again.",
                     )
-                await save.record(held)
+                await save.record(bytes(held))
             else:
                 await save.record(None)
         self._timeout.expect_within(None)
-        return held
-
-    async def _unrecorded(self, error: MograderError) -> None:
-        """Answer a save that was not recorded: the page shows an error, and saves again later."""
-        _log.warning("a save of %s was not recorded: %s", self._visit.session.key, error)
-        self._started = True
-        text = f"The hub could not record this version: {error}"
-        await send_text(self._send, status_of(error), text, self._visit.own_headers())
+        return bytes(held)
 
     async def _start(self, shape: Shape, added: int = 0) -> None:
         headers = shape.headers
@@ -257,8 +244,6 @@ class _Relay:
 
 
 class _Upload:
-    """The request's body being sent to the server, limited in size and in time."""
-
     def __init__(
         self, exchange: Exchange, limits: Limits, traffic: ProxyCounters, timeout: ExchangeTimeout
     ) -> None:
@@ -274,7 +259,6 @@ class _Upload:
         self.writing = False
 
     async def body(self) -> Body:
-        """Return None for no body, a small body as bytes, or a stream."""
         if not self.declared and not self.chunked:
             self._timeout.watch(self._receive)
             return None
@@ -327,16 +311,11 @@ class _Upload:
 
 
 class End(Enum):
-    """The reason why an exchange was ended before it was complete."""
-
     GONE = auto()
-    """The client disconnected."""
     CUT = auto()
     """The session stopped, or the capability was revoked."""
     TOO_LARGE = auto()
-    """The request's body exceeds the limit."""
     NO_ANSWER = auto()
-    """The session's server did not answer in time."""
     NO_REQUEST = auto()
     """The client began a body and stopped sending."""
 
@@ -376,7 +355,11 @@ class ExchangeTimeout:
             swallowed = True
         if self._timeout.expired():
             self.ended = self.ended or self._on_expiry
-        await self._stop_watching()
+        if self._later is not None:
+            self._later.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait((self._watcher,))
         return swallowed
 
     def expect_within(self, seconds: float | None, otherwise: End = End.NO_ANSWER) -> None:
@@ -396,46 +379,26 @@ class ExchangeTimeout:
         return self._open and self.ended is None and not self._timeout.expired()
 
     def cut(self) -> None:
-        """End the exchange because its session or capability ended."""
         self.end(End.CUT)
 
     def watch(self, receive: Receive) -> None:
         """End the exchange when the client disconnects; its request has been read completely."""
         if not self._open or self._later is not None:
             return
-        loop = asyncio.get_running_loop()
-        self._later = loop.call_later(_UNWATCHED_SECONDS, self._begin_watching, receive)
 
-    def _begin_watching(self, receive: Receive) -> None:
-        self._watcher = asyncio.ensure_future(self._watch(receive))
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.end(End.GONE)
 
-    async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self.end(End.GONE)
+        def begin() -> None:
+            self._watcher = asyncio.ensure_future(watch())
 
-    async def _stop_watching(self) -> None:
-        if self._later is not None:
-            self._later.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.wait((self._watcher,))
-
-
-async def _at_most(content: aiohttp.StreamReader, most: int) -> bytes:
-    """Read the whole body, or only so many bytes and the rest of what has arrived with them."""
-    parts, size = [], 0
-    while size < most and not content.at_eof():
-        parts.append(await content.readany())
-        size += len(parts[-1])
-    return b"".join(parts)
+        self._later = asyncio.get_running_loop().call_later(_UNWATCHED_SECONDS, begin)
 
 
 async def _start_of_page(content: aiohttp.StreamReader, page: Page, rest: str) -> tuple[bytes, int]:
-    """Read a page's ``<head>`` and insert there; a page without one is not changed.
-
-    Return the start, and how many bytes it has grown by.
-    """
+    """Insert into a page's ``<head>``, if any; return the start, and its growth in bytes."""
     start = b""
     while len(start) < HEAD_WITHIN and HEAD_END not in start:
         if content.at_eof():
@@ -445,11 +408,3 @@ async def _start_of_page(content: aiohttp.StreamReader, page: Page, rest: str) -
     insert = page_insert(page, rest, held=held is not None)
     changed = insert_after_head(start if held is None else held, insert)
     return (start, 0) if changed is None else (changed, len(changed) - len(start))
-
-
-async def _start_of_frame(content: aiohttp.StreamReader, insert: bytes) -> bytes:
-    """Read as many bytes as a document type may have, and insert after it."""
-    start = b""
-    while len(start) < _DOCTYPE_WITHIN and not content.at_eof():
-        start += await content.readany()
-    return insert_at_beginning(start, insert)

@@ -94,39 +94,28 @@ class ProbePath:
 SessionPath = UserPath | CapabilityPath | ProbePath
 
 SESSION_PATHS = (b"/s/", b"/edit/user/", b"/run/user/")
-"""The beginnings of the paths below the prefix that belong to the session proxy."""
 
 
 def parse_session_path(raw_path: bytes) -> SessionPath | None:
     """Parse a raw path below the prefix; return None for one that is not the proxy's.
 
-    Raises: :class:`InvalidInput` for a malformed one: encoded separators in the part that the hub
-    routes by, dot segments, control characters, invalid names.
+    Raises: :class:`InvalidInput` for encoded separators in the part that the hub routes by, dot
+    segments, control characters, invalid names.
     """
     text = raw_path.decode("latin-1")
     if _UNCLEAN.search(text) or _DOTS.search(text):
         raise InvalidInput("This address is malformed.")
     parts = text.split("/", 3)
     if len(parts) >= 3 and parts[1] == "s":
-        return _capability_path(text)
+        cap, _, rest = text.removeprefix("/s/").partition("/")
+        if cap == "probe" and not rest:
+            return ProbePath()
+        return CapabilityPath(cap, rest) if _CAPABILITY.fullmatch(cap) else None
     if len(parts) == 4 and parts[1] in ("edit", "run") and parts[2] == "user":
-        return _user_path(Mode(parts[1]), parts[3])
+        user, item, *tail = parts[3].split("/", 2) if "/" in parts[3] else ("", "")
+        if user and item:
+            return UserPath(Mode(parts[1]), *_names(user, item), *(tail or (None,)))
     return None
-
-
-def _capability_path(text: str) -> CapabilityPath | ProbePath | None:
-    cap, _, rest = text.removeprefix("/s/").partition("/")
-    if cap == "probe" and not rest:
-        return ProbePath()
-    return CapabilityPath(cap, rest) if _CAPABILITY.fullmatch(cap) else None
-
-
-def _user_path(mode: Mode, tail: str) -> UserPath | None:
-    parts = tail.split("/", 2)
-    if len(parts) < 2 or not parts[0] or not parts[1]:
-        return None
-    user, item = _names(parts[0], parts[1])
-    return UserPath(mode, user, item, parts[2] if len(parts) == 3 else None)
 
 
 @lru_cache(maxsize=4096)
@@ -145,16 +134,12 @@ def _decoded(segment: str) -> str:
 
 
 def guarded_feature(rest: str) -> str:
-    """Return the feature that a path below a session's base belongs to, or "".
-
-    ``rest`` is percent-encoded; it is read as marimo's server will read it, once decoded.
-    """
+    """Return the feature of a percent-encoded path, read as marimo will read it, or ""."""
     found = _GUARDED.match(unquote(rest) if "%" in rest else rest)
     return (found.lastgroup or "") if found else ""
 
 
 def denial(feature: str) -> str:
-    """Return the message for a page that requests a feature without permission."""
     if feature == "rename":
         return _KEEPS_ITS_NAME
     return f"{_NAMES[feature]} is switched off for this notebook. Your instructor can allow it."

@@ -1,12 +1,9 @@
 """The session proxy's own responses, sent without a request to any session's server.
 
-What checks or redirects raises the response: :class:`ProxyReply`.
-
 The page around a session's page (:class:`FramePages`) is a bar of the hub's own origin, and
-marimo's page in a frame. A notebook's page runs its author's JavaScript, so it is in a sandboxed
-frame, with an opaque origin or one of ``[hub] session_url``. The page with the bar is the hub's:
-its policy allows that one frame and our own files, and nothing else. ``static/frame.js`` defines
-what the frame may ask of it (security.md, "The page around the notebook").
+marimo's page in a frame: it runs its author's JavaScript, so it is sandboxed, with an opaque origin
+or one of ``[hub] session_url``. ``static/frame.js`` defines what the frame may ask of the page
+around it (security.md, "The page around the notebook").
 """
 
 from __future__ import annotations
@@ -57,8 +54,6 @@ _OWN_HEADERS = {
 
 
 class ProxyReply(Exception):
-    """A response of the proxy's own."""
-
     def __init__(self, status: int, text: str = "", headers: Sequence[Header] = ()) -> None:
         super().__init__(status, text)
         self.status = status
@@ -83,12 +78,11 @@ class FramePages:
     item_title: Callable[[str], str] = lambda _: ""
 
     def root(self, cap: str, capability: Capability, context: RequestContext) -> str:
-        """Return the address of marimo's page for a capability, with a slash at its end."""
         origin = self.url.origin(label_of(capability)) if self.url else ""
         return f"{origin}{context.prefix}/s/{cap}/"
 
     def restricted(self, who: Identity, context: RequestContext) -> str:
-        """Return the page for a person who is not on the course's access list (B38, B39).
+        """Return the page for who is not on the access list (B38, B39).
 
         It offers no way to sign out: it has an opaque origin, from which the hub takes no form.
         """
@@ -107,11 +101,7 @@ class FramePages:
         *,
         helps: bool = False,
     ) -> tuple[str, HeaderList]:
-        """Return the page's HTML and its headers.
-
-        ``root`` is the address of marimo's page. ``helps`` is whether the viewer works in the
-        notebook together with its owner.
-        """
+        """Return the page's HTML and its headers; ``helps`` is whether the viewer is a helper."""
         opaque = self.url is None
         key, prefix = session.key, context.prefix
         copy = f"{quote(key.user, safe='')}/{quote(key.item, safe='')}"
@@ -147,20 +137,15 @@ class FramePages:
 
 
 def ended() -> ProxyReply:
-    """Return the response for a page whose session has ended."""
     return ProxyReply(404, ENDED, (GONE,))
 
 
 def see_other(location: str) -> ProxyReply:
-    """Return a redirect that the browser follows with GET."""
     return ProxyReply(303, "", (location_header(location),))
 
 
 def away_from(key: SessionKey, role: Role, context: RequestContext) -> ProxyReply:
-    """Return a redirect for a tab of staff that is not in another person's session any more.
-
-    It leads to the student's page, or for a marker to the board of the item, which say so.
-    """
+    """Return where a tab of staff goes that is not in another person's session any more."""
     if role is Role.INSTRUCTOR:
         path = with_outcome(f"/course/students/{path_segment(key.user)}", "not-open", key.item)
     else:
@@ -169,14 +154,12 @@ def away_from(key: SessionKey, role: Role, context: RequestContext) -> ProxyRepl
 
 
 def to_slash(scope: Scope, context: RequestContext) -> ProxyReply:
-    """Return a redirect to the address with a final slash, which the page's relative links need."""
     raw = context.raw_path.decode("latin-1")
     location = f"{context.prefix}{raw}/{query_of(scope)}"
     return ProxyReply(307, "", (location_header(location),))
 
 
 def preflight() -> ProxyReply:
-    """Return the CORS preflight response that allows a page in an opaque origin all methods."""
     return ProxyReply(
         204,
         "",
@@ -208,12 +191,10 @@ def show_code(scope: Scope, context: RequestContext) -> None:
 
 
 def here(scope: Scope, context: RequestContext) -> str:
-    """Return the requested address, as the browser has it, without scheme and host."""
     return context.prefix + context.raw_path.decode("latin-1") + query_of(scope)
 
 
 def query_of(scope: Scope) -> str:
-    """Return the query with its question mark, or ""."""
     query = scope["query_string"].decode("latin-1")
     return f"?{query}" if query else ""
 
@@ -235,8 +216,8 @@ def check_page(visit: Visit, scope: Scope, context: RequestContext) -> None:
 def check_browser(scope: Scope) -> None:
     """Allow a browser only the document by login, for every user.
 
-    Otherwise a page in an opaque origin could act with the cookie that the browser adds (tried:
-    frames, forms and fetches of a hostile notebook).
+    Otherwise a page in an opaque origin could act with the browser's cookie (tried: frames, forms
+    and fetches of a hostile notebook).
     """
     headers = scope["headers"]
     if not browser_marks(headers):

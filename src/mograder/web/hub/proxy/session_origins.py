@@ -37,7 +37,6 @@ class SessionOrigins:
         self._proxy = proxy
 
     def serves(self, scope: Scope) -> bool:
-        """Return whether a request is for an origin of sessions, not for the hub's own routes."""
         return any(self._url.is_below(host) for host in hosts_of(scope["headers"]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,7 +49,8 @@ class SessionOrigins:
         except ProxyReply as refusal:
             await self._proxy.answer(exchange, refusal, shared=False)
         except (MograderError, ValueError):
-            await self._proxy.answer(exchange, _nothing(), shared=False)
+            nothing = ProxyReply(404, "There is nothing at this address.")
+            await self._proxy.answer(exchange, nothing, shared=False)
         else:
             await self._proxy.relay(visit, exchange)
 
@@ -60,7 +60,7 @@ class SessionOrigins:
         if label and isinstance(path, ProbePath):
             raise ProxyReply(204)
         if not label or not isinstance(path, CapabilityPath):
-            raise _nothing()
+            raise ValueError
         _check_source(scope, self._url.origin(label))
         capability, session = self._proxy.resolve(path.cap)
         if label_of(capability) != label:
@@ -82,12 +82,7 @@ def hosts_of(headers: RawHeaders) -> set[str]:
 
 
 def _check_source(scope: Scope, own: str) -> None:
-    """Refuse requests caused by a page of another origin, even of a sibling, but for a navigation.
-
-    The hub's page that shows the frame is of another site.
-
-    Raises: :class:`ProxyReply`.
-    """
+    """Refuse what a page of another origin, even a sibling, caused, but for a navigation."""
     headers = scope["headers"]
     origins = {value.decode("latin-1") for name, value in headers if name == b"origin"}
     sites = {value for name, value in headers if name == b"sec-fetch-site"}
@@ -97,7 +92,3 @@ def _check_source(scope: Scope, own: str) -> None:
         raise ProxyReply(403, "403 Forbidden")
     if scope["type"] == "websocket" and not origins:
         raise ProxyReply(403, "403 Forbidden")
-
-
-def _nothing() -> ProxyReply:
-    return ProxyReply(404, "There is nothing at this address.")

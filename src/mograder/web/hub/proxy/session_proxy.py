@@ -31,7 +31,7 @@ from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.proxy.answer_rules import Page, Visit
 from mograder.web.hub.proxy.headers import HeaderList, header, session_headers
-from mograder.web.hub.proxy.http_relay import METHODS, Exchange, Limits, relay_http, send_text
+from mograder.web.hub.proxy.http_relay import METHODS, Exchange, HttpRelay, Limits, send_text
 from mograder.web.hub.proxy.paths import (
     BY_ITSELF,
     CapabilityPath,
@@ -67,11 +67,9 @@ _log = get_logger("mograder.web.hub.proxy.session_proxy")
 class SessionProxy:
     """The ASGI app for session paths, HTTP and WebSocket.
 
-    ``answer_seconds`` limits how long a session's server may take until its headers arrive
-    (compatibility-0.3.16.md 2.3: 60). ``on_save`` is called with the owner of a saved notebook,
-    ``on_visit`` when a person opens another person's session; ``frames`` renders the page around a
-    session's own. ``works_with`` returns whether a helper, who is no instructor, may be in the
-    session of a user and an item: its owner asked for help.
+    ``answer_seconds`` limits the time until a server's headers arrive (compatibility-0.3.16.md 2.3:
+    60). ``on_save`` is called with the owner of a saved notebook. ``works_with`` returns whether a
+    helper, who is no instructor, may be in the session of a user and an item.
 
     Mutable state: ``_upstreams``, the clients of live sessions.
     """
@@ -85,7 +83,7 @@ class SessionProxy:
         answer_seconds: float = 60.0,
         allowances: Allowances = Allowances(),  # noqa: B008 - frozen
         on_save: Callable[[str], None] = lambda _: None,
-        on_visit: Callable[[Event], Awaitable[None]] | None = None,
+        on_visit: Callable[[Event], Awaitable[None]],
         works_with: Callable[[str, str, str], bool] = lambda _helper, _user, _item: False,
     ) -> None:
         settings = services.loaded.settings
@@ -97,7 +95,7 @@ class SessionProxy:
         self._traffic = traffic
         self._on_save = on_save
         self._frames = frames
-        self._on_visit = on_visit or _unheeded
+        self._on_visit = on_visit
         self._works_with = works_with
 
     def _admits(self, who: Identity) -> bool:
@@ -117,7 +115,12 @@ class SessionProxy:
         if isinstance(path, UserPath):
             await self._by_login(path, exchange, context)
         else:
-            await self._by_capability(path, exchange, context)
+            try:
+                visit = self._enter(path, scope, context)
+            except ProxyReply as refusal:
+                await self.answer(exchange, refusal, shared=True)
+            else:
+                await self.relay(visit, exchange)
 
     # ---- by login: /edit/user/<u>/<a>/… and /run/user/<u>/<l>/… ----
 
@@ -131,7 +134,10 @@ class SessionProxy:
             cookies = login_headers(identity, context, self._services.secret)
             viewer = self._admit(path, identity, scope, context)
             session = self._session(path, viewer, scope, context)
-            await self._note_visit(viewer, session, context)
+            owner = session.key.user
+            if viewer.username != owner:  # access to one's own is not recorded
+                what = f"{owner}/{session.key.item} ({session.key.mode})"
+                await self._on_visit(Event(viewer.username, "open session", what, context.address))
             if path.rest == "" and viewer.method is not Method.BEARER and navigates(scope):
                 await self._show(session, viewer, exchange, cookies)
                 return
@@ -188,21 +194,19 @@ class SessionProxy:
         noun = "session" if path.mode == "edit" else "lecture session"
         raise ProxyReply(404, f"No active {noun}", (GONE,))
 
-    async def _note_visit(
-        self, viewer: Identity, session: LiveSession, context: RequestContext
-    ) -> None:
-        """Record access to another person's session; access to one's own is not recorded."""
-        owner = session.key.user
-        if viewer.username != owner:
-            what = f"{owner}/{session.key.item} ({session.key.mode})"
-            await self._on_visit(Event(viewer.username, "open session", what, context.address))
-
     def _visit_by_login(
         self, path: UserPath, viewer: Identity, session: LiveSession, scope: Scope
     ) -> Visit:
         context = context_of(scope)
         base = context.prefix + session.base_url
-        page = partial(self._page, session, viewer, context)
+
+        async def page() -> Page:
+            # Only when a page is shown: a client with a trusted header and without cookies makes a
+            # new login with each request.
+            root = f"{context.prefix}/s/{await self._issued(session, viewer)}"
+            name = self._name_for_page(viewer.username, session.key)
+            return Page(root, f"{base}/", name, opaque=True)
+
         return Visit(
             session=session,
             rest=path.rest or "",
@@ -233,24 +237,12 @@ class SessionProxy:
             now = identify(scope, self._services.authenticator)
         except MograderError:
             now = None
-        if (
-            now is None
-            or now.username != viewer.username
-            or not self._admits(now)
-            or not self._may_enter(now.username, now.role, path.key)
+        same = now if now is not None and now.username == viewer.username else None
+        if not (
+            same and self._admits(same) and self._may_enter(same.username, same.role, path.key)
         ):
             cut()
         return undo
-
-    async def _page(self, session: LiveSession, viewer: Identity, context: RequestContext) -> Page:
-        """Return the addresses of a page that is about to be shown."""
-        name = self._name_for_page(viewer.username, session.key)
-        own = context.prefix + session.base_url
-        # Only when a page is shown: a client with a trusted header and without cookies makes a new
-        # login with each request.
-        cap = await self._issued(session, viewer)
-        root = f"{context.prefix}/s/{cap}"
-        return Page(root, f"{own}/", name, opaque=True)
 
     async def _issued(self, session: LiveSession, viewer: Identity) -> str:
         capabilities, user = self._services.capabilities, viewer.username
@@ -266,7 +258,6 @@ class SessionProxy:
     async def _show(
         self, session: LiveSession, viewer: Identity, exchange: Exchange, cookies: HeaderList
     ) -> None:
-        """Send a tab the hub's own page, with the session's page in a frame."""
         self._traffic.http += 1
         self._pool.touch(session)
         context = context_of(exchange.scope)
@@ -283,18 +274,7 @@ class SessionProxy:
 
     # ---- by capability: /s/<capability>/… ----
 
-    async def _by_capability(
-        self, path: SessionPath | None, exchange: Exchange, context: RequestContext
-    ) -> None:
-        try:
-            visit = self._enter(path, exchange.scope, context)
-        except ProxyReply as refusal:
-            await self.answer(exchange, refusal, shared=True)
-        else:
-            await self.relay(visit, exchange)
-
     def _enter(self, path: SessionPath | None, scope: Scope, context: RequestContext) -> Visit:
-        """Authorise by the capability alone. Raises: :class:`ProxyReply`, the response to send."""
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             raise preflight()
         if isinstance(path, ProbePath):
@@ -345,6 +325,13 @@ class SessionProxy:
         if not opaque:
             own = f"{context.scheme}://{context.host}{own}"
 
+        # 'self' too: a session's pages may frame each other.
+        policy = f"frame-ancestors 'self' {policy_source(context)}".encode("ascii")
+        own_origin = [
+            (b"content-security-policy", policy),
+            (b"cross-origin-resource-policy", b"same-origin"),
+        ]
+
         async def page() -> Page:
             name = self._name_for_page(capability.username, session.key)
             return Page(base, f"{own}/", name, opaque=opaque)
@@ -359,24 +346,17 @@ class SessionProxy:
             by_capability=True,
             sandbox=opaque,
             destination=header(scope["headers"], b"sec-fetch-dest"),
-            cookies=[] if opaque else _own_origin_headers(context),
+            cookies=[] if opaque else own_origin,
             on_revoke=partial(self._services.capabilities.on_revoke, capability),
             ancestors=policy_source(context) if opaque and not path.rest else "",
         )
 
     # ---- both ----
 
-    async def _denied(self, visit: Visit) -> str:
-        """Return the feature that a request needs and its item does not allow, or ""."""
-        feature = guarded_feature(visit.rest)
-        item = visit.session.key.item
-        return (
-            feature if feature and not await self._services.allowances.allows(item, feature) else ""
-        )
-
     async def relay(self, visit: Visit, exchange: Exchange) -> None:
         scope, shared = exchange.scope, visit.by_capability
-        if feature := await self._denied(visit):
+        allows, item = self._services.allowances.allows, visit.session.key.item
+        if (feature := guarded_feature(visit.rest)) and not await allows(item, feature):
             refusal = ProxyReply(403, denial(feature))
             await self.answer(exchange, refusal, shared=shared, cookies=visit.cookies)
             return
@@ -397,19 +377,16 @@ class SessionProxy:
         save = self._save(visit, scope["method"], upstream)
         if save is not None:
             visit = replace(visit, save=save)
-        await relay_http(visit, exchange, upstream, self._limits, self._traffic)
+        await HttpRelay(visit, exchange, upstream, self._limits, self._traffic).run()
         if save is not None:
             self._on_save(visit.session.key.user)
 
     def _save(self, visit: Visit, method: str, upstream: Upstream) -> Save | None:
-        """Return how to record what a request may change in the copy; None if it changes none."""
         key = visit.session.key
         if method in ("GET", "HEAD", "OPTIONS") or key.mode is not Mode.EDIT:
             return None
         change = change_by(visit.rest)
-        if change is None:
-            return None
-        return Save(change, key, self._services.recorder, upstream.saves)
+        return change and Save(change, key, self._services.recorder, upstream.saves)
 
     async def answer(
         self,
@@ -430,16 +407,3 @@ class SessionProxy:
 
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
-
-
-def _own_origin_headers(context: RequestContext) -> HeaderList:
-    # 'self' too: a session's pages may frame each other.
-    policy = f"frame-ancestors 'self' {policy_source(context)}"
-    return [
-        (b"content-security-policy", policy.encode("ascii")),
-        (b"cross-origin-resource-policy", b"same-origin"),
-    ]
-
-
-async def _unheeded(event: Event) -> None:
-    """Ignore the event."""

@@ -63,7 +63,6 @@ _REFUSED: Mapping[str, str] = {
 
 
 def is_asset_path(raw_path: bytes) -> bool:
-    """Return whether a path below the prefix is one of marimo's static files."""
     return b"/_marimo/" in raw_path and _PATH.fullmatch(raw_path.decode("latin-1")) is not None
 
 
@@ -80,10 +79,6 @@ class AssetServer:
         self._sets: dict[str, AssetSet] = {}
         self._bound = held_bytes
         self._held: dict[tuple[str, str], bytes] = {}
-
-    @property
-    def held_size(self) -> int:
-        return sum(map(len, self._held.values()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer: ASGIApp
@@ -110,7 +105,8 @@ class AssetServer:
             file = assets.files[name]
             encoding, suffix, size = _choose(file, header(scope["headers"], b"accept-encoding"))
             headers = {**_FOUND, "ETag": f'"{file.digest[:32]}{suffix}"'}
-            if _known_to_client(headers["ETag"], header(scope["headers"], b"if-none-match")):
+            asked = header(scope["headers"], b"if-none-match").split(",")
+            if {tag.strip().removeprefix("W/") for tag in asked} & {headers["ETag"], "*"}:
                 return Response(status_code=304, headers=headers)
             body = await self._body(assets, name, suffix) if scope["method"] == "GET" else b""
         except (NotFound, KeyError):
@@ -128,18 +124,15 @@ class AssetServer:
             return held
         body = await asyncio.to_thread(assets.read, name, suffix)
         if len(body) <= self._bound:
-            if self.held_size + len(body) > self._bound:
+            if sum(map(len, self._held.values())) + len(body) > self._bound:
                 self._held.clear()
             self._held[key] = body
         return body
 
 
 def _choose(file: AssetFile, accepted: str) -> tuple[Mapping[str, str], str, int]:
-    """Return the encoding's header, the file's suffix and its size, for what a client accepts.
-
-    Brotli is the smaller one.
-    """
-    readable = _accepted(accepted)
+    """Return the encoding's header, the file's suffix and its size, for what a client accepts."""
+    readable = _accepted(accepted)  # Brotli first: it is the smaller one
     for encoding, suffix, size in (("br", ".br", file.br), ("gzip", ".gz", file.gzip)):
         if size and encoding in readable:
             return {"Content-Encoding": encoding}, suffix, size
@@ -153,8 +146,3 @@ def _accepted(text: str) -> frozenset[str]:
         if weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
             names.add(name.strip())
     return frozenset(names)
-
-
-def _known_to_client(etag: str, asked: str) -> bool:
-    tags = {tag.strip().removeprefix("W/") for tag in asked.split(",")}
-    return etag in tags or "*" in tags

@@ -46,9 +46,8 @@ Upgraded = aiohttp.ClientWebSocketResponse[Literal[True]]
 class Allowances:
     """The rates of one session's traffic, for each direction separately; sizes are in bytes.
 
-    A kernel that prints without end fills a WebSocket as fast as the hub can relay it. So each
-    session has an allowance that ordinary use never exhausts; beyond it the hub reads more slowly,
-    and the socket's own backpressure slows the session's server: a flood slows only its own student
+    A kernel that prints without end fills a WebSocket as fast as the hub relays. Beyond its
+    allowance the hub reads more slowly, and the socket's backpressure slows the session's server
     (security.md, "The session's server is theirs too").
     """
 
@@ -94,12 +93,9 @@ class Upstream:
     async def request(
         self, method: str, target: str, headers: CIMultiDict[str], body: Body
     ) -> aiohttp.ClientResponse:
-        """Send a request and return as soon as the headers of its response have arrived.
+        """Send a request and return when the headers of its response have arrived.
 
-        ``target`` is the encoded path and query.
-
-        Raises: :class:`aiohttp.ClientError`, :class:`OSError` or :class:`ValueError` when there is
-        no proper response.
+        Raises: :class:`aiohttp.ClientError`, :class:`OSError` or :class:`ValueError`.
         """
         reusable = method in _POOLED and body is None
         client = self._pooled if reusable else self._single
@@ -114,10 +110,7 @@ class Upstream:
     async def websocket(
         self, target: str, headers: CIMultiDict[str], protocols: tuple[str, ...], limit: int
     ) -> Upgraded:
-        """Open a WebSocket; ``limit`` is the largest message in bytes, which is held in memory.
-
-        Raises: as :meth:`request`.
-        """
+        """Open a WebSocket for messages of ``limit`` bytes. Raises: as :meth:`request`."""
         return await self._single.ws_connect(
             _url(target),
             headers=headers,
@@ -137,12 +130,10 @@ class Upstream:
             self._sockets[self._user] -= 1
 
     def on_close(self, cut: Callable[[], None]) -> Callable[[], None]:
-        """Register a callback for the session's end; return a function that removes it."""
         self._cuts.add(cut)
         return lambda: self._cuts.discard(cut)
 
     def cut(self) -> None:
-        """Call the callbacks of all open exchanges; on the event loop only."""
         for cut in tuple(self._cuts):
             cut()
 
@@ -155,8 +146,8 @@ class Upstreams:
     """Makes the clients of a session at its first request, and drops them at its end.
 
     ``ended`` is called with the id of a session that ended. Mutable state: ``_by_session``,
-    ``_sockets``, the number of WebSockets of each person, and ``_closing``, the tasks that close
-    dropped clients.
+    ``_sockets``, the WebSockets of each person, and ``_closing``, the tasks that close dropped
+    clients.
     """
 
     def __init__(
@@ -188,7 +179,6 @@ class Upstreams:
         return upstream
 
     async def aclose(self) -> None:
-        """Close all clients, those of ended sessions too."""
         for session_id in tuple(self._by_session):
             self._drop(session_id)
         await self._closing.wait()

@@ -1,16 +1,15 @@
 """Relays one WebSocket between a client and a session: text and binary, both ways, until one ends.
 
-There is no idle limit, and a message is limited only in size, since it is held in the hub's memory
-while it comes and while it is passed on. So the sessions of one person have a limited number of
-WebSockets; a client may send what marimo's own server accepts, and each further WebSocket gets a
-smaller share of the largest message that a session's server may send. All of them together get
-some four of these. A message is read when the one before has been passed on, so a slow reader slows
-the sender down.
+There is no idle limit. A message is held in memory, so the sessions of one person have a limited
+number of WebSockets, and each further one gets a smaller share of the largest message that a server
+may send: all together some four of these. A message is read when the one before has been passed on,
+so a slow reader slows the sender down.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from dataclasses import dataclass
 
@@ -50,8 +49,6 @@ _log = get_logger("mograder.web.hub.proxy.websocket_relay")
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The end of a connection: a valid close code, and a reason that fits into a close frame."""
-
     code: int
     reason: str = ""
 
@@ -93,10 +90,7 @@ async def relay_websocket(
     pool: SessionManager,
     traffic: ProxyCounters,
 ) -> None:
-    """Open the session's WebSocket, then the client's, and relay messages until one side ends.
-
-    Messages (not pings) count as use of the session.
-    """
+    """Open the session's WebSocket, then the client's, and relay messages until one side ends."""
     with upstream.counting() as sockets:
         if sockets > MOST_SOCKETS:
             await refuse_websocket(exchange, 503, "Too many pages of notebooks are open.")
@@ -118,7 +112,6 @@ async def relay_websocket(
 async def _opened(
     visit: Visit, exchange: Exchange, upstream: Upstream, limits: Limits, largest: int
 ) -> Upgraded | None:
-    """Open the session's WebSocket; where that fails, refuse the client's and return None."""
     protocols = tuple(exchange.scope.get("subprotocols") or ())
     headers = upstream_headers(exchange.scope["headers"], whole=False)
     try:
@@ -134,8 +127,6 @@ async def _opened(
 
 @dataclass(frozen=True, slots=True)
 class _Relay:
-    """One WebSocket between a client and a session's server, both open."""
-
     visit: Visit
     exchange: Exchange
     socket: Upgraded
@@ -143,7 +134,6 @@ class _Relay:
     traffic: ProxyCounters
 
     async def run(self, upstream: Upstream) -> None:
-        """Relay both ways until one side, the session or the capability ends."""
         cut: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
 
         def end() -> None:
@@ -164,7 +154,11 @@ class _Relay:
                 each()
         await self.socket.close(code=close.code, message=close.reason.encode())
         if not client_left:
-            await _close_client(self.exchange, close)
+            # A client that does not read could block this indefinitely.
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    told = {"code": close.code, "reason": close.reason}
+                    await self.exchange.send({"type": "websocket.close", **told})
 
     async def _to_session(self, rate_limit: RateLimit) -> Close:
         traffic, socket = self.traffic, self.socket
@@ -194,7 +188,10 @@ class _Relay:
         while True:
             message = await socket.receive()
             if message.type not in _DATA:
-                return _closed_by_server(message, socket)
+                if message.type is not aiohttp.WSMsgType.CLOSE:
+                    return legal_close(socket.close_code, otherwise=_FAILED)
+                # No code at all is a normal end (1005); a lost connection (1006) is not.
+                return legal_close(message.data or None, message.extra or "", otherwise=_NORMAL)
             self.pool.heard(self.visit.session)
             kind = "text" if message.type is aiohttp.WSMsgType.TEXT else "bytes"
             try:
@@ -213,7 +210,6 @@ async def _race(
     to_client: Coroutine[None, None, Close],
     cut: asyncio.Future[Close],
 ) -> tuple[bool, Close]:
-    """Run both directions until one ends or the cut is set; return whether the client left."""
     async with asyncio.TaskGroup() as group:
         inward, outward = group.create_task(to_session), group.create_task(to_client)
         ends: set[asyncio.Future[Close]] = {inward, outward, cut}
@@ -229,22 +225,3 @@ def size_of(data: str | bytes) -> int:
     if isinstance(data, bytes) or data.isascii():
         return len(data)
     return len(data.encode("utf-8", "replace"))
-
-
-def _closed_by_server(message: aiohttp.WSMessage, socket: Upgraded) -> Close:
-    if message.type is aiohttp.WSMsgType.CLOSE:
-        # No code at all is a normal end (1005); a lost connection (1006) is not.
-        code = message.data or None
-        return legal_close(code, message.extra or "", otherwise=_NORMAL)
-    return legal_close(socket.close_code, otherwise=_FAILED)
-
-
-async def _close_client(exchange: Exchange, close: Close) -> None:
-    # A client that does not read could block this indefinitely.
-    try:
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await exchange.send(
-                {"type": "websocket.close", "code": close.code, "reason": close.reason}
-            )
-    except (OSError, TimeoutError):
-        return

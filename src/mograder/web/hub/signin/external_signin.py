@@ -1,9 +1,7 @@
 """Signing in by another system: the cookies of one under way, the user name, the link, the login.
 
-The instructors' page shows the addresses, keys and people of those systems; only hubs with a
-provider or a platform have it. A link made there lets a person of another system be a user of this
-hub; taking one away also ends the person's logins, since one of them may be the reason for it.
-Also pages that a learning platform may show in a frame of its own.
+On the instructors' page a person of another system becomes a user of this hub; taking a link away
+also ends the person's logins, since one of them may be the reason for it.
 """
 
 from __future__ import annotations
@@ -162,9 +160,16 @@ def _is_used(app: HubApp, person: ProvenPerson, name: Username, besides: str | N
     in the gradebook: an instructor's account has read both from there, and marks are sent to this
     number. A credential, a workspace or a role is not: somebody has used the name on this hub.
     """
-    if _has_come(app, name, besides):
+    services = app.services
+    if name in services.policy.staff or services.state.records(name, besides):
         return True
-    if not _has_work(app, name):
+    if services.workspaces.has_folder(name):
+        return True
+    worked = app.submissions.anything_of(name)
+    if not worked and (book := existing_gradebook(services.loaded.gradebook_path)) is not None:
+        with book:
+            worked = book.has_marks(name)
+    if not worked:
         return False
     return person.method != "lti" or remembered_name(app, person.issuer, person.subject) != name
 
@@ -180,10 +185,7 @@ def remembered_name(app: HubApp, issuer: str, subject: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RefusedPerson:
-    """Somebody of another system who was refused, since this hub knows the user name already.
-
-    ``has_role``: the name is an instructor's or a marker's here.
-    """
+    """A person of another system, refused since the user name is known here."""
 
     at: datetime
     issuer: str
@@ -193,7 +195,6 @@ class RefusedPerson:
 
 
 def _refused_people(app: HubApp, people: Iterable[ExternalPerson]) -> tuple[RefusedPerson, ...]:
-    """Return those refused lately who are none of the linked ``people``, the newest first."""
     policy = app.services.policy
     done = {(each.issuer, each.subject) for each in people}
     found = []
@@ -205,24 +206,6 @@ def _refused_people(app: HubApp, people: Iterable[ExternalPerson]) -> tuple[Refu
         has_role = row.who in policy.staff
         found.append(RefusedPerson(row.at, told["issuer"], told["subject"], row.who, has_role))
     return tuple(found)
-
-
-def _has_come(app: HubApp, name: Username, besides: str | None) -> bool:
-    services = app.services
-    if name in services.policy.staff:
-        return True
-    return services.state.records(name, besides) or services.workspaces.has_folder(name)
-
-
-def _has_work(app: HubApp, name: Username) -> bool:
-    services = app.services
-    if app.submissions.anything_of(name):
-        return True
-    book = existing_gradebook(services.loaded.gradebook_path)
-    if book is None:
-        return False
-    with book:
-        return book.has_marks(name)
 
 
 def _exchange(app: HubApp, person: ProvenPerson, login: Login, old: set[str]) -> None:
@@ -242,24 +225,22 @@ def _exchange(app: HubApp, person: ProvenPerson, login: Login, old: set[str]) ->
 
 
 def keep_state(request: Request, app: HubApp, response: Response, begun: SignInState) -> None:
-    """Set the cookie of a sign-in that begins; the oldest few of too many are cleared."""
     where = request_context(request)
     # Sign-ins that were given up leave a cookie each; too many would break every request.
     earlier = list(external_signin.cookies_of(request.scope["headers"]))
     most = external_signin.MOST
     for old in earlier[: -(most - 1)][:most]:  # a stranger's request may bring thousands
-        _append(response, _cleared(old, begun.flow, where.prefix, secure=where.secure))
+        _clear(request, response, old, begun.flow)
     name = external_signin.cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
     value = external_signin.make(app.services.secret, begun)
     path = where.prefix or "/"
     made = external_signin.set_cookie_header(
         name, value, flow=begun.flow, path=path, secure=where.secure
     )
-    _append(response, made)
+    response.headers.append("set-cookie", made)
 
 
 def state_under_way(request: Request, app: HubApp, flow: Flow, state: str) -> SignInState | None:
-    """Return the sign-in of this state that this browser began, None if it did not."""
     if not external_signin.is_state(state):
         return None
     where = request_context(request)
@@ -270,18 +251,16 @@ def state_under_way(request: Request, app: HubApp, flow: Flow, state: str) -> Si
 
 
 def forget_state(request: Request, response: Response, begun: SignInState) -> None:
-    """Clear the cookie of a sign-in that has ended."""
     where = request_context(request)
     name = external_signin.cookie_name(begun.state, secure=where.secure, prefix=where.prefix)
-    _append(response, _cleared(name, begun.flow, where.prefix, secure=where.secure))
+    _clear(request, response, name, begun.flow)
 
 
-def _cleared(name: str, flow: Flow, prefix: str, *, secure: bool) -> str:
-    return external_signin.clear_cookie_header(name, flow=flow, path=prefix or "/", secure=secure)
-
-
-def _append(response: Response, cookie: str) -> None:
-    response.headers.append("set-cookie", cookie)
+def _clear(request: Request, response: Response, name: str, flow: Flow) -> None:
+    where = request_context(request)
+    path = where.prefix or "/"
+    gone = external_signin.clear_cookie_header(name, flow=flow, path=path, secure=where.secure)
+    response.headers.append("set-cookie", gone)
 
 
 def framed_failure(request: Request, error: MograderError, *platforms: LtiPlatform) -> Response:
@@ -306,7 +285,6 @@ def framed(request: Request, response: Response, *platforms: LtiPlatform) -> Res
 
 
 def sign_in(request: Request, app: CurrentApp) -> Response:
-    """Show providers and platforms, the addresses to paste there, and the linked people."""
     engine, own = app.services.state.engine, app.services.loaded.settings.lti.platform
     platforms, people = _platforms(app), ExternalPeople(engine).people()
     wanted = request.query_params.get("q", "").strip()[:100]
@@ -329,7 +307,6 @@ def sign_in(request: Request, app: CurrentApp) -> Response:
 
 
 async def link(request: Request, app: CurrentApp, caller: Caller) -> Response:
-    """Let a person of another system be a user of this hub."""
     form = await read_form(request)
     issuer, subject = form.get("issuer", ""), parsed_subject(form.get("subject", ""))
     user = Username.claimed(form.get("username", "").strip())

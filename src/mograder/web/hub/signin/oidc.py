@@ -105,19 +105,14 @@ class OidcSignIn:
         return end_session_url(provider, self.settings.client_id, f"{self.hub_url}/login?bye=1")
 
     async def begin(self, begun: SignInState) -> str:
-        """Return where to send the browser; raises RemoteFailed if the provider cannot be asked."""
         provider = await self._describe()
         return authorization_url(provider, begun, self.settings.scopes, self.redirect_uri)
 
     async def names_itself(self) -> bool:
-        """Return whether the provider promises to name itself when it sends a browser back."""
         return (await self._describe()).names_itself
 
     async def claims(self, begun: SignInState, code: str) -> Mapping[str, object]:
-        """Return the checked claims of a person, for the code that the provider gave.
-
-        Raises: RemoteFailed if the provider fails, InvalidToken for a bad code or answer.
-        """
+        """Return the checked claims of a person. Raises: RemoteFailed, InvalidToken."""
         provider = await self._describe()
         tokens = await self._run(
             lambda: self.client.exchange(code, begun.verifier, self.redirect_uri)
@@ -133,10 +128,7 @@ class OidcSignIn:
         return with_userinfo(claims, more) if more else claims
 
     async def logout(self, token: str) -> Logout:
-        """Return what a logout token ends, after all its checks but whether it was used before.
-
-        Raises: InvalidToken, RemoteFailed if the provider's keys cannot be read.
-        """
+        """Return what a logout token ends. Raises: InvalidToken, RemoteFailed."""
         provider = await self._describe()
         claims = await self.keys.verify(
             token, algorithms=provider.algorithms, types=_LOGOUT_TYPES, kid_required=False
@@ -152,10 +144,7 @@ class OidcSignIn:
 
 
 def open_oidc(hub: HubApp) -> None:
-    """Make the sign-in by the provider of the settings; the provider is not asked yet.
-
-    Raises: InvalidInput for settings that cannot work.
-    """
+    """Raise InvalidInput for settings that cannot work; the provider is not asked yet."""
     services, loaded, clock = hub.services, hub.services.loaded, hub.services.clock
     settings = loaded.settings.oidc
     check_oidc(loaded)
@@ -177,7 +166,6 @@ def open_oidc(hub: HubApp) -> None:
 
 
 async def start(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Send the browser to the provider, with the cookie that its answer must fit."""
     oidc, where = app.of(OidcSignIn), request_context(request)
     begun = new_state(
         _FLOW,
@@ -199,7 +187,6 @@ async def start(request: Request, app: CurrentApp, visitor: Visitor) -> Response
 
 
 async def back(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Complete a sign-in that this browser began, with the code that the provider gave it."""
     fields = single_fields(request.query_params.multi_items())
     begun = state_under_way(request, app, _FLOW, fields.get("state", ""))
     if begun is None:
@@ -234,12 +221,16 @@ async def _completed(
     oidc, issuer = app.of(OidcSignIn), begun.issuer
     settings: OidcSettings = oidc.settings
     try:
-        if not await _is_of_provider(oidc, fields):
+        named = fields.get("iss")  # RFC 9207
+        if named != settings.issuer and (named is not None or await oidc.names_itself()):
             return await refuse(request, app, "invalid", issuer=issuer, detail="another provider")
         if "error" in fields:
             detail = _DENIED.get(fields["error"], "")
             return await refuse(request, app, "denied", issuer=issuer, detail=detail)
-        claims = await oidc.claims(begun, _code(fields))
+        code = fields.get("code", "")
+        if not code or len(code) > _LONGEST_CODE or not code.isprintable():
+            raise InvalidToken("It has no code.")
+        claims = await oidc.claims(begun, code)
         lacking = missing_claim(claims, settings.require)
         if lacking:
             return await refuse(request, app, "not entitled", issuer=issuer, detail=lacking)
@@ -265,24 +256,10 @@ async def _completed(
     return await complete(request, app, person, begun.target, old_login=begun.login_id)
 
 
-async def _is_of_provider(oidc: OidcSignIn, fields: dict[str, str]) -> bool:
-    """Return whether an answer is not of another provider (RFC 9207)."""
-    if "iss" in fields:
-        return fields["iss"] == oidc.settings.issuer
-    return not await oidc.names_itself()
-
-
-def _code(fields: dict[str, str]) -> str:
-    code = fields.get("code", "")
-    if not code or len(code) > _LONGEST_CODE or not code.isprintable():
-        raise InvalidToken("It has no code.")
-    return code
-
-
 def _end_logins(app: HubApp, logout: Logout) -> int | None:
-    """End the logins that a logout token names; return their number, None for a replayed token.
+    """End the logins of a logout token; return their number, None for a replayed token.
 
-    The token is used up last: the provider sends it again if the hub failed in between.
+    It is used up last: the provider sends it again if the hub failed in between.
     """
     oidc = app.of(OidcSignIn)
     token = f"{_FLOW} logout {oidc.settings.issuer} {logout.token_id}"

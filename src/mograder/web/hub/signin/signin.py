@@ -70,7 +70,9 @@ async def login(request: Request, app: CurrentApp, visitor: Visitor) -> Response
     form = await read_form(request)
     where = request_context(request)
     target = safe_next(form.get("next", ""), where.prefix)
-    claims = await to_thread.run_sync(_verify, app, form.get("token", ""))
+    secret, epoch = app.services.secret, app.services.revocations.epoch
+    token = form.get("token", "").strip()
+    claims = await to_thread.run_sync(verify_token, secret, token, epoch)
     if claims is None:
         return await _turned_away(request, app, "login.html", next=target, signed_out=False)
     if visitor is not None and visitor.front and claims.username != visitor.username:
@@ -89,29 +91,25 @@ async def login(request: Request, app: CurrentApp, visitor: Visitor) -> Response
 
 
 async def link_page(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Show the button that uses up a one-time link; showing it does not use it up."""
     code = request.query_params.get("code", "")
     return page(request, "link.html", code=code if _CODE.fullmatch(code) else "", message="")
 
 
 async def use_link(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Use up a one-time link and set the login cookie.
-
-    Not a link for another person than the web server in front names: the cookie would not count.
-    """
+    """Use up a one-time link and set the login cookie, as :func:`login`."""
     front = visitor.username if visitor is not None and visitor.front else ""
     form = await read_form(request)
     code = form.get("code", "") or request.query_params.get("code", "")
-    claims = None
+    row, use = None, app.services.state.use_link
     if _CODE.fullmatch(code):
-        claims = await to_thread.run_sync(_use_code, app, code, front)
-    if claims is None:
+        now = app.services.clock.now()
+        row = await to_thread.run_sync(use, hash_code(code), now, front)
+    if row is None:
         return await _turned_away(request, app, "link.html", code="")
-    return await _signed_in(request, app, visitor, claims, "")
+    return await _signed_in(request, app, visitor, Claims(row.username, row.role), "")
 
 
 async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """End this login: its cookie, its capabilities, its open session pages."""
     where = request_context(request)
     if visitor is not None and visitor.login_id:
         await to_thread.run_sync(end_login, app, visitor.login_id)
@@ -126,7 +124,6 @@ async def logout(request: Request, app: CurrentApp, visitor: Visitor) -> Respons
 async def _signed_in(
     request: Request, app: HubApp, visitor: Identity | None, claims: Claims, target: str
 ) -> Response:
-    """Sign the browser in; its login of before, perhaps another person's, ends."""
     login = new_login(app, claims.username, claims.role)
     if visitor is not None and visitor.login_id and visitor.fresh is None:
         await to_thread.run_sync(replace_login, app, visitor.login_id, login)
@@ -148,21 +145,9 @@ async def _turned_away(request: Request, app: HubApp, template: str, **values: o
     return page(request, template, 403, message="wrong", **values)
 
 
-def _verify(app: HubApp, token: str) -> Claims | None:
-    return verify_token(app.services.secret, token.strip(), app.services.revocations.epoch)
-
-
-def _use_code(app: HubApp, code: str, only: str) -> Claims | None:
-    row = app.services.state.use_link(hash_code(code), app.services.clock.now(), only)
-    return None if row is None else Claims(row.username, row.role)
-
-
 @dataclass(frozen=True, slots=True)
 class ProviderLink:
-    """The sign-in page's words about the provider of OpenID Connect, where the hub has one.
-
-    ``sign_out`` returns where a person signs out there, "" if that is not known.
-    """
+    """The sign-in page's words about the provider; ``sign_out`` returns where, "" if not known."""
 
     name: str
     sign_out: Callable[[], str]
@@ -182,10 +167,7 @@ def new_login(app: HubApp, username: str, role: Role, lifetime: int = LIFETIME) 
 
 
 def signed_in(request: Request, app: HubApp, login: Login, target: str) -> Response:
-    """Return the redirect to a page of this hub that sets the login's cookie.
-
-    Without a ``target`` instructors go to the page of today, others to their notebooks.
-    """
+    """Return the redirect that sets the login's cookie; without a ``target`` to the first page."""
     where = request_context(request)
     role = app.services.policy.role_of(login.username, login.role)
     first = "/course/today" if role is Role.INSTRUCTOR else "/"
@@ -225,7 +207,6 @@ def replace_login(app: HubApp, old: str, login: Login) -> None:
 
 
 def end_login(app: HubApp, login_id: str) -> None:
-    """End a login: its cookie, its capabilities and its open pages (writes)."""
     until = app.services.clock.now() + timedelta(seconds=LIFETIME)
     app.services.revocations.revoke_login(login_id, until)
     app.services.capabilities.revoke_login(login_id)
@@ -245,7 +226,6 @@ def safe_next(text: str, prefix: str) -> str:
 
 
 def open_signin(hub: HubApp) -> None:
-    """Make the limit on failed sign-ins."""
     hub.add(LoginThrottle(hub.services.clock))
 
 

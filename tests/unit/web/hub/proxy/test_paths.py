@@ -80,63 +80,30 @@ def test_nothing_but_a_path_or_a_refusal_comes_out(tail: bytes) -> None:
         assert ".." not in found.item
 
 
+# With other spellings of a path, and what is no way to read the packages only.
+GUARDED = {
+    "terminal": "terminal/ws terminal /terminal/ws //terminal//ws %74erminal/ws terminal%2fws"
+    " terminal/%77s TERMINAL/ws terminal/ws/ terminal;x/ws",
+    "lsp": "lsp/copilot lsp/pylsp api/lsp/restart",
+    "ai": "api/ai/chat api/ai/mcp/status mcp/server",
+    "packages": "api/packages/add api/packages/remove api/packages/sync api/packages/manifest"
+    " api/packages api/kernel/install_missing_packages api/export/requirements/install"
+    " api/packages/list/../add api/packages/list/x api//packages//add",
+    "secrets": "api/secrets/keys",
+    "execute": "api/kernel/execute",
+    # A notebook keeps its name, and no instructor can allow another.
+    "rename": "api/kernel/rename //api//kernel//%72ename/ api/kernel/RENAME",
+    # What a page needs asks nobody's leave.
+    "": "ws health api/kernel/run api/kernel/save api/kernel/instantiate"
+    " api/kernel/save_user_config api/packages/sandbox api/packages/list api/packages/tree"
+    " api/lsp/health api/files/list_files api/aim public/terminal/ws terminal-notes.html lsp_notes"
+    " @file/12-terminal.png assets/terminal-Ab1.js",
+}
+
+
 @pytest.mark.parametrize(
     ("rest", "feature"),
-    [
-        ("terminal/ws", "terminal"),
-        ("terminal", "terminal"),
-        ("lsp/copilot", "lsp"),
-        ("lsp/pylsp", "lsp"),
-        ("api/lsp/restart", "lsp"),
-        ("api/ai/chat", "ai"),
-        ("api/ai/mcp/status", "ai"),
-        ("mcp/server", "ai"),
-        ("api/packages/add", "packages"),
-        ("api/packages/remove", "packages"),
-        ("api/packages/sync", "packages"),
-        ("api/packages/manifest", "packages"),
-        ("api/packages", "packages"),
-        ("api/kernel/install_missing_packages", "packages"),
-        ("api/export/requirements/install", "packages"),
-        ("api/secrets/keys", "secrets"),
-        ("api/kernel/execute", "execute"),
-        # Other spellings of a path are the same path.
-        ("/terminal/ws", "terminal"),
-        ("//terminal//ws", "terminal"),
-        ("%74erminal/ws", "terminal"),
-        ("terminal%2fws", "terminal"),
-        ("terminal/%77s", "terminal"),
-        ("TERMINAL/ws", "terminal"),
-        ("terminal/ws/", "terminal"),
-        ("terminal;x/ws", "terminal"),
-        # Reading the packages is no way to change them.
-        ("api/packages/list/../add", "packages"),
-        ("api/packages/list/x", "packages"),
-        ("api//packages//add", "packages"),
-        # A notebook keeps its name, and no instructor can allow another.
-        ("api/kernel/rename", "rename"),
-        ("//api//kernel//%72ename/", "rename"),
-        ("api/kernel/RENAME", "rename"),
-        # What a page needs asks nobody's leave.
-        ("", ""),
-        ("ws", ""),
-        ("health", ""),
-        ("api/kernel/run", ""),
-        ("api/kernel/save", ""),
-        ("api/kernel/instantiate", ""),
-        ("api/kernel/save_user_config", ""),
-        ("api/packages/sandbox", ""),
-        ("api/packages/list", ""),
-        ("api/packages/tree", ""),
-        ("api/lsp/health", ""),
-        ("api/files/list_files", ""),
-        ("api/aim", ""),
-        ("public/terminal/ws", ""),
-        ("terminal-notes.html", ""),
-        ("lsp_notes", ""),
-        ("@file/12-terminal.png", ""),
-        ("assets/terminal-Ab1.js", ""),
-    ],
+    [("", ""), *((rest, each) for each, paths in GUARDED.items() for rest in paths.split())],
 )
 def test_which_feature_needs_an_instructors_leave(rest: str, feature: str) -> None:
     assert guarded_feature(rest) == feature
@@ -149,24 +116,17 @@ def test_a_refusal_says_whether_the_instructor_can_allow_it() -> None:
     assert denial("rename").startswith("The notebook keeps its name")
 
 
+CHANGES = {
+    Change.TEXT: "api/kernel/save api/kernel/save/ /api//kernel/save api/kernel/%73ave"
+    " api/kernel/save_app_config",
+    Change.FILE: "api/files/update api/files/move api%2Ffiles/delete api/kernel/rename",
+    None: "api/kernel/run api/kernel/saved x/api/kernel/save api/files/list_files",
+}
+
+
 @pytest.mark.parametrize(
     ("rest", "change"),
-    [
-        ("api/kernel/save", Change.TEXT),
-        ("api/kernel/save/", Change.TEXT),
-        ("/api//kernel/save", Change.TEXT),
-        ("api/kernel/%73ave", Change.TEXT),
-        ("api/kernel/save_app_config", Change.TEXT),
-        ("api/files/update", Change.FILE),
-        ("api/files/move", Change.FILE),
-        ("api%2Ffiles/delete", Change.FILE),
-        ("api/kernel/rename", Change.FILE),
-        ("", None),
-        ("api/kernel/run", None),
-        ("api/kernel/saved", None),
-        ("x/api/kernel/save", None),
-        ("api/files/list_files", None),
-    ],
+    [("", None), *((rest, each) for each, paths in CHANGES.items() for rest in paths.split())],
 )
 def test_which_requests_change_the_notebooks_file(rest: str, change: Change | None) -> None:
     """The answer to a save is its text; after a change by the file browser the file is read."""

@@ -22,6 +22,7 @@ from websockets.asyncio.client import connect
 from mograder.core.web_origin import SessionUrl
 from mograder.web.context import ContextMiddleware
 from mograder.web.hub.app import Dispatcher
+from mograder.web.hub.core.audit import AuditTrail
 from mograder.web.hub.core.metrics import ProxyCounters
 from mograder.web.hub.proxy.replies import FramePages
 from mograder.web.hub.proxy.session_origins import SessionOrigins
@@ -84,7 +85,8 @@ async def _open(directory: Path, upstream: Upstream, socket: Path) -> AsyncItera
     hub = a_hub(directory)
     hub.start("alice", "A1", server=socket)
     pages = FramePages(load_pages(), "Numerics", url=URL)
-    proxy = SessionProxy(hub.services, ProxyCounters(), pages)
+    audit = AuditTrail(hub.services.state, hub.services.clock)
+    proxy = SessionProxy(hub.services, ProxyCounters(), pages, on_visit=audit.visited)
     origins = SessionOrigins(URL, proxy)
     app = ContextMiddleware(
         Dispatcher(proxy, proxy, proxy, origins),
