@@ -103,22 +103,18 @@ class ToolAddresses:
 
     @property
     def login(self) -> str:
-        """Where the platform begins a launch ("Initiate login URL")."""
         return f"{self.root}/lti/login"
 
     @property
     def launch(self) -> str:
-        """Where the platform sends its token ("Tool URL", "Redirection URI")."""
         return f"{self.root}/lti/launch"
 
     @property
     def pick(self) -> str:
-        """The target of deep linking ("Content selection URL")."""
         return f"{self.root}/lti/pick"
 
     @property
     def keys(self) -> str:
-        """The hub's public keys ("Public keyset URL")."""
         return f"{self.root}/lti/keys"
 
     @property
@@ -136,7 +132,6 @@ class ToolAddresses:
         )
 
     def registration(self, code: str) -> str:
-        """Return the one-time address of a code."""
         return f"{self.root}/lti/register/{code}"
 
 

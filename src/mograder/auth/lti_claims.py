@@ -121,7 +121,13 @@ def launch_of(
     Raises: InvalidToken, Forbidden for a course that does not belong to this hub.
     """
     check_times(claims, now)
-    _check_addressee(claims, platform)
+    if text_claim(claims, "iss", 500) != platform.issuer:
+        raise InvalidToken("The token is of another platform.")
+    if not is_for(claims, platform.client_id):
+        raise InvalidToken(
+            f"{_activity(claims)} is addressed to another client id than this hub's.",
+            hint="In Moodle, a consumer key in the activity's own settings does that: remove it.",
+        )
     if not hmac.compare_digest(text_claim(claims, "nonce").encode(), nonce.encode()):
         raise InvalidToken("The token answers another request.", hint="Begin again.")
     message = _message(claims)
@@ -131,25 +137,24 @@ def launch_of(
             f"The platform's deployment {deployment!r} is not one of this hub's.",
             hint="An administrator can add it to deployments of [[lti.platform]].",
         )
-    subject = text_claim(claims, "sub")
-    role = _role(claims)
     course, course_title = _course(claims, platform)
+    link, launches = _part(claims, f"{_LTI}resource_link"), message is Message.LAUNCH
     return Launch(
         message=message,
         issuer=platform.issuer,
         client_id=platform.client_id,
         deployment=deployment,
-        subject=subject,
+        subject=text_claim(claims, "sub"),
         username=_username(claims, platform.username),
         display_name=_display_name(claims),
-        role=role,
+        role=_role(claims),
         course=course,
         course_title=course_title,
-        resource_link=_resource_link(claims) if message is Message.LAUNCH else "",
-        title=display_line(_part(claims, f"{_LTI}resource_link").get("title"), _LONGEST_TITLE),
-        item=_item(claims, own_url) if message is Message.LAUNCH else "",
+        resource_link=text_claim(link, "id") if launches else "",
+        title=display_line(link.get("title"), _LONGEST_TITLE),
+        item=_item(claims, own_url) if launches else "",
         services=_services(claims, platform),
-        picking=_picking(claims, platform) if message is Message.PICK else None,
+        picking=None if launches else _picking(claims, platform),
         dates=_dates(_part(claims, f"{_LTI}custom")),
     )
 
@@ -166,17 +171,6 @@ def role_on_hub(role: Role, platform: LtiPlatform) -> Role:
     if role is Role.MARKER and platform.assistants:
         return Role.MARKER
     return Role.STUDENT
-
-
-def _check_addressee(claims: Mapping[str, object], platform: LtiPlatform) -> None:
-    """Check that this platform made the token, for this hub."""
-    if text_claim(claims, "iss", 500) != platform.issuer:
-        raise InvalidToken("The token is of another platform.")
-    if not is_for(claims, platform.client_id):
-        raise InvalidToken(
-            f"{_activity(claims)} is addressed to another client id than this hub's.",
-            hint="In Moodle, a consumer key in the activity's own settings does that: remove it.",
-        )
 
 
 def _activity(claims: Mapping[str, object]) -> str:
@@ -221,11 +215,6 @@ def _course(claims: Mapping[str, object], platform: LtiPlatform) -> tuple[str, s
         hint="An administrator can add its number to the platform's courses: mograder hub lti "
         "platforms prints the table for mograder.toml.",
     )
-
-
-def _resource_link(claims: Mapping[str, object]) -> str:
-    link = _part(claims, f"{_LTI}resource_link")
-    return text_claim(link, "id")
 
 
 def _username(claims: Mapping[str, object], setting: str) -> str:
@@ -313,10 +302,9 @@ def _picking(claims: Mapping[str, object], platform: LtiPlatform) -> Picking:
             hint="An administrator can add that server to services of [[lti.platform]].",
         )
     if "data" in asked:
-        given = asked["data"]
-        if not isinstance(given, str) or len(given) > _LONGEST_DATA:
+        data = asked["data"]
+        if not isinstance(data, str) or len(data) > _LONGEST_DATA:
             raise InvalidToken("The platform's own data is no text, or too long.")
-        data = given
     return Picking(url, data, asked.get("accept_multiple") is True)
 
 
@@ -400,7 +388,6 @@ class PickHandle:
 
 
 def make_handle(secret: str, handle: PickHandle) -> str:
-    """Return the handle as text for a form."""
     return signed_record(derived_key(secret, _PICKING), handle)
 
 

@@ -203,7 +203,6 @@ def user_name(claims: Mapping[str, object], claim: str, strip_domain: str) -> st
 
 
 def display_name(claims: Mapping[str, object]) -> str:
-    """Return the person's name for display, or ""."""
     return display_line(claims.get("name"), _LONGEST_DISPLAY)
 
 
@@ -213,7 +212,6 @@ def session_id(claims: Mapping[str, object]) -> str:
 
 
 def _check_parties(claims: Mapping[str, object], issuer: str, client_id: str) -> None:
-    """Check who issued a token and for whom; both are compared exactly."""
     if claims.get("iss") != issuer:
         raise InvalidToken("The token is of another issuer.")
     if not is_for(claims, client_id):

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from mograder.auth.credentials import Claims, Role, verify_token
+from mograder.auth.identity import bearer_token
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, NotAuthenticated
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username
@@ -93,17 +94,9 @@ async def identify(request: Request, services: Services) -> Caller | None:
         if not context_of(request.scope).known_host:
             raise Forbidden("With --no-auth, use localhost or the server's IP address")
         return Caller("", instructor=True)
-    values = [value for name, value in request.scope["headers"] if name == b"authorization"]
-    if len(values) > 1:
-        raise InvalidInput("The request has two Authorization headers.")
-    if not values:
-        return None
-    scheme, _, token = values[0].strip().partition(b" ")
-    if scheme.lower() != b"bearer":
-        return None
-    text = token.strip().decode("utf-8", "replace")
-    claims = verify_token(services.secret, text, services.people.epoch)
-    if claims is None:
+    token = bearer_token(request.scope["headers"])
+    claims = token and verify_token(services.secret, token, services.people.epoch)
+    if not claims:
         return None
     instructor = claims.role is Role.INSTRUCTOR or claims.username == INSTRUCTOR
     if not instructor:
