@@ -200,8 +200,7 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) ->
             report(f"Reading {root.path}")
             writer.add_root(root)
         by_students = writer.by_students
-        left_out = (*writer.left_out, *by_students)
-        manifest = Manifest(files=writer.files, left_out=left_out)
+        manifest = Manifest(files=writer.files, left_out=(*writer.left_out, *by_students))
         writer.add_text(MANIFEST, manifest.model_dump_json())
     packed.finish()
     return Made(
@@ -236,18 +235,15 @@ class _Writer:
 
     @property
     def by_students(self) -> list[str]:
-        """Messages about what is left out by students' doing."""
         further = self._further.items()
         more = (f"{self._students}{each}: {count} further names" for each, count in further)
         return [*self._by_students, *map(printable, more)]
 
     @property
     def databases(self) -> tuple[str, ...]:
-        """The members that are undamaged databases."""
         return tuple(written(_member_of(path, self._plan.roots)) for path in self._copies)
 
     def copy_databases(self, scratch: Path, report: Progress) -> None:
-        """Copy a snapshot of each database that is not damaged."""
         for number, path in enumerate(self._plan.databases):
             report(f"Copying the database {path.name}")
             copy = scratch / str(number) / path.name
@@ -290,10 +286,8 @@ class _Writer:
         try:
             self._tar.addfile(_info(member, os.fstat(descriptor), tarfile.DIRTYPE))
             for name, is_directory in self._names(descriptor, member):
-                if is_directory:
-                    self._add_subdirectory(place / name, f"{member}/{name}", descriptor)
-                else:
-                    self._add_file(place / name, f"{member}/{name}", descriptor)
+                add = self._add_subdirectory if is_directory else self._add_file
+                add(place / name, f"{member}/{name}", descriptor)
         finally:
             os.close(descriptor)
 
@@ -340,8 +334,8 @@ class _Writer:
             return
         if member.count("/") > DEEPEST:
             self._unread(member, OSError(_DEEP, "nested too deeply"))
-            return
-        self._add_directory(place, member, above)
+        else:
+            self._add_directory(place, member, above)
 
     def _add_file(self, place: Path, member: str, above: int | None) -> None:
         """Add a regular file or a link; sockets, pipes and devices are skipped.
@@ -368,13 +362,10 @@ class _Writer:
                 self._tar.addfile(info)
             elif stat.S_ISREG(status.st_mode):
                 self._add_copy(member, copy, status)
-                self._note_name(member, status)
-
-    def _note_name(self, member: str, status: os.stat_result) -> None:
-        if status.st_nlink > 1 and member.startswith(self._students):
-            file = status.st_dev, status.st_ino
-            first, read = self._linked.get(file, (member, 0))
-            self._linked[file] = first, read + status.st_size
+                if status.st_nlink > 1 and member.startswith(self._students):
+                    file = status.st_dev, status.st_ino
+                    first, read = self._linked.get(file, (member, 0))
+                    self._linked[file] = first, read + status.st_size
 
     def _add_copy(self, member: str, copy: IO[bytes], status: os.stat_result) -> None:
         """Add a private copy of a file, which no other process writes to."""
@@ -498,7 +489,9 @@ def _plan(loaded: LoadedSettings) -> _Plan:
             roots.append(Root(name=f"outside-{len(roots)}", path=str(real), key=key))
         elif key in _HUBS_OWN:
             missing.append(printable(f"{key}: there is no {real}"))
-    databases, external = _databases(loaded)
+    file = sqlite_file(database_url(loaded.settings.database.url, loaded.course_dir))
+    found = {"gradebook.path": loaded.gradebook_path} | ({"database.url": file} if file else {})
+    databases = {key: path.resolve() for key, path in found.items() if path.is_file()}
     for key, path in databases.items():
         if not _member_of(path, roots):
             name = f"outside-{len(roots)}"
@@ -515,21 +508,10 @@ def _plan(loaded: LoadedSettings) -> _Plan:
         roots=tuple(roots),
         missing=tuple(missing),
         databases=tuple(databases.values()),
-        external_database=external,
+        external_database=file is None,
         skipped=frozenset(path.parent.resolve() / path.name for path in skipped),
         students=named["hub.notebooks_dir"].resolve(),
     )
-
-
-def _databases(loaded: LoadedSettings) -> tuple[dict[str, Path], bool]:
-    """Return the existing SQLite files by setting, and whether the hub uses a database server."""
-    url = database_url(loaded.settings.database.url, loaded.course_dir)
-    file = sqlite_file(url)
-    found = {"gradebook.path": loaded.gradebook_path}
-    if file is not None:
-        found["database.url"] = file
-    existing = {key: path.resolve() for key, path in found.items() if path.is_file()}
-    return existing, file is None
 
 
 def _member_of(path: Path, roots: Sequence[Root]) -> str:

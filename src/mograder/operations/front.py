@@ -84,7 +84,6 @@ class Front:
 
     @property
     def several(self) -> bool:
-        """Whether there is more than one hub."""
         return len(self.upstreams) > 1
 
     @property
@@ -184,12 +183,8 @@ def caddy_config(front: Front) -> str:
     # A variable of `vars` has the username from a single sign-on in front of Caddy, which may add
     # its own bearer tokens; these requests must keep the username.
     signs_in_here = bool(front.user) and not front.user.startswith("{http.vars.")
-    return _render(
-        "Caddyfile.j2",
-        front,
-        hubs=" ".join(front.upstreams),
-        signs_in_here=signs_in_here,
-    )
+    hubs = " ".join(front.upstreams)
+    return _render("Caddyfile.j2", front, hubs=hubs, signs_in_here=signs_in_here)
 
 
 def _demand_variable(front: Front, server: str, example: str) -> None:
@@ -234,7 +229,6 @@ def _address(public_url: str, domain: str) -> tuple[str, str, int]:
 
 
 def _upstreams(hubs: tuple[str, ...], own: str) -> tuple[str, ...]:
-    """Return the addresses of the given hubs, or that of the one on this machine."""
     for hub in hubs:
         if not _HUB.fullmatch(hub):
             raise InvalidInput(

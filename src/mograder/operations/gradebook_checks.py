@@ -37,6 +37,7 @@ _SHOWN = 3
 _LARGEST = 5_000_000
 _TEXT_MARK = re.compile(r"^[ \t]*_mark[ \t]*=[ \t]*(\d+(?:\.\d+)?)[ \t]*(?:#.*)?$", re.MULTILINE)
 _PERCENT = 100.0
+_EARLIER = {MACHINE, EARLIER_MARKER}
 
 
 def gradebook_lines(loaded: LoadedSettings) -> Iterator[Line]:
@@ -66,12 +67,16 @@ def check_gradebook(
     with viewed_gradebook(loaded.gradebook_path) as book:
         for assignment, student, column in book.damaged_0316():
             if not wanted or assignment in wanted:
-                yield _damaged(assignment, student, column)
+                who = f"{assignment}, {student}" if student else assignment
+                text = f"gradebook: {who}: {column} is no valid JSON"
+                hint = "0.3.16 cannot open this; `mograder gradebook export-0316` writes it anew."
+                yield problem("gradebook-json", text, hint)
         theirs = book.marks_0316()
         for name in (each.name for each in book.assignments()):
             if not wanted or name in wanted:
                 yield from _of_assignment(book, name, theirs, loaded)
-                yield from _forged(book, name, verifies)
+                if verifies is not None:
+                    yield from _forged(book, name, verifies)
 
 
 def all_well(lines: Iterable[Line]) -> Iterator[Line]:
@@ -91,7 +96,10 @@ def _of_assignment(
     files = submitted_files(folder) if folder.is_dir() else ()
     handed_in = {each.student for each in files if each.path.is_file()}
     for student, grade in grades.items():
-        row = rows.get(student) if _is_earlier(grade) else None
+        given = (*grade.questions, *([grade.whole] if grade.whole is not None else []))
+        # Whether only mograder 0.3.16 has graded and marked the work.
+        earlier = grade.run is None and {each.marker for each in given} <= _EARLIER
+        row = rows.get(student) if earlier else None
         found = [] if row is None else list(_of_row(row, theirs.assignment(name)))
         yield from found
         for flag in () if found else grade.flags:  # else the flag says it in other words
@@ -100,18 +108,6 @@ def _of_assignment(
             text = f"gradebook: {name}, {student}: marks without a submission"
             yield note("gradebook-submission", text, f"There is no {student}.py in {folder}.")
     yield from _marks_in_texts(name, grades, loaded)
-
-
-def _is_earlier(grade: StudentGrade) -> bool:
-    """Return whether only mograder 0.3.16 has graded and marked the work."""
-    given = (*grade.questions, *([grade.whole] if grade.whole is not None else []))
-    return grade.run is None and {each.marker for each in given} <= {MACHINE, EARLIER_MARKER}
-
-
-def _damaged(assignment: str, student: str, column: str) -> Line:
-    who = f"{assignment}, {student}" if student else assignment
-    hint = "0.3.16 cannot open this; `mograder gradebook export-0316` writes it anew."
-    return problem("gradebook-json", f"gradebook: {who}: {column} is no valid JSON", hint)
 
 
 def _unknown(name: str, loaded: LoadedSettings, *, students: int) -> Iterator[Line]:
@@ -183,11 +179,12 @@ def _mark_in(path: Path) -> str:
     return found[1] if found else ""
 
 
-def _forged(book: Gradebook, name: str, verifies: Verifies | None) -> Iterator[Line]:
-    students = () if verifies is None else tuple(book.last_works(name))
+def _forged(book: Gradebook, name: str, verifies: Verifies) -> Iterator[Line]:
     # One student after the other: all results at once may be gigabytes.
-    for run in (run for student in students for run in book.runs(name, student)):
-        if verifies is not None and not verifies(run):
+    for run in (
+        run for student in tuple(book.last_works(name)) for run in book.runs(name, student)
+    ):
+        if not verifies(run):
             text = f"gradebook: {run.assignment}, {run.student}: result {run.number} was changed"
             hint = "Its signature is not ours, or the course's secret changed: grade it again."
             yield problem("gradebook-signature", text, hint)

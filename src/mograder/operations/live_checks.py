@@ -127,7 +127,13 @@ def front_lines(
     seen: FrontSeen, public_url: str = "", certificate: Line | None = None
 ) -> Iterator[Line]:
     """Yield the results derived from the front's responses, without sending requests."""
-    yield certificate or _encrypted(seen.origin)
+    if certificate is not None:
+        yield certificate
+    elif seen.origin.startswith("https://"):
+        yield ok("front-https", "the address is encrypted, and its certificate is accepted")
+    else:
+        text = f"{seen.origin} is not encrypted: logins and work can be read on the way"
+        yield note("front-https", text, "Give the front a certificate; Caddy gets one by itself.")
     yield _headers(seen)
     yield _session_path(seen)
     yield _websocket(seen)
@@ -166,13 +172,6 @@ def examine_session(
 
 def _transport(authority: Path | None, trust: ssl.SSLContext) -> httpx.BaseTransport | None:
     return None if authority is None else httpx.HTTPTransport(verify=trust)
-
-
-def _encrypted(origin: str) -> Line:
-    if origin.startswith("https://"):
-        return ok("front-https", "the address is encrypted, and its certificate is accepted")
-    text = f"{origin} is not encrypted: logins and work can be read on the way"
-    return note("front-https", text, "Give the front a certificate; Caddy gets one by itself.")
 
 
 def _headers(seen: FrontSeen) -> Line:

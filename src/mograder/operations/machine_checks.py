@@ -41,6 +41,11 @@ _EPOLL_WATCHES = 2**31 - 1
 """More than all memory holds: the kernel's default is 4 % of it for a uid, which the sessions of a
 service user can take from its hub; uvloop ends the process then."""
 
+_KERNEL_LIMITS = (
+    ("inotify", "inotify instances", "fs.inotify.max_user_instances", _INOTIFY_INSTANCES),
+    ("pipes", "pipe pages", "fs.pipe-user-pages-soft", _PIPE_PAGES),
+    ("epoll", "epoll watches", "fs.epoll.max_user_watches", _EPOLL_WATCHES),
+)
 _DESCRIPTORS_PER_SESSION = 16
 """Descriptors of the hub and its supervisor for each session: sockets, pipes, a cgroup."""
 
@@ -90,7 +95,8 @@ def disk_lines(loaded: LoadedSettings, paths: Iterable[Path]) -> Iterator[Line]:
         free = space.free >> 20
         names = ", ".join(dict.fromkeys(each.name for each in together))
         text = f"{free} MB free for {names}"
-        inodes = _free_inodes(together[0])
+        found = os.statvfs(nearest_directory(together[0]))
+        inodes = found.f_favail if found.f_files else math.inf  # some file systems have no bound
         if inodes < _LEAST_INODES:
             text = f"{inodes} files can be made for {names}, although {free} MB are free"
             hint = "Remove what has many files (mograder hub prune). Why: df -i"
@@ -101,12 +107,6 @@ def disk_lines(loaded: LoadedSettings, paths: Iterable[Path]) -> Iterator[Line]:
             text = f"{text}: sessions leave {reserve} MB free and would be ended"
             hint = "Make room (mograder hub prune), or lower [limits] disk_reserve_mb."
             yield problem("disk", text, hint)
-
-
-def _free_inodes(path: Path) -> float:
-    """Return how many more files this user may make there; some file systems have no bound."""
-    found = os.statvfs(nearest_directory(path))
-    return found.f_favail if found.f_files else math.inf
 
 
 def port_line(host: str, port: int) -> Line:
@@ -138,12 +138,8 @@ def _not_here(host: str) -> Line:
 
 def kernel_lines(loaded: LoadedSettings, *, sys: Path = Path("/proc/sys")) -> Iterator[Line]:
     """Yield the kernel's limits that many sessions of one uid can reach (security.md)."""
-    instances, pages = "inotify instances per user", "pipe pages per user"
-    key = "fs.inotify.max_user_instances"
-    yield _counted("inotify", instances, sys, key, _INOTIFY_INSTANCES)
-    yield _counted("pipes", pages, sys, "fs.pipe-user-pages-soft", _PIPE_PAGES)
-    watches = "epoll watches per user"
-    yield _counted("epoll", watches, sys, "fs.epoll.max_user_watches", _EPOLL_WATCHES)
+    for check, what, key, wanted in _KERNEL_LIMITS:
+        yield _counted(check, f"{what} per user", sys, key, wanted)
     yield _descriptors(loaded.settings.limits.open_files)
 
 

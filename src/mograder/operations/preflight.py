@@ -168,7 +168,6 @@ def secret_of(environ: Environ) -> Iterator[Line]:
 
 
 def _marimo() -> Line:
-    """Report whether marimo is installed (B82)."""
     if importlib.util.find_spec("marimo") is None:
         return problem("marimo", "marimo not found", "Install mograder again.")
     return ok("marimo", "marimo available")
@@ -225,7 +224,10 @@ async def _sandbox(it: Examined) -> list[Line]:
         if config.sandbox == "none":
             text = "sandbox: [security] use_bubblewrap is false, student code runs without one"
             return [*lines, problem("sandbox", text, "Take the line out of mograder.toml.")]
-        return [*lines, await _confined_line(moment, *_files_to_hide(it.loaded))]
+        course, database = it.loaded.course_dir, it.loaded.state_dir / "hub.db"
+        # Files only: a sandbox may have directories of its own at these places.
+        hidden = (course / FILE_NAME, course / USERS, database, Path("/etc/shadow"))
+        return [*lines, await _confined_line(moment, *hidden)]
 
 
 async def _kept_supervisor(it: Examined) -> list[Line]:
@@ -238,14 +240,7 @@ async def _kept_supervisor(it: Examined) -> list[Line]:
     return [ok("supervisor", f"supervisor: mograder {hello.version} answers")]
 
 
-def _files_to_hide(loaded: LoadedSettings) -> tuple[Path, ...]:
-    """Return files that a sandbox must not see; no directories: a sandbox may have its own."""
-    course, database = loaded.course_dir, loaded.state_dir / "hub.db"
-    return course / FILE_NAME, course / USERS, database, Path("/etc/shadow")
-
-
 async def _uv_line(moment: TemporarySupervisor) -> Line:
-    """Report whether uv works in the sandbox of builds."""
     try:
         version = await uv_version(moment.client, moment.place / "uv")
     except MograderError as error:

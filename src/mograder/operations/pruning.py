@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -80,14 +79,9 @@ def _wheel_in_use(wheels: Path) -> str:
 def published_scripts(releases: Path) -> frozenset[Script]:
     """Return the headers of the published notebooks; it changes nothing there."""
     scripts = set()
-    for text in _published(releases):
-        with suppress(MograderError):  # such a release starts no session
-            scripts.add(read_script(text))
-    return frozenset(scripts)
-
-
-def _published(releases: Path) -> Iterator[str]:
-    for notebook in sorted(releases.glob("[!.]*/*.py")):
+    for notebook in releases.glob("[!.]*/*.py"):
         if notebook.stem == notebook.parent.name:
-            with suppress(OSError, UnicodeDecodeError):
-                yield notebook.read_text("utf-8")
+            # Such a release starts no session.
+            with suppress(MograderError, OSError, UnicodeDecodeError):
+                scripts.add(read_script(notebook.read_text("utf-8")))
+    return frozenset(scripts)

@@ -101,7 +101,6 @@ class _Place:
 
     @property
     def grown(self) -> Path:
-        """The file or directory that is moved to the target in the end."""
         return self.staged / "root"
 
 

@@ -135,7 +135,11 @@ def _unit_line(units: Units, unit: str) -> Line | None:
     elif state == "failed":
         text = f"services: {unit} has failed ({_reason(units, unit)})"
         hint = f"Why: {why}; then: systemctl reset-failed {unit}; {restart}"
-    elif state == "activating" and _comes_again(units, unit):
+    # systemd waits for the next attempt or is in one.
+    elif state == "activating" and (
+        units.get(unit, "SubState") == "auto-restart"
+        or units.get(unit, "NRestarts") not in ("", "0")
+    ):
         text = f"services: {unit} fails and is started again and again ({_reason(units, unit)})"
         hint = f"Why: {why}"
     elif state == "activating":
@@ -146,12 +150,6 @@ def _unit_line(units: Units, unit: str) -> Line | None:
     else:
         return None
     return problem("services", text, hint)
-
-
-def _comes_again(units: Units, unit: str) -> bool:
-    """Whether an earlier start failed: systemd waits for the next attempt or is in one."""
-    between = units.get(unit, "SubState") == "auto-restart"
-    return between or units.get(unit, "NRestarts") not in ("", "0")
 
 
 def _reason(units: Units, unit: str) -> str:

@@ -68,8 +68,14 @@ def share_lines(loaded: LoadedSettings) -> Iterator[Line]:
             continue
         yield from share_findings(path, mount=mount)
         seen |= {mount.point} if mount is not None else set()
-    for check, path in (("state", loaded.state_dir), ("envs", loaded.path(hub.environments_dir))):
-        yield from _local_lines(check, path)
+    mount = mount_of(loaded.state_dir)
+    if mount is not None and mount.network:
+        text = f"{loaded.state_dir}: it is on a share, where the database is slow"
+        yield note("share-database", text, "Use PostgreSQL: see [database] url.")
+    mount = mount_of(environments := loaded.path(hub.environments_dir))
+    if mount is not None and mount.network:
+        text = f"{environments}: it is on a share, where thousands of small files are slow"
+        yield note("share-environments", text, "Set [hub] environments_dir to a local disk.")
 
 
 def refuse_squashed_root(*paths: Path) -> None:
@@ -102,19 +108,6 @@ def _kind_line(path: Path, mount: Mount | None) -> Line:
     if mount.kind in _NFS and (version or "").startswith(("2", "3")):
         return problem("share", f"share {path}: {shown}, whose locks are not safe", _REMEDY)
     return ok("share", f"share {path}: {shown} from {mount.source}")
-
-
-def _local_lines(check: str, path: Path) -> Iterator[Line]:
-    """Yield a remark if a directory is on a share that is better on a disk of this machine."""
-    mount = mount_of(path)
-    if mount is None or not mount.network:
-        return
-    if check == "state":
-        text = f"{path}: it is on a share, where the database is slow"
-        yield note("share-database", text, "Use PostgreSQL: see [database] url.")
-    else:
-        text = f"{path}: it is on a share, where thousands of small files are slow"
-        yield note("share-environments", text, "Set [hub] environments_dir to a local disk.")
 
 
 def _mount_lines(path: Path, mount: Mount) -> Iterator[Line]:
