@@ -302,9 +302,10 @@ def _picking(claims: Mapping[str, object], platform: LtiPlatform) -> Picking:
             hint="An administrator can add that server to services of [[lti.platform]].",
         )
     if "data" in asked:
-        data = asked["data"]
-        if not isinstance(data, str) or len(data) > _LONGEST_DATA:
+        given = asked["data"]
+        if not isinstance(given, str) or len(given) > _LONGEST_DATA:
             raise InvalidToken("The platform's own data is no text, or too long.")
+        data = given
     return Picking(url, data, asked.get("accept_multiple") is True)
 
 

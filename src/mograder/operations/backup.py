@@ -79,7 +79,6 @@ of the student's work add to the manifest, which is made and read in memory."""
 
 _LEVEL = 6
 _AGAIN = frozenset({".venv", "__pycache__", "node_modules"})
-"""Directories outside students' work that tools recreate."""
 
 _STATE_AGAIN = frozenset(
     {
@@ -214,8 +213,6 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) ->
 
 
 class _Writer:
-    """Writes the members of a backup. Mutable state: the archive, and the lists about it."""
-
     def __init__(self, tar: tarfile.TarFile, plan: _Plan) -> None:
         self._tar = tar
         self._plan = plan
@@ -292,10 +289,7 @@ class _Writer:
             os.close(descriptor)
 
     def _names(self, descriptor: int, member: str) -> list[tuple[str, bool]]:
-        """Return the names to add from a directory, and for each whether it is a directory.
-
-        Links are not followed.
-        """
+        """Return the names to add from a directory, and for each whether it is a directory."""
         try:
             with os.scandir(descriptor) as entries:
                 found = sorted((each.name, each.is_dir(follow_symlinks=False)) for each in entries)
@@ -315,7 +309,6 @@ class _Writer:
         return False
 
     def _has_room(self, member: str, most: int, size: int) -> bool:
-        """Add ``size`` to what a student has of ``most`` bytes; return whether it fits."""
         student = self._student_of(member)
         if student and self._spent[student, most] + size > most:
             return False
@@ -380,10 +373,7 @@ class _Writer:
         self.files[written(info.name)] = digest.hexdigest()
 
     def _unread(self, member: str, error: OSError) -> None:
-        """Record a file that could not be read, unless it was removed in the meantime.
-
-        Students can cause some errors, but only in a workspace.
-        """
+        """Record a file that could not be read, unless it was removed in the meantime."""
         if isinstance(error, FileNotFoundError):
             return
         student = self._student_of(member)

@@ -54,10 +54,7 @@ _SHOWN = 3
 
 
 def database_line(loaded: LoadedSettings) -> Line:
-    """Check the hub's database.
-
-    Raises: :class:`MograderError` if it does not open, or a hub would not begin to work on it.
-    """
+    """Check the hub's database."""
     url = database_url(loaded.settings.database.url, loaded.course_dir)
     file = sqlite_file(url)
     # Do not create the database here: it would have the wrong owner.
@@ -100,10 +97,7 @@ def _integrity(check: str, file: Path, whole: str) -> Line:
 
 
 def users_line(loaded: LoadedSettings, *, members: bool = False) -> Line:
-    """Report the access list as the hub would read it (B37-B44).
-
-    ``members``: those of learning platforms' courses may enter, and besides them only the listed.
-    """
+    """Report the access list as the hub would read it (B37-B44)."""
     path = loaded.course_dir / USERS
     only = "only the members of a learning platform's course may enter" if members else ""
     none = only or "no student may enter"
@@ -145,10 +139,7 @@ def folder_lines(loaded: LoadedSettings) -> Iterator[Line]:
 
 
 def proxies_line(loaded: LoadedSettings) -> Line:
-    """Report from which addresses the header with the user's name counts.
-
-    Raises: :class:`MograderError` for settings that name none.
-    """
+    """Report from which addresses the header with the user's name counts."""
     hub, sandboxed = loaded.settings.hub, loaded.settings.security.use_bubblewrap is not False
     peers = trusted_peers(hub.trusted_proxies, sandboxed=sandboxed)
     # The whole internet, or a public network that is larger than a campus network.

@@ -93,8 +93,6 @@ class Front:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontOptions:
-    """The values from command-line options that are not in the settings; empty for defaults."""
-
     domain: str = ""
     user: str = ""
     certificate: str = ""
@@ -175,10 +173,7 @@ def nginx_config(front: Front) -> str:
 
 
 def caddy_config(front: Front) -> str:
-    """Return the site's block for Caddy (2.6, as Debian has it, and later).
-
-    Raises: :class:`InvalidInput` if the user is no placeholder of Caddy.
-    """
+    """Return the site's block for Caddy (2.6, as Debian has it, and later)."""
     _demand_variable(front, "Caddy", "{http.auth.user.id}")
     # A variable of `vars` has the username from a single sign-on in front of Caddy, which may add
     # its own bearer tokens; these requests must keep the username.
@@ -213,7 +208,6 @@ def _environment() -> Environment:
 
 
 def _address(public_url: str, domain: str) -> tuple[str, str, int]:
-    """Return scheme, host and port; the port is 0 if it is the scheme's default."""
     if not (public_url or domain):
         raise InvalidInput(
             "Under which name do browsers find the hub?",
@@ -239,7 +233,6 @@ def _upstreams(hubs: tuple[str, ...], own: str) -> tuple[str, ...]:
 
 
 def _with_key(certificate: str, key: str) -> tuple[str, str]:
-    """Return the files of a certificate and its key, both empty if none is given."""
     if bool(certificate) != bool(key):
         raise InvalidInput("A certificate needs its key, and a key its certificate.")
     return (_file(certificate), _file(key)) if certificate else ("", "")

@@ -41,10 +41,7 @@ _EARLIER = {MACHINE, EARLIER_MARKER}
 
 
 def gradebook_lines(loaded: LoadedSettings) -> Iterator[Line]:
-    """Yield the findings for a hub's check, the first ones of each kind.
-
-    Raises: :class:`MograderError` if the gradebook cannot be read.
-    """
+    """Yield the findings for a hub's check, the first ones of each kind."""
     found = sorted(check_gradebook(loaded), key=lambda line: line.check)
     for check, lines in groupby(found, key=lambda line: line.check):
         listed = list(lines)
@@ -80,7 +77,6 @@ def check_gradebook(
 
 
 def all_well(lines: Iterable[Line]) -> Iterator[Line]:
-    """Yield the lines, or one line if there is none."""
     found = list(lines)
     yield from found or [ok("gradebook", "gradebook: nothing to report")]
 

@@ -57,7 +57,6 @@ IN_USE = "is in use"
 """The words in the result of :func:`port_line` for a port that another program uses."""
 
 _TIMEX_BYTES = 512
-"""Bytes of a buffer larger than any kernel's ``struct timex``."""
 
 _UNSYNCHRONISED = 5
 _BUILT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -271,7 +270,6 @@ def _number(path: Path) -> int | None:
 
 
 def version_line() -> Line:
-    """Report the versions of the programs and of the kernel, for problem reports."""
     names = ("marimo", "uv")
     parts = [f"mograder {__version__}", *(f"{name} {metadata.version(name)}" for name in names)]
     parts += [f"Python {platform.python_version()}", f"Linux {platform.release()}"]

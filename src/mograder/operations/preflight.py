@@ -99,7 +99,6 @@ class Examined:
 
     @property
     def notebooks(self) -> Path:
-        """The directory with students' work."""
         return self.loaded.path(self.loaded.settings.hub.notebooks_dir)
 
     @property
@@ -127,7 +126,6 @@ Check = Callable[[Examined], Line | Iterable[Line] | None]
 
 
 def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
-    """Run all checks of a hub on this course; make no lasting changes."""
     hub = Examined(loaded, environ, ask_units(loaded))
     return tuple(line for name, check in CHECKS for line in run_check(name, check, hub))
 
@@ -151,7 +149,6 @@ async def examine_node(environ: Environ) -> tuple[Line, ...]:
 
 
 def run_check(name: str, check: Check, hub: Examined) -> Iterator[Line]:
-    """Return what a check finds; its failure is a problem that it found."""
     return tried(name, name, lambda: check(hub))
 
 
@@ -288,7 +285,6 @@ def _shares(config: NodeConfig) -> Iterator[Line]:
 
 
 async def _hub(environ: Environ) -> Line:
-    """Ask the hub whether it accepts this node."""
     node = environ.node
     if not node.hub or node.token is None:
         hint = "Give it the hub's address and a token: --hub and --token-file, or the variables."
@@ -303,7 +299,6 @@ async def _hub(environ: Environ) -> Line:
 
 
 async def _node_sandbox(config: NodeConfig) -> list[Line]:
-    """Run uv, a session that tests its isolation, and a warm start."""
     lines: list[Line] = []
     try:
         async with momentary_supervisor(config.supervisor, own_cache=True, warm=1) as moment:
@@ -358,4 +353,3 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("share", lambda it: share_lines(it.loaded)),
     ("programs", lambda it: version_line()),
 )
-"""All checks by name, in the order of their lines."""

@@ -49,7 +49,6 @@ async def prune(loaded: LoadedSettings, *, dry_run: bool) -> Pruned:
 
 
 def is_running(loaded: LoadedSettings) -> bool:
-    """Return whether a hub holds its lock on the course."""
     try:
         with (loaded.state_dir / "hub.lock").open("rb") as lock:
             return not file_lock.acquire(lock.fileno(), shared=True)

@@ -275,7 +275,6 @@ def _check_version(place: _Place) -> None:
 
 
 def _moves(place: _Place) -> list[tuple[Path, Path]]:
-    """Return what was unpacked for one root, each with where it goes."""
     if not os.path.lexists(place.grown):
         return []
     if place.root.kind == "file":
@@ -299,7 +298,6 @@ def _move_all(moves: Sequence[tuple[Path, Path]]) -> None:
 
 
 def _taken(target: Path) -> Conflict:
-    """Return the error for a target where something came, or where another place is."""
     return Conflict(
         f"There is something at {target} by now, so nothing was restored.",
         hint="Give each --place a directory of its own, which nothing else writes to.",

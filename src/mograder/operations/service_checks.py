@@ -32,18 +32,15 @@ class Units:
     found: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def get(self, unit: str, key: str) -> str:
-        """Return one property of a unit, "" if it is unknown."""
         return self.found.get(unit, {}).get(key, "")
 
     def listens(self, port: int) -> bool:
-        """Return whether systemd listens on this port for the hub."""
         listed = self.get(SOCKET, "Listen").split()
         active = self.get(SOCKET, "ActiveState") == "active"
         return active and any(address.endswith(f":{port}") for address in listed)
 
 
 def ask_units(loaded: LoadedSettings) -> Units:
-    """Ask systemd for the units of this course's hub."""
     return read_units(ask_systemd(_UNITS, _PROPERTIES), loaded.course_dir)
 
 

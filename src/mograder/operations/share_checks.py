@@ -36,10 +36,7 @@ _SQUASHED = (
 
 
 def share_findings(path: Path, *, mount: Mount | None = None) -> tuple[Line, ...]:
-    """Return what is found of one shared directory, with remedies.
-
-    ``mount`` is the mount it is on, by default asked of the kernel.
-    """
+    """Return what is found of one shared directory, with remedies."""
     if not path.is_dir():
         hint = "Mount the share here, at the same path as on the hub, then create the directory."
         return (problem("share", f"share {path}: there is no such directory here", hint),)
@@ -79,10 +76,7 @@ def share_lines(loaded: LoadedSettings) -> Iterator[Line]:
 
 
 def refuse_squashed_root(*paths: Path) -> None:
-    """Raise :class:`InvalidInput` if this process is root and a share does not accept root.
-
-    A hub or node that runs as root gives each session's directory to a user of its own.
-    """
+    """Raise :class:`InvalidInput` if this process is root and a share does not accept root."""
     for path in paths:
         line = squashed_line(path)
         if line is not None:
@@ -111,7 +105,6 @@ def _kind_line(path: Path, mount: Mount | None) -> Line:
 
 
 def _mount_lines(path: Path, mount: Mount) -> Iterator[Line]:
-    """Yield what the mount options break, or make slow to be seen."""
     if mount.kind not in _NFS:
         return
     soft = sorted(_SOFT & mount.options)

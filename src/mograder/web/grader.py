@@ -91,8 +91,6 @@ class GraderOptions:
 
 @dataclass(frozen=True, slots=True)
 class ProxiedGraderOptions:
-    """The options of ``mograder grader-asgi``."""
-
     loaded: LoadedSettings
     rules: ProxyRules
     host: str
@@ -110,7 +108,6 @@ class GraderApp:
     program: ClassVar[str] = "grader"
 
     def page_values(self, request: Request) -> dict[str, object]:
-        """Return the values for every page: the person who marks."""
         marker = marker_of(request)
         viewer = marker and Viewer(
             marker.name,
@@ -133,10 +130,7 @@ class GraderApp:
 
 
 def serve_grader(options: GraderOptions) -> None:
-    """Serve the person at this machine until SIGTERM or Ctrl-C.
-
-    Raises: Conflict for a port in use, InvalidInput for one that cannot be used.
-    """
+    """Serve the person at this machine until SIGTERM or Ctrl-C."""
     configure_logging(level="warning")
     _warn(options.loaded)
     asyncio.run(_serve_local(options))
@@ -243,11 +237,6 @@ def _title_of(notebook: Path, changed: int) -> str:
         return ""
 
 
-def _grader_app(request: Request) -> GraderApp:
-    app: GraderApp = request.scope[APP]
-    return app
-
-
 async def _record(request: Request, action: str, *what: str) -> None:
     """Write an action into the program's log: the grader has no audit log."""
     marker = marker_of(request)
@@ -299,24 +288,21 @@ async def _static(request: Request, version: str, name: str) -> Response:
 
 
 async def _enter(request: Request) -> Response:
-    enter = _grader_app(request).access.enter
+    app: GraderApp = request.scope[APP]
+    enter = app.access.enter
     if enter is None:
         raise NotFound("There is nothing at this address.")
     return enter(request)
 
 
 async def _answer_problem(request: Request, error: MograderError) -> Response:
-    """Return the response to a failure in the client's format."""
     if wanted(request) is Wants.PAGE:
         return problem_page(request, status_of(error), error.message, error.hint)
     return problem_json(error)
 
 
 async def _view_as(request: Request) -> Response:
-    """Switch an instructor to the view of a marker with ``?role=marker``, and back without a role.
-
-    Raises: Forbidden, InvalidInput.
-    """
+    """Switch an instructor to the view of a marker with ``?role=marker``, and back without it."""
     if request.scope.get(_REAL_ROLE) is not Role.INSTRUCTOR:
         raise Forbidden("Instructors only")
     role = request.query_params.get("role", "")
@@ -338,7 +324,6 @@ def _role_shown(request: Request, role: Role) -> Role:
 
 
 def _is_switched(request: Request) -> bool:
-    """Return whether an instructor sees the grader as a marker."""
     role: Role = request.scope[_REAL_ROLE]
     return _role_shown(request, role) is not role
 
@@ -362,7 +347,7 @@ class LocalAccess:
     async def admit(self, request: Request, headers: list[Header]) -> Response | None:
         refusal = await self._browser.admit(request, headers)
         if refusal is None and self._browser.admits(request.scope):
-            _let_in(request, self._user, Role.INSTRUCTOR)
+            enter_marking(request, self._user, _role_shown(request, Role.INSTRUCTOR))
         return refusal
 
 
@@ -386,7 +371,6 @@ class ProxyRules:
         return is_within(client, self.proxies) or (self.local_proxy and _is_loopback(client))
 
     def role_of(self, user: str) -> Role:
-        """Raise Forbidden if there are lists and the user is on none of them."""
         if user in self.instructors or not (self.instructors or self.markers):
             return Role.INSTRUCTOR
         if user in self.markers:
@@ -401,7 +385,6 @@ def proxy_rules(
     *,
     local_proxy: bool,
 ) -> ProxyRules:
-    """Raise InvalidInput, which names what is no username, or no address."""
     try:
         peers = parse_networks(proxies)
     except InvalidInput as error:
@@ -435,7 +418,7 @@ class ProxyAccess:
             if wanted(request) is not Wants.PAGE and isinstance(error, Forbidden):
                 return PlainTextResponse("403 Forbidden", 403)
             return await _answer_problem(request, error)
-        _let_in(request, name, role)
+        enter_marking(request, name, _role_shown(request, role))
         return refuse_other_site(request)
 
     def _person(self, request: Request) -> tuple[str, Role]:
@@ -463,10 +446,6 @@ class ProxyAccess:
 
 Access = LocalAccess | ProxyAccess
 """Admits or refuses a request, and puts the person into it."""
-
-
-def _let_in(request: Request, name: str, role: Role) -> None:
-    enter_marking(request, name, _role_shown(request, role))
 
 
 def _without_proxy(request: Request) -> bool:

@@ -88,9 +88,7 @@ class PageApp(Protocol):
     @property
     def program(self) -> str: ...
 
-    def page_values(self, request: Request) -> Mapping[str, object]:
-        """Return further values for the templates of all pages: ``viewer``, a Viewer or None."""
-        ...
+    def page_values(self, request: Request) -> Mapping[str, object]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +207,7 @@ def number_in(request: Request, name: str) -> int:
 
 
 def static_file(request: Request, version: str, name: str) -> Response:
-    """Return a stylesheet, module or image of our own.
-
-    Raises: NotFound.
-    """
+    """Return a stylesheet, module or image of our own."""
     app = page_app(request)
     found = app.pages.static.by_name.get(name)
     if found is None:
@@ -252,7 +247,6 @@ def _packed(request: Request, answer: HTMLResponse) -> HTMLResponse:
 
 
 def attachment(filename: str) -> str:
-    """Return the Content-Disposition of a file to be saved under this name."""
     quoted = quote(filename, safe="", errors="replace")
     shown = f'filename="{filename}"' if quoted == filename else f"filename*=utf-8''{quoted}"
     return f"attachment; {shown}"
@@ -265,7 +259,6 @@ def saved_file(data: bytes | str, filename: str, media_type: str) -> Response:
 
 
 def saved_table(table: str, filename: str) -> Response:
-    """Return a CSV file that people open in a spreadsheet program."""
     return saved_file(for_spreadsheets(table), filename, "text/csv; charset=utf-8")
 
 
@@ -381,7 +374,6 @@ class StaticFiles:
     by_name: Mapping[str, StaticFile]
 
     def url(self, prefix: str, name: str) -> str:
-        """Return the address of a file below the app's prefix. Raises: KeyError."""
         if name not in self.by_name:
             raise KeyError(name)
         return f"{prefix}/static/{self.version}/{name}"
@@ -389,7 +381,6 @@ class StaticFiles:
 
 @functools.cache
 def packed_static_file(body: bytes, media_type: str) -> StaticFile:
-    """Return a static file, gzipped once for all requests and apps."""
     return StaticFile(body, media_type, gzip.compress(body, 9, mtime=0))
 
 

@@ -16,6 +16,7 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
+from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, TypeVar, cast
 from urllib.parse import parse_qs
@@ -94,7 +95,6 @@ async def chunks(
 
 
 async def read_body(request: Request, limit: int, what: str = "The body") -> bytes:
-    """Return the whole body; raises as :func:`chunks`."""
     body = bytearray()
     async for chunk in chunks(request, limit, what=what):
         body += chunk
@@ -119,12 +119,7 @@ async def read_form(
     once: bool = False,
     most_fields: int = _MOST_FIELDS,
 ) -> dict[str, str]:
-    """Return the fields of a form of at most ``limit`` bytes, the first value of each.
-
-    ``once``: refuse a field that is sent twice, since another program may take the other value.
-
-    Raises: TooLarge, InvalidInput.
-    """
+    """Return the fields of a form of at most ``limit`` bytes, the first value of each."""
     body = await read_body(request, limit, _FORM)
     try:
         fields = parse_qs(body.decode("utf-8"), max_num_fields=most_fields, keep_blank_values=True)
@@ -195,7 +190,6 @@ class _FormParser(MultiPartParser):
         super().on_part_begin()
 
     def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        """Count options. Raises: InvalidInput for too many."""
         self._options += data.count(b";", start, end)
         _check_options(self._options)
         super().on_header_value(data, start, end)
@@ -274,24 +268,21 @@ class FileParts:
         self._parts = 0
         self._ended = False
         try:
-            self._parser = self._make_parser(boundary)
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._part_begins,
+                    "on_header_field": partial(self._header_piece, self._field),
+                    "on_header_value": partial(self._header_piece, self._value),
+                    "on_header_end": self._header_ends,
+                    "on_headers_finished": self._headers_finished,
+                    "on_part_data": self._data,
+                    "on_part_end": self.close,
+                    "on_end": self._form_ends,
+                },
+            )
         except FormParserError as error:
             raise InvalidInput(f"The form cannot be read: {error}") from error
-
-    def _make_parser(self, boundary: bytes) -> MultipartParser:
-        return MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._part_begins,
-                "on_header_field": self._header_field,
-                "on_header_value": self._header_value,
-                "on_header_end": self._header_ends,
-                "on_headers_finished": self._headers_finished,
-                "on_part_data": self._data,
-                "on_part_end": self.close,
-                "on_end": self._form_ends,
-            },
-        )
 
     def feed(self, data: bytes) -> None:
         """Raise :class:`InvalidInput` for a form that is not valid, and what ``begin`` raises."""
@@ -307,7 +298,6 @@ class FileParts:
             raise InvalidInput("The form cannot be read: it breaks off before its end")
 
     def close(self) -> None:
-        """Close the current file."""
         if self._target is not None:
             self._target.close()
             self._target = None
@@ -318,15 +308,8 @@ class FileParts:
             raise TooLarge(f"A form may have at most {_MOST_PARTS} parts.")
         self._disposition = b""
 
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._field += data[start:end]
-        self._check_headers()
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-        self._check_headers()
-
-    def _check_headers(self) -> None:
+    def _header_piece(self, to: bytearray, data: bytes, start: int, end: int) -> None:
+        to += data[start:end]
         if len(self._field) + len(self._value) > _PART_HEADERS_LIMIT:
             raise TooLarge("The headers of a part may have at most 16 KB.")
 

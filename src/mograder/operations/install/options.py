@@ -209,7 +209,6 @@ def _check_authority(file: str) -> None:
 
 
 def _parse(words: list[str]) -> dict[str, str]:
-    """Return the values of a command line of the script, by name."""
     known = {option.name: option for option in OPTIONS}
     values: dict[str, str] = {}
     left = list(words)

@@ -43,10 +43,7 @@ _SHIPPED = (
 
 
 def ensure_program(host: Host, options: InstallOptions) -> bool:
-    """Let ``current`` be the mograder that runs this; return whether the services have another now.
-
-    Raises: :class:`InvalidInput`, :class:`Conflict`, :class:`NotFound`; nothing was changed then.
-    """
+    """Make this mograder ``current``; return whether the services have another one now."""
     host.step(f"mograder in {TOP}")
     home = Path(sys.prefix).resolve()
     program = home / "bin" / "mograder"
@@ -70,7 +67,6 @@ def ensure_program(host: Host, options: InstallOptions) -> bool:
 
 
 def version_of(host: Host, home: Path) -> str:
-    """Return the version of the mograder in an environment, or ""."""
     return host.ask(str(home / "bin" / "python"), "-I", "-c", _VERSION)
 
 
@@ -90,10 +86,7 @@ def unit_text(host: Host, name: str, home: Path, port: int) -> str:
 
 
 def examine(host: Host, home: Path, *, older_too: bool) -> None:
-    """Refuse a version that cannot be installed, before anything that runs is changed.
-
-    Raises: :class:`NotFound`, :class:`Conflict`.
-    """
+    """Refuse a version that cannot be installed, before anything that runs is changed."""
     new, old = version_of(host, home), version_of(host, host.path(CURRENT))
     if not new:
         raise NotFound(f"{home} holds no mograder that this script could run.")
@@ -179,10 +172,7 @@ def is_active(host: Host, unit: str) -> bool:
 
 
 def is_behind(host: Host, unit: str, *files: str, event: str = "ActiveEnter") -> bool:
-    """Return whether a unit's last ``event`` was before a file was written.
-
-    So it is where an earlier run broke off after it had written the file.
-    """
+    """Return whether a unit's last ``event`` was before a file was written."""
     told = host.ask("systemctl", "show", "-P", f"{event}TimestampMonotonic", unit)
     if not told.isdecimal():
         return False

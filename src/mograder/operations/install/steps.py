@@ -86,10 +86,7 @@ Back it up:    (umask 077; sudo mograder-hub backup - > backup.tar.gz)"""
 
 
 def install(host: Host, options: InstallOptions) -> None:
-    """Make a service of the hub, by the steps that ``options.STEPS`` names, and try it.
-
-    Raises: :class:`MograderError` if a step fails; running it again goes on there.
-    """
+    """Make a service of the hub, by the steps that ``options.STEPS`` names, and try it."""
     os.umask(_UMASK)
     ensure_system(host)
     demand_sign_on(host, options)
@@ -107,10 +104,7 @@ def install(host: Host, options: InstallOptions) -> None:
 
 
 def roll_back(host: Host) -> None:
-    """Start the version before; the newer one again where the older does not start.
-
-    Raises: :class:`NotFound` if no version before is kept, :class:`MograderError`.
-    """
+    """Start the version before; the newer one again where the older does not start."""
     os.umask(_UMASK)
     options = InstallOptions(port=_port_in_use(host))
     ensure_system(host)
@@ -149,10 +143,7 @@ def _port_in_use(host: Host) -> int:
 
 
 def uninstall(host: Host) -> None:
-    """Remove the services and programs, this one too; data, settings and secrets stay.
-
-    Raises: :class:`MograderError`.
-    """
+    """Remove the services and programs, this one too; data, settings and secrets stay."""
     ensure_system(host)
     host.step(f"Removing the services and programs; what is in {DATA} and {SETTINGS} stays")
     for name in (*UNITS, *UPKEEP_UNITS, NODE_UNIT):
@@ -191,7 +182,6 @@ def _remove_front(host: Host) -> None:
 
 
 def verify(host: Host, options: InstallOptions) -> None:
-    """Try all of it, and count what is wrong in ``host.problems``."""
     if host.dry:
         host.say("A dry run: nothing was changed.")
         return
@@ -241,7 +231,6 @@ def _verify_front(host: Host, options: InstallOptions) -> None:
 
 
 def demand_no_problems(host: Host) -> None:
-    """Raises: :class:`MograderError` if a check has failed."""
     if host.problems:
         raise MograderError(
             f"{host.problems} thing(s) are not as they should be; see above.",

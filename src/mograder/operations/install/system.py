@@ -49,10 +49,7 @@ _USER_NAMESPACES = "/proc/sys/kernel/unprivileged_userns_clone"
 
 
 def ensure_system(host: Host) -> None:
-    """Refuse other systems than Debian and Ubuntu with systemd, and users that are not root.
-
-    Raises: :class:`Unsupported`, :class:`MograderError`.
-    """
+    """Refuse other systems than Debian and Ubuntu with systemd, and users that are not root."""
     host.step("Looking at the machine")
     if os.geteuid() != 0 and not host.dry:
         raise MograderError("This wants root: run it with sudo.")
@@ -69,7 +66,6 @@ def ensure_system(host: Host) -> None:
 
 
 def ensure_network(host: Host, options: InstallOptions) -> None:
-    """Keep the options of the site's network, and have apt use its proxy."""
     wanted = {}
     if options.index_url:
         wanted["UV_DEFAULT_INDEX"] = options.index_url
@@ -105,7 +101,6 @@ def ensure_packages(host: Host, options: InstallOptions) -> None:
 
 
 def ensure_account(host: Host) -> None:
-    """Make the services' user."""
     host.step(f"The service user '{ACCOUNT}'")
     if host.succeeds("id", ACCOUNT):
         host.say("there")
@@ -194,7 +189,6 @@ def put(host: Host, name: str, text: str, mode: int = 0o644) -> bool:
 
 
 def _install_packages(host: Host, *names: str) -> None:
-    """Install Debian packages; raises :class:`MograderError`."""
     host.act(f"installing {' '.join(names)}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     host.run("apt-get", "-qq", "update", variables=quiet)
@@ -207,7 +201,6 @@ def _is_installed(host: Host, package: str) -> bool:
 
 
 def _set_for_builds(host: Host, wanted: dict[str, str]) -> None:
-    """Set variables in the file and leave its other lines."""
     found = host.text_of(BUILD_ENV).splitlines()
     lines = [f"{name}={value}" for name, value in wanted.items()]
     missing = [line for line in lines if line not in found]

@@ -78,7 +78,6 @@ class ThreadView:
 
 
 def requests_page(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> Response:
-    """List the requests: those that wait for the person, then the others."""
     found = _visible(marking, marker)
     mine = [each for each in found if each.waits and is_for(marker, each)]
     others = [each for each in found if each.waits and not is_for(marker, each)]
@@ -98,7 +97,6 @@ def requests_page(request: Request, marking: CurrentMarking, marker: CurrentMark
 def thread_page(
     a: str, number: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
-    """Show a request with its thread and the mark as it stands."""
     return _page(request, marking, marker, _thread(marking, marker, a, number))
 
 
@@ -150,7 +148,6 @@ async def change_thread(
 
 
 def _named(marking: MarkingApp, marker: Marker) -> bool:
-    """Return whether pages show the students' names to this person."""
     return marker.role is Role.INSTRUCTOR or names_shown(marking, marker, None)
 
 
@@ -284,7 +281,13 @@ def _change(
     request = _find(book, assignment, number)
     if not may_answer(marker, request):
         raise Forbidden("Another person answers this request.")
-    action, text, seen = fields.get("action", ""), fields.get("text", ""), _seen(fields)
+    action, text, seen = (
+        fields.get("action", ""),
+        fields.get("text", ""),
+        _number(fields.get("seen", "")),
+    )
+    if seen is None:
+        raise InvalidInput("The form is not complete.", hint="Load the page again.")
     if action in ("answer", "keep") and request.waits:
         _refuse_points(_mark(book, request), fields.get("points", ""))
     match action:
@@ -295,7 +298,9 @@ def _change(
             regrade_requests.reopen(book, request, marker.name, text, seen=seen, now=now)
         case "assign":
             check_instructor(marker.role)
-            to = _assignee(marking, book, assignment, fields.get("to", ""))
+            to = fields.get("to", "")
+            if to and to not in known_markers(marking, book, assignment):
+                raise InvalidInput("This person does not mark the assignment.")
             regrade_requests.assign(book, request, marker.name, to, seen=seen, now=now)
         case "keep" | "change":
             points = _points(fields.get("points", "")) if action == "change" else None
@@ -306,19 +311,6 @@ def _change(
         case _:
             raise InvalidInput("The field action must be answer, keep, change, assign or reopen.")
     return action, request.student
-
-
-def _assignee(marking: MarkingApp, book: Gradebook, assignment: str, name: str) -> str:
-    if name and name not in known_markers(marking, book, assignment):
-        raise InvalidInput("This person does not mark the assignment.")
-    return name
-
-
-def _seen(fields: Mapping[str, str]) -> int:
-    found = _number(fields.get("seen", ""))
-    if found is None:
-        raise InvalidInput("The form is not complete.", hint="Load the page again.")
-    return found
 
 
 def _number(text: str) -> int | None:

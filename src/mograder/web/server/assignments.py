@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -20,13 +19,10 @@ from mograder.web.server.files import answer_file, look
 
 
 async def health(_: RequestInfo) -> Response:
-    """Return a constant answer, for health checks."""
     return JSONResponse({"status": "ok"})
 
 
 async def list_all(info: RequestInfo) -> Response:
-    """List the assignments, with the caller's own dates."""
-
     def entries() -> list[dict[str, JsonValue]]:
         found = info.services.catalogue.all()
         return [_entry(each, info) for each in found if refusal(info, each.name) is None]
@@ -59,8 +55,7 @@ def find_open(info: RequestInfo) -> Assignment:
     Raises: :class:`NotFound`, for a student also before it opens.
     """
     found = info.services.catalogue.find(info.names["name"])
-    refused = refusal(info, found.name)
-    if refused is not None:
+    if (refused := refusal(info, found.name)) is not None:
         raise refused
     return found
 
@@ -87,7 +82,6 @@ def refusal(info: RequestInfo, name: str) -> NotFound | None:
 
 
 def shown(when: datetime | None) -> str | None:
-    """Return a date in the format of our responses, None for none."""
     return None if when is None else moment(when)
 
 
@@ -106,7 +100,8 @@ def _entry(assignment: Assignment, info: RequestInfo) -> dict[str, JsonValue]:
     _put_dates(entry, assignment, own)
     if info.detailed:
         entry["due"], entry["cutoff"] = shown(own.due), shown(own.closes)
-        entry["files"] = _with_sizes(files, assignment, info)
+        if isinstance(files, list):
+            entry["files"] = [_with_size(each, assignment, info) for each in files]
     return entry
 
 
@@ -127,14 +122,8 @@ def _file(assignment: Assignment, name: str) -> dict[str, JsonValue]:
     }
 
 
-def _with_sizes(files: JsonValue, assignment: Assignment, info: RequestInfo) -> JsonValue:
-    """Return the listed files, with size and SHA-256 for those in the assignment's directory."""
-    if not isinstance(files, list):
-        return files
-    return [_with_size(each, assignment, info) for each in files]
-
-
 def _with_size(file: JsonValue, assignment: Assignment, info: RequestInfo) -> JsonValue:
+    """Return a listed file, with size and SHA-256 if it is in the assignment's directory."""
     name = file.get("filename") if isinstance(file, dict) else None
     if not isinstance(file, dict) or name not in assignment.files:
         return file
@@ -142,5 +131,4 @@ def _with_size(file: JsonValue, assignment: Assignment, info: RequestInfo) -> Js
         opened = look(assignment.directory, str(name), info.services.digests)
     except NotFound:
         return file
-    sizes: Mapping[str, JsonValue] = {"size": opened.status.st_size, "sha256": opened.sha256.hex()}
-    return {**file, **sizes}
+    return {**file, "size": opened.status.st_size, "sha256": opened.sha256.hex()}

@@ -25,7 +25,6 @@ _SANDBOX = "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox al
 
 
 async def upload_grades(info: RequestInfo) -> Response:
-    """Merge grades into ``grades.json``."""
     services, request = info.services, info.request
     assignment = await find(info)
     async with services.uploads.body(request, _GRADES_LIMIT) as body:

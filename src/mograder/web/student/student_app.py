@@ -38,7 +38,6 @@ class StudentApp:
     program: ClassVar[str] = "dashboard"
 
     def page_values(self, _: Request) -> dict[str, object]:
-        """Return the values for every page: the person who is signed in, and the server."""
         user = self.connection.user
         viewer = Viewer(user) if user else None
         return {
