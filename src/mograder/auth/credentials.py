@@ -119,7 +119,6 @@ def make_token(secret: str, username: str, role: Role = Role.STUDENT, epoch: int
     """Return the user's token; ``epoch`` counts the revocations of the user's tokens.
 
     ``__instructor__`` with the instructor role gives 0.3.16's shared instructor token.
-
     Raises: InvalidInput for a name that is not valid, a role that no token has, or an empty secret.
     """
     if role not in CREDENTIAL_ROLES:
@@ -155,12 +154,7 @@ def verify_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> Cla
 
 
 def make_metrics_token(secret: str, name: str, epoch: int = 0) -> str:
-    """Return a token that reads the metrics only; revoking the tokens of its name ends it.
-
-    ``name`` is a username for the program that reads them.
-
-    Raises: InvalidInput for a name that is not valid, or an empty secret.
-    """
+    """Return a token that reads the metrics only, for a program of this (user) name."""
     username = Username.claimed(name)
     return f"{username}:{_mac(secret, _tagged(epoch, username, _METRICS))}"
 
@@ -218,10 +212,7 @@ def make_cookie(secret: str, login: Login) -> str:
 
 
 def read_cookie(secret: str, value: str, now: datetime) -> Login | None:
-    """Return the cookie's login, or None if it is forged, damaged, too old or from the future.
-
-    The caller has to check whether the login was revoked.
-    """
+    """Return the cookie's login; None if forged, damaged, too old, of the future. It may be revoked."""
     found = read_signed(derived_key(secret, _LOGIN_PURPOSE), value, _MAX_COOKIE)
     fields = found.decode().split("\0") if found else []
     if len(fields) != _LOGIN_FIELDS:

@@ -45,10 +45,7 @@ def from_other_site(headers: Headers) -> bool:
 
 
 def loaded_by_other_site(headers: Headers) -> bool:
-    """Return whether a page of another origin loads this into itself, not into a tab.
-
-    The reader of such a page has not asked for it.
-    """
+    """Return whether a page of another origin loads this into itself: its reader has not asked."""
     fetched = (_values(headers, b"sec-fetch-mode"), _values(headers, b"sec-fetch-dest"))
     return from_other_site(headers) and fetched != (["navigate"], ["document"])
 

@@ -136,10 +136,7 @@ def verify(
 
 
 def check_times(claims: Mapping[str, object], now: datetime, *, oldest: int = OLDEST) -> None:
-    """Check when a token was issued and when it ends; ``oldest`` is in seconds.
-
-    Raises: InvalidToken if it has ended, is not yet valid, is too old, or lacks a time.
-    """
+    """Raise InvalidToken for one that has ended, or is too new or old (``oldest``: in seconds)."""
     moment = now.timestamp()
     issued, ends = _moment(claims, "iat"), _moment(claims, "exp")
     if ends + SKEW <= moment:
@@ -161,10 +158,7 @@ def is_for(claims: Mapping[str, object], client_id: str) -> bool:
 
 
 def text_claim(claims: Mapping[str, object], name: str, longest: int = 255) -> str:
-    """Return a claim that must be a text of printable characters, at most ``longest`` of them.
-
-    Raises: InvalidToken, which names the claim.
-    """
+    """Return a claim of 1 to ``longest`` printable characters; raises InvalidToken, which names it."""
     value = claims.get(name)
     if not isinstance(value, str) or not value:
         raise InvalidToken(f"The token has no text as its {name}.")

@@ -59,10 +59,7 @@ class Addresses:
 
 
 def addresses_of(platform: LtiPlatform) -> Addresses:
-    """Return a platform's addresses; those that are not set are Moodle's, below the issuer.
-
-    Raises: InvalidInput, which names the setting, for an address that cannot be used.
-    """
+    """Return a platform's addresses, by default Moodle's; raises InvalidInput, which names the setting."""
     base = platform.issuer.rstrip("/")
     auth = _checked("auth_url", platform.auth_url or f"{base}/mod/lti/auth.php")
     token = _checked("token_url", platform.token_url or f"{base}/mod/lti/token.php")
@@ -74,10 +71,7 @@ def addresses_of(platform: LtiPlatform) -> Addresses:
 
 
 def platform_origin(url: str) -> str:
-    """Return the origin of an address as browsers write it, "" for an address that is not usable.
-
-    Usable are https addresses, and plain http on this machine, of at most 1000 characters.
-    """
+    """Return the origin of an address, "" unless it is https, or on this machine, and not too long."""
     try:
         origin = origin_of(url)
     except InvalidInput:

@@ -59,10 +59,7 @@ class Message(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LaunchServices:
-    """The addresses of the platform's services for a course; "" where there is none.
-
-    An address of another origin than the platform's is "" too; ``foreign`` are those origins.
-    """
+    """The addresses of a course's services, "" for none and for those of ``foreign`` origins."""
 
     lineitem: str
     lineitems: str
@@ -234,10 +231,7 @@ def _display_name(claims: Mapping[str, object]) -> str:
 
 
 def _item(claims: Mapping[str, object], own_url: str) -> str:
-    """Return the name of the wanted item: that of the link, else that of its address.
-
-    Raises: InvalidToken if the link leads to another server than this hub.
-    """
+    """Return the item of the link, else of its address; raises InvalidToken for another server's."""
     target = text_claim(claims, f"{_LTI}target_link_uri", 1000)
     if not is_own_address(target, own_url):
         raise InvalidToken(
@@ -249,10 +243,7 @@ def _item(claims: Mapping[str, object], own_url: str) -> str:
 
 
 def _dates(custom: Mapping[str, object]) -> ItemDates | None:
-    """Return the dates in the custom values that :data:`~mograder.auth.lti_addresses.DATES` names.
-
-    One that is missing, cannot be read or has no offset from UTC is None.
-    """
+    """Return the dates in the custom values; one that cannot be read, or has no offset, is None."""
     if not any(name in custom for name in DATES):
         return None
     return ItemDates(*(_moment(_told(custom.get(name))) for name in DATES))
@@ -373,10 +364,7 @@ def _content_item(item: PickedItem) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class PickHandle:
-    """One page of picking; ``state`` is the sign-in's, which its cookie is named after.
-
-    ``data`` is the platform's own, None if it sent none.
-    """
+    """One page of picking, as :class:`Picking`; the cookie of its sign-in is named after ``state``."""
 
     state: str
     issuer: str

@@ -36,10 +36,7 @@ class NodeToken:
 
     @classmethod
     def find(cls, text: str, name: str) -> NodeToken:
-        """Return the only token in a text, or of several the one of a machine's name.
-
-        Raises: InvalidInput for a text without a token, or without one for this name.
-        """
+        """Return the only token in a text, or that of this name; raises InvalidInput without one."""
         lines = text.split() if len(text) <= _LONGEST else []
         found = [cls._parse(line) for line in lines or [""]]
         for each in found:

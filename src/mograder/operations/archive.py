@@ -279,10 +279,7 @@ def written(name: str) -> str:
 
 
 def member_parts(name: str) -> tuple[str, ...]:
-    """Return the components of a member's name; the first is the root's name.
-
-    Raises: :class:`InvalidInput` for a name that would lead out of its root.
-    """
+    """Return a name's components; raises :class:`InvalidInput` for one that leads out of its root."""
     path = PurePosixPath(name)
     parts = path.parts
     if path.is_absolute() or ".." in parts or not parts or "\0" in name:

@@ -71,10 +71,7 @@ def members_decide(loaded: LoadedSettings) -> bool:
 
 
 def _of_database(loaded: LoadedSettings, read: Callable[[HubState], T]) -> T | None:
-    """Return what is read from the hub's database, None without one.
-
-    One that cannot be read is what another check reports.
-    """
+    """Return what is read from the hub's database; None without one that can be read."""
     try:
         with existing_state(loaded) as state:
             if state is not None and not awaits_upgrade(state.engine):

@@ -103,11 +103,7 @@ class FrontOptions:
 
 
 def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
-    """Return a front's values from the settings and the options.
-
-    Raises: :class:`InvalidInput` if the public name or the hub's port is unknown, and for values
-    that cannot be written into a configuration safely.
-    """
+    """Return a front's values; raises :class:`InvalidInput` for those that cannot be written safely."""
     settings = loaded.settings
     hub = settings.hub
     scheme, host, port = _address(hub.public_url, options.domain)
@@ -150,10 +146,7 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
 
 
 def nginx_config(front: Front) -> str:
-    """Return the site's file for nginx (1.18 and later, Debian's own modules).
-
-    Raises: :class:`InvalidInput` if the user is no variable of nginx, or what a client says.
-    """
+    """Return the site's file for nginx (1.18 and later, Debian's own modules)."""
     _demand_variable(front, "nginx", "$remote_user")
     if front.user.startswith("$http_"):
         raise InvalidInput(

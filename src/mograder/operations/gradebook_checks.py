@@ -54,11 +54,9 @@ def gradebook_lines(loaded: LoadedSettings) -> Iterator[Line]:
 def check_gradebook(
     loaded: LoadedSettings, verifies: Verifies | None = None, names: Iterable[str] = ()
 ) -> Iterator[Line]:
-    """Yield a line for each finding; ``names`` are the assignments, none for all.
+    """Yield a line for each finding in these assignments, none for all.
 
     Without ``verifies`` the signatures of results are not checked.
-
-    Raises: :class:`MograderError` if there is no gradebook, or it cannot be read.
     """
     wanted = frozenset(names)
     with viewed_gradebook(loaded.gradebook_path) as book:
@@ -72,8 +70,7 @@ def check_gradebook(
         for name in (each.name for each in book.assignments()):
             if not wanted or name in wanted:
                 yield from _of_assignment(book, name, theirs, loaded)
-                if verifies is not None:
-                    yield from _forged(book, name, verifies)
+                yield from () if verifies is None else _forged(book, name, verifies)
 
 
 def all_well(lines: Iterable[Line]) -> Iterator[Line]:
@@ -150,10 +147,7 @@ def _of_totals(who: str, row: Row0316, assignment: AssignmentRow) -> Iterator[Li
 def _marks_in_texts(
     name: str, grades: dict[str, StudentGrade], loaded: LoadedSettings
 ) -> Iterator[Line]:
-    """Yield marks that stand only in the text of a graded notebook.
-
-    A student could have written them, which cannot be told afterwards: they are not read.
-    """
+    """Yield marks in the texts of graded notebooks only, which students could have written."""
     folder = loaded.path(loaded.settings.dirs.autograded) / name
     for path in sorted(folder.glob("*.py")) if folder.is_dir() else ():
         grade = grades.get(path.stem)

@@ -64,11 +64,7 @@ class Scheduled:
 
 
 def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
-    """Write a backup into ``[backup] directory``, read it back, and remove the oldest.
-
-    Raises: :class:`InvalidInput` if the settings name no directory, or a missing one; and as
-    :func:`back_up` and :func:`verify`.
-    """
+    """Write a backup into ``[backup] directory``, read it back, and remove the oldest."""
     directory = _directory(loaded)
     if directory is None:
         raise InvalidInput(

@@ -199,20 +199,14 @@ def clock_line(*, now: datetime | None = None, state: int | None = None) -> Line
     remedy = "timedatectl set-ntp true (Debian: apt install systemd-timesyncd)"
     if at < _BUILT:
         return problem("clock", f"clock: it says {at:%Y-%m-%d %H:%M} UTC", remedy)
-    found = _clock_state() if state is None else state
+    found = state
+    if found is None:
+        adjtimex = getattr(ctypes.CDLL(None, use_errno=True), "adjtimex", lambda _: -1)
+        found = int(adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)))
     text = f"clock: {at:%Y-%m-%d %H:%M} UTC"
     if found == _UNSYNCHRONISED:
         return note("clock", f"{text}, and nobody sets it right", remedy)
     return ok("clock", text if found < 0 else f"{text}, set by a time server")
-
-
-def _clock_state() -> int:
-    """Return the clock's state from the kernel (adjtimex); negative if it is not available."""
-    call = getattr(ctypes.CDLL(None, use_errno=True), "adjtimex", None)
-    if call is None:
-        return -1
-    answer: int = call(ctypes.create_string_buffer(_TIMEX_BYTES))
-    return answer
 
 
 def memory_line(loaded: LoadedSettings, *, meminfo: Path = Path("/proc/meminfo")) -> Line:

@@ -233,12 +233,10 @@ def _is_too_long(path: Path, member: tarfile.TarInfo) -> bool:
             path.unlink()
         else:
             path.lstat()
-    except FileNotFoundError:
-        return False
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ENOENT):
             raise
-        return True
+        return error.errno == errno.ENAMETOOLONG
     return False
 
 

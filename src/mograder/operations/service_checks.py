@@ -104,19 +104,15 @@ def confined_lines(units: Units, written: Mapping[str, Iterable[Path]]) -> Itera
             if not any(map(real.is_relative_to, allowed))
         }
         if closed:
-            setting = " ".join(map(_in_a_unit, sorted(closed)))
+            # In a unit file a space ends a word, and % begins a specifier.
+            escaped = (each.replace("%", "%%") for each in sorted(closed))
+            setting = " ".join(f'"{each}"' if " " in each else each for each in escaped)
             yield problem(
                 "services",
                 f"services: {unit} may not write to {' '.join(sorted(closed))}",
                 f"systemctl edit {unit}, with [Service] and, below it, ReadWritePaths={setting}; "
                 f"then: systemctl restart {unit}",
             )
-
-
-def _in_a_unit(path: str) -> str:
-    """Return a path as a unit file has it: a space ends a word, and % begins a specifier."""
-    text = path.replace("%", "%%")
-    return f'"{text}"' if " " in text else text
 
 
 def _unit_line(units: Units, unit: str) -> Line | None:

@@ -122,7 +122,8 @@ def _mount_lines(path: Path, mount: Mount) -> Iterator[Line]:
         yield note("share-names", text, _REMEDY)
     else:
         yield ok("share-names", f"share {path}: new files are seen at once (lookupcache)")
-    longest = max(_seconds(mount, name) for name in ("acregmax", "acdirmax"))
+    given = (mount.option(name) or "" for name in ("acregmax", "acdirmax"))
+    longest = max(int(value) if value.isdecimal() else 0 for value in given)
     if longest > _LONGEST_SECONDS:
         text = f"share {path}: changes by others may be seen {longest} s later (actimeo)"
         yield note("share-times", text, "Mount it without actimeo, acregmax and acdirmax.")
@@ -177,8 +178,3 @@ def _space_line(path: Path) -> Line:
     if space.free >> 20 < _LEAST_MB:
         return problem("share-space", text, "Give the share more space.")
     return ok("share-space", text)
-
-
-def _seconds(mount: Mount, option: str) -> int:
-    value = mount.option(option) or ""
-    return int(value) if value.isdecimal() else 0

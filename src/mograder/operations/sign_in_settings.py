@@ -84,5 +84,4 @@ def mail_server(loaded: LoadedSettings, password: str) -> MailServer:
             hint='Use "starttls" or "tls".',
         )
     register_secret(password)
-    where = mail.host, mail.port, mail.security
-    return MailServer(*where, mail.sender, mail.user, password)
+    return MailServer(mail.host, mail.port, mail.security, mail.sender, mail.user, password)

@@ -74,10 +74,7 @@ APP = "mograder.app"
 
 
 class PageApp(Protocol):
-    """The part of an app that its pages need.
-
-    ``title`` is the course's, ``program`` the app's name in a sentence.
-    """
+    """The part of an app that its pages need; ``program`` is its name in a sentence."""
 
     @property
     def pages(self) -> Pages: ...
@@ -113,10 +110,7 @@ def page_app(request: Request) -> PageApp:
 
 
 def page(request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
-    """Return a rendered page, with the course and the viewer among its values.
-
-    ``done`` and ``done_item`` are what the form before it did: see :func:`outcome`.
-    """
+    """Return a rendered page, with the course, the viewer and the :func:`outcome` of a form."""
     app = page_app(request)
     context = request_context(request)
     done, done_item = outcome(request)
@@ -141,10 +135,7 @@ def problem_page(
     *,
     retry_after: int = 0,
 ) -> Response:
-    """Return a page about a failure: the message, a hint, and the request's reference number.
-
-    ``retry_after`` is after how many seconds to try again, 0 if that is unknown.
-    """
+    """Return a page about a failure; ``retry_after`` is in seconds, 0 if that is unknown."""
     response = page(
         request,
         "problem.html",
@@ -166,10 +157,7 @@ def go_to(request: Request, path: str) -> RedirectResponse:
 
 
 def with_outcome(path: str, done: str, item: str = "") -> str:
-    """Return a path whose page shows what a form did: ``done`` is one of the page's own texts.
-
-    For an unknown word the page shows none.
-    """
+    """Return a path whose page shows what a form did; ``done`` is one of the page's own texts."""
     query = {"done": done} | ({"item": item} if item else {})
     return f"{path}?{urlencode(query)}"
 
@@ -263,10 +251,7 @@ def saved_table(table: str, filename: str) -> Response:
 
 
 def inert_page(data: bytes, *, framed: bool = False) -> Response:
-    """Return a page with an opaque origin and no rights.
-
-    ``framed`` lets pages of our own show it in a frame; others cannot.
-    """
+    """Return a page with an opaque origin and no rights; ``framed``: our pages may frame it."""
     headers = {
         "Content-Security-Policy": _INERT_POLICY.format(ancestors="'self'" if framed else "'none'"),
         "X-DNS-Prefetch-Control": "off",

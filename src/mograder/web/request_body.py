@@ -160,10 +160,7 @@ async def read_text(request: Request, limit: int) -> str:
 
 
 async def receive(request: Request, max_bytes: int, max_files: int, *, field: str) -> FormData:
-    """Read a multipart body to disk, within the limits.
-
-    Raises: TooLarge naming the limit, InvalidInput when it is not a multipart form.
-    """
+    """Read a multipart body to disk, within the limits; raises TooLarge, InvalidInput."""
     if not is_multipart(request):
         raise InvalidInput(f"Send the upload as a multipart form, in the field {field!r}.")
     body = chunks(request, max_bytes, seconds=_UPLOAD_SECONDS, what="An upload", dropped=max_bytes)
@@ -178,10 +175,7 @@ async def receive(request: Request, max_bytes: int, max_files: int, *, field: st
 
 
 class _FormParser(MultiPartParser):
-    """Starlette's parser of forms, with few options in a part's headers.
-
-    Mutable state: ``_options``, those of the current part.
-    """
+    """Starlette's parser of forms, with few ``_options`` in a part's headers."""
 
     _options = 0
 
@@ -216,9 +210,7 @@ def is_multipart(request: Request) -> bool:
 def submitted_bytes(content_type: str, body: bytes) -> bytes:
     """Return the submitted file: the first part that has a file name, or the body itself.
 
-    See compatibility-0.3.16.md 4.
-
-    Raises: :class:`InvalidInput` with 0.3.16's message when it is empty.
+    See compatibility-0.3.16.md 4. Raises: :class:`InvalidInput` when it is empty.
     """
     if not content_type.lower().startswith("multipart/form-data"):
         data = body
@@ -357,10 +349,7 @@ class Uploads:
     async def received(
         self, user: str, read: Callable[[], Awaitable[T]]
     ) -> tuple[T, AbstractContextManager[object]]:
-        """Read a body; return it, and a context at whose end it is not counted any more.
-
-        Raises: as :meth:`sending`.
-        """
+        """Read a body; return it, and a context until whose end it counts; raises as :meth:`sending`."""
         with ExitStack() as sending:
             sending.enter_context(self.sending(user))
             body = await read()

@@ -82,10 +82,7 @@ def ensure_volume(host: Host, options: InstallOptions, *, data: str = DATA) -> N
 
 
 def ensure_secret(host: Host) -> None:
-    """Make the hub's secret, or take over the one of a deployment by hand or by 0.3.16.
-
-    With another secret, all tokens would be void.
-    """
+    """Make the hub's secret, or keep the earlier one: with another, all tokens would be void."""
     host.step("The hub's secret")
     host.run("install", "-d", "-m", "755", str(host.path(SETTINGS)))
     file = host.path(SECRET)

@@ -106,7 +106,9 @@ def install(host: Host, options: InstallOptions) -> None:
 def roll_back(host: Host) -> None:
     """Start the version before; the newer one again where the older does not start."""
     os.umask(_UMASK)
-    options = InstallOptions(port=_port_in_use(host))
+    text = host.text_of(f"{UNIT_PLACE}/{SOCKET}")
+    used = re.search(r"(?m)^ListenStream=127\.0\.0\.1:([0-9]+)$", text)
+    options = InstallOptions(port=int(used[1])) if used else InstallOptions()
     ensure_system(host)
     host.step("Going back to the version before")
     new, old = host.path(CURRENT).resolve(), host.path(PREVIOUS).resolve()
@@ -136,12 +138,6 @@ def roll_back(host: Host) -> None:
     verify(host, options)
 
 
-def _port_in_use(host: Host) -> int:
-    text = host.text_of(f"{UNIT_PLACE}/{SOCKET}")
-    found = re.search(r"(?m)^ListenStream=127\.0\.0\.1:([0-9]+)$", text)
-    return int(found[1]) if found else InstallOptions().port
-
-
 def uninstall(host: Host) -> None:
     """Remove the services and programs, this one too; data, settings and secrets stay."""
     ensure_system(host)
@@ -153,7 +149,14 @@ def uninstall(host: Host) -> None:
                 host.attempt("systemctl", "disable", "--quiet", "--now", name)
             host.run("rm", "-f", unit)
     host.run("systemctl", "daemon-reload")
-    _remove_front(host)
+    lines = host.text_of(CADDYFILE).splitlines()
+    if IMPORT in lines:
+        host.act(f"taking the hub's site out of {CADDYFILE}")
+        if not host.dry:
+            others = (f"{line}\n" for line in lines if line != IMPORT)
+            host.replace_text(CADDYFILE, "".join(others))
+        host.run("rm", "-f", SITE)
+        host.attempt("systemctl", "reload", "caddy")
     if host.path(APPARMOR).exists():
         host.attempt("apparmor_parser", "--remove", APPARMOR)
         host.run("rm", "-f", APPARMOR)
@@ -168,17 +171,6 @@ def uninstall(host: Host) -> None:
         "packages, /etc/fstab, /etc/caddy/mograder.d; and Caddy goes on, with what else is in its "
         "Caddyfile. The kernel's settings stay in force until the next start."
     )
-
-
-def _remove_front(host: Host) -> None:
-    lines = host.text_of(CADDYFILE).splitlines()
-    if IMPORT not in lines:
-        return
-    host.act(f"taking the hub's site out of {CADDYFILE}")
-    if not host.dry:
-        host.replace_text(CADDYFILE, "".join(f"{line}\n" for line in lines if line != IMPORT))
-    host.run("rm", "-f", SITE)
-    host.attempt("systemctl", "reload", "caddy")
 
 
 def verify(host: Host, options: InstallOptions) -> None:

@@ -255,10 +255,7 @@ class Marker:
 
 
 def enter_marking(request: Request, name: str, role: Role) -> None:
-    """Put the person into the request; a student is not let in.
-
-    A handler that a student reached by mistake would fail.
-    """
+    """Put the person into the request; not a student: a handler reached by mistake would fail."""
     if role is not Role.STUDENT:
         request.scope[MARKER] = Marker(name, role)
 
@@ -304,10 +301,7 @@ CurrentMarker = Annotated[Marker, Depends(_marker)]
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """An assignment's answers in a marker's order.
-
-    ``labels`` are by student: "Answer 12", or the name where names are shown.
-    """
+    """An assignment's answers in a marker's order; ``labels``: "Answer 12", or names, by student."""
 
     assignment: ItemName
     order: tuple[str, ...]

@@ -65,10 +65,7 @@ class QuestionLine:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentLine:
-    """One assignment; ``submitted`` are its students with a submission.
-
-    ``requests`` are those to look again that wait, ``dates`` those without exceptions.
-    """
+    """One assignment; ``requests`` are those that wait, ``dates`` those without exceptions."""
 
     name: str
     submitted: int

@@ -44,10 +44,7 @@ _STUDENT, _GROUP = "student:", "group:"
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One student's row; ``waits`` says why there is no mark.
-
-    ``told`` is until when the student does not see released marks, None for one who does.
-    """
+    """One student's row: why there is no mark, and until when released ones are not seen."""
 
     entry: StudentRelease
     waits: str

@@ -108,10 +108,7 @@ def _page(
     fields: Mapping[str, str] | None = None,
     refused: MograderError | None = None,
 ) -> Response:
-    """Return the page of a request; ``fields`` are those of a form that was ``refused``.
-
-    They are in the form again, as what a person wrote would else be lost.
-    """
+    """Return the page of a request; ``fields`` of a ``refused`` form are in it again."""
     return page(
         request,
         "marking/request.html",
@@ -244,10 +241,7 @@ def _reasons(
 
 
 def _besides(seen: ReleasedMarks, now: ReleasedMarks, key: str) -> tuple[str, ...]:
-    """Return in words how a student's marks differ from those that the student sees, or will see.
-
-    The question itself is left out.
-    """
+    """Return in words how a student's other marks differ from those that the student sees."""
     both = (seen, now)
     points = [{each.key: each.points for each in marks.grade.questions} for marks in both]
     keys = [each for each in {**points[0], **points[1]} if each != key]
@@ -273,10 +267,7 @@ def _words(marks: ReleasedMarks, key: str) -> object:
 def _change(
     marking: MarkingApp, marker: Marker, assignment: str, number: str, fields: Mapping[str, str]
 ) -> tuple[str, str]:
-    """Carry out the action of a form; return the page's word for what came of it, and the student.
-
-    Raises: Forbidden, InvalidInput, and as the functions of ``regrade_requests``.
-    """
+    """Carry out a form's action; return the page's word for what came of it, and the student."""
     book, now = marking.book(), marking.clock.now()
     request = _find(book, assignment, number)
     if not may_answer(marker, request):
@@ -319,10 +310,7 @@ def _number(text: str) -> int | None:
 
 
 def _refuse_points(mark: AnswerMark | None, text: str) -> None:
-    """Refuse points for a button that leaves the mark as it is.
-
-    Raises: InvalidInput for others than the present ones.
-    """
+    """Raise InvalidInput for other points than the present ones, sent by a button that keeps them."""
     if mark is None or not text.strip():
         return
     with suppress(InvalidInput):

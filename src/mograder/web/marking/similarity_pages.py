@@ -48,10 +48,7 @@ class PairLine:
 
 @dataclass(frozen=True, slots=True)
 class ShownPair:
-    """Two submissions side by side; ``trouble`` says why the lines cannot be shown, if so.
-
-    ``matches`` have their lines in both.
-    """
+    """Two submissions side by side; ``trouble`` says why the lines cannot be shown, if so."""
 
     pair: SimilarPair
     matches: Sequence[tuple[Sequence[Line], Sequence[Line]]]

@@ -41,10 +41,7 @@ Handler = Callable[[RequestInfo], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One route: its method, its path as Starlette writes it, its handler, the access it demands.
-
-    Responses of ``open`` routes may be read by pages of any origin (CORS).
-    """
+    """One route; responses of ``open`` ones may be read by pages of any origin (CORS)."""
 
     method: str
     path: str
@@ -94,10 +91,7 @@ def create_app(services: Services) -> ASGIApp:
 
 
 class AssignmentServerApp:
-    """Passes each request to its route, and converts errors to responses.
-
-    Mutable state: the time at which the register of people was read last.
-    """
+    """Passes each request to its route, and converts errors to responses."""
 
     def __init__(self, services: Services) -> None:
         self._services = services

@@ -50,10 +50,7 @@ async def find(info: RequestInfo) -> Assignment:
 
 
 def find_open(info: RequestInfo) -> Assignment:
-    """Return the assignment that the path names; reads the disk.
-
-    Raises: :class:`NotFound`, for a student also before it opens.
-    """
+    """Return the assignment that the path names, to a student not before it opens; reads the disk."""
     found = info.services.catalogue.find(info.names["name"])
     if (refused := refusal(info, found.name)) is not None:
         raise refused
@@ -61,10 +58,7 @@ def find_open(info: RequestInfo) -> Assignment:
 
 
 def _directory(info: RequestInfo) -> Path:
-    """Return the directory of a file's address; reads the disk.
-
-    Raises: :class:`NotFound`, for a student also before every assignment with files there opens.
-    """
+    """Return a file's directory, to a student not before all assignments with files there open."""
     name = info.names["name"]
     found = info.services.catalogue.holding(name)
     for each in (name, *(one.name for one in found)):

@@ -194,10 +194,7 @@ def _warn_of(catalogue: Catalogue, submitted: Path) -> None:
 
 
 def read_names(text: str) -> tuple[Username, ...]:
-    """Return the user names in a file of ours, one a line, without blank lines and comments.
-
-    Raises: :class:`InvalidInput` naming the line.
-    """
+    """Return the user names in a file of ours, one a line; raises InvalidInput naming the line."""
     names = []
     for number, name in numbered_names(text):
         try:

@@ -172,7 +172,7 @@ async def _handed_over(
 ) -> str:
     """Send a submission; redirect to a question if it would replace what the student may want.
 
-    Raises: NotAuthenticated without a login; with one that is void, the submission is queued.
+    Raises: NotAuthenticated without a login; with a void one, the submission is queued.
     """
     try:
         return _after(app, await app.connection.use(work), line.name)

@@ -188,11 +188,7 @@ class MoodleConnector:
         self._tokens = tokens
 
     def resume(self) -> Transport | None:
-        """Return the connection with the token stored for this site, or None.
-
-        Raises:
-            MograderError: 0.3.16 stored it without the user name, and the site cannot be asked.
-        """
+        """Return the connection with the stored token, or None; raises if its user is unknown and offline."""
         found = self._tokens.find(self.server)
         if found is None:
             return None
@@ -268,11 +264,9 @@ def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
 
 
 def _demand_course(known: Known | None, server: str) -> None:
-    """Refuse another server than that of the folder's work, which would be sent there.
+    """Raise Conflict for another server than that of the folder's work, which would be sent there.
 
     A trial on this machine may have another port each time.
-
-    Raises: Conflict.
     """
     if known is None or server_key(known.server) in ("", server_key(server)):
         return

@@ -49,10 +49,7 @@ class _OldCheck(BaseModel):
 
 
 class Checked(BaseModel):
-    """``.mograder/check_cache/<nb>.json``: 0.3.16's keys, and ours beside them.
-
-    See compatibility-0.3.16.md 5.
-    """
+    """``.mograder/check_cache/<nb>.json``: 0.3.16's keys, and ours (compatibility-0.3.16.md 5)."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

@@ -55,10 +55,7 @@ def student_app(request: Request) -> StudentApp:
 
 
 async def deliver(request: Request, job: Callable[[Report], Awaitable[str]]) -> Response:
-    """Run a job, and redirect to the page that it returns.
-
-    Raises: what the job raises, unless progress was asked for; then it is the last line.
-    """
+    """Run a job, and redirect to the page that it returns; raises what the job raises."""
     running = student_app(request).work.begin(job)
     if wanted(request) is Wants.PROGRESS:
         return progress_response(running, request, lambda path: {"url": path})
