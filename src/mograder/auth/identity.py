@@ -146,7 +146,7 @@ def trusted_peers(listed: Sequence[str] | None, *, sandboxed: bool) -> tuple[Net
 
 
 def named_user(values: Sequence[bytes]) -> str:
-    """Return the unchecked name in a trusted header's values, "" without; raises InvalidInput for two."""
+    """Return the unchecked name in a trusted header, "" without; raises InvalidInput for two."""
     if len(values) > 1:
         raise InvalidInput("The request names its user more than once.")
     try:
@@ -262,7 +262,7 @@ def _unknown_host(what: str) -> InvalidInput:
 
 
 def bearer_token(headers: Headers) -> str | None:
-    """Return the token; None for another scheme (a proxy's Basic login). Raises InvalidInput for two."""
+    """Return the token; None for another scheme (Basic). Raises InvalidInput for two."""
     values = [value for name, value in headers if name == b"authorization"]
     if len(values) > 1:
         raise InvalidInput("The request has two Authorization headers.")

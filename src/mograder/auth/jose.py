@@ -158,7 +158,7 @@ def is_for(claims: Mapping[str, object], client_id: str) -> bool:
 
 
 def text_claim(claims: Mapping[str, object], name: str, longest: int = 255) -> str:
-    """Return a claim of 1 to ``longest`` printable characters; raises InvalidToken, which names it."""
+    """Return a claim of 1 to ``longest`` printable characters; raises InvalidToken."""
     value = claims.get(name)
     if not isinstance(value, str) or not value:
         raise InvalidToken(f"The token has no text as its {name}.")

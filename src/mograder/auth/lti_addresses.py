@@ -59,7 +59,7 @@ class Addresses:
 
 
 def addresses_of(platform: LtiPlatform) -> Addresses:
-    """Return a platform's addresses, by default Moodle's; raises InvalidInput, which names the setting."""
+    """Return a platform's addresses, by default Moodle's; raises InvalidInput naming the setting."""
     base = platform.issuer.rstrip("/")
     auth = _checked("auth_url", platform.auth_url or f"{base}/mod/lti/auth.php")
     token = _checked("token_url", platform.token_url or f"{base}/mod/lti/token.php")
@@ -71,7 +71,7 @@ def addresses_of(platform: LtiPlatform) -> Addresses:
 
 
 def platform_origin(url: str) -> str:
-    """Return the origin of an address, "" unless it is https, or on this machine, and not too long."""
+    """Return the origin of an address, "" unless it is https or on this machine, and short."""
     try:
         origin = origin_of(url)
     except InvalidInput:

@@ -231,7 +231,7 @@ def _display_name(claims: Mapping[str, object]) -> str:
 
 
 def _item(claims: Mapping[str, object], own_url: str) -> str:
-    """Return the item of the link, else of its address; raises InvalidToken for another server's."""
+    """Return the item of the link, else of its address; raises InvalidToken for another server."""
     target = text_claim(claims, f"{_LTI}target_link_uri", 1000)
     if not is_own_address(target, own_url):
         raise InvalidToken(
@@ -364,7 +364,7 @@ def _content_item(item: PickedItem) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class PickHandle:
-    """One page of picking, as :class:`Picking`; the cookie of its sign-in is named after ``state``."""
+    """One page of picking, as :class:`Picking`; its sign-in's cookie is named after ``state``."""
 
     state: str
     issuer: str

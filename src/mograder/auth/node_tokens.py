@@ -36,7 +36,7 @@ class NodeToken:
 
     @classmethod
     def find(cls, text: str, name: str) -> NodeToken:
-        """Return the only token in a text, or that of this name; raises InvalidInput without one."""
+        """Return the only token in a text, or that of this name; raises InvalidInput."""
         lines = text.split() if len(text) <= _LONGEST else []
         found = [cls._parse(line) for line in lines or [""]]
         for each in found:

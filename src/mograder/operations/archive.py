@@ -279,7 +279,7 @@ def written(name: str) -> str:
 
 
 def member_parts(name: str) -> tuple[str, ...]:
-    """Return a name's components; raises :class:`InvalidInput` for one that leads out of its root."""
+    """Return a name's components; raises :class:`InvalidInput` if it leads out of its root."""
     path = PurePosixPath(name)
     parts = path.parts
     if path.is_absolute() or ".." in parts or not parts or "\0" in name:

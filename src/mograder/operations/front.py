@@ -103,7 +103,7 @@ class FrontOptions:
 
 
 def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
-    """Return a front's values; raises :class:`InvalidInput` for those that cannot be written safely."""
+    """Return a front's values; raises :class:`InvalidInput` for unsafe or unknown ones."""
     settings = loaded.settings
     hub = settings.hub
     scheme, host, port = _address(hub.public_url, options.domain)

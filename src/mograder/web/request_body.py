@@ -349,7 +349,7 @@ class Uploads:
     async def received(
         self, user: str, read: Callable[[], Awaitable[T]]
     ) -> tuple[T, AbstractContextManager[object]]:
-        """Read a body; return it, and a context until whose end it counts; raises as :meth:`sending`."""
+        """Read a body; return it, and a context until whose end it counts."""
         with ExitStack() as sending:
             sending.enter_context(self.sending(user))
             body = await read()

@@ -108,7 +108,7 @@ def until_signalled(
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Listen on an address, port 0 for a free one; raises :class:`InvalidInput`, :class:`Conflict`."""
+    """Listen on an address, port 0 for a free one; raises InvalidInput, Conflict."""
     if not 0 <= port <= _LAST_PORT:
         raise InvalidInput(f"{port} is no port.", hint=f"Ports go up to {_LAST_PORT}.")
     try:
@@ -136,7 +136,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def bind_local(port: int | None) -> socket.socket:
-    """Listen on loopback: on the given port, or the first free one from 2718; raises as :func:`bind`."""
+    """Listen on loopback: on the given port, or the first free one from 2718."""
     if port is not None:
         return bind(LOOPBACK, port)
     for each in range(_USUAL_PORT, _USUAL_PORT + _PORTS_TRIED):

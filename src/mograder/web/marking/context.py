@@ -301,7 +301,7 @@ CurrentMarker = Annotated[Marker, Depends(_marker)]
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """An assignment's answers in a marker's order; ``labels``: "Answer 12", or names, by student."""
+    """An assignment's answers in a marker's order; ``labels`` by student: "Answer 12", or names."""
 
     assignment: ItemName
     order: tuple[str, ...]

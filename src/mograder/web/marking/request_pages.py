@@ -310,7 +310,7 @@ def _number(text: str) -> int | None:
 
 
 def _refuse_points(mark: AnswerMark | None, text: str) -> None:
-    """Raise InvalidInput for other points than the present ones, sent by a button that keeps them."""
+    """Raise InvalidInput for new points, sent by a button that keeps the present ones."""
     if mark is None or not text.strip():
         return
     with suppress(InvalidInput):

@@ -50,7 +50,7 @@ async def find(info: RequestInfo) -> Assignment:
 
 
 def find_open(info: RequestInfo) -> Assignment:
-    """Return the assignment that the path names, to a student not before it opens; reads the disk."""
+    """Return the assignment of the path, to a student once it is open; reads the disk."""
     found = info.services.catalogue.find(info.names["name"])
     if (refused := refusal(info, found.name)) is not None:
         raise refused
