@@ -212,7 +212,7 @@ def make_cookie(secret: str, login: Login) -> str:
 
 
 def read_cookie(secret: str, value: str, now: datetime) -> Login | None:
-    """Return the cookie's login; None if forged, damaged, too old, or of the future."""
+    """Return the cookie's login, which may be revoked; None if forged, damaged or not of now."""
     found = read_signed(derived_key(secret, _LOGIN_PURPOSE), value, _MAX_COOKIE)
     fields = found.decode().split("\0") if found else []
     if len(fields) != _LOGIN_FIELDS:

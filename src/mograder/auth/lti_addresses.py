@@ -59,7 +59,7 @@ class Addresses:
 
 
 def addresses_of(platform: LtiPlatform) -> Addresses:
-    """Return a platform's addresses, by default Moodle's; raises InvalidInput naming the setting."""
+    """Return a platform's addresses, by default Moodle's; raises InvalidInput for a setting."""
     base = platform.issuer.rstrip("/")
     auth = _checked("auth_url", platform.auth_url or f"{base}/mod/lti/auth.php")
     token = _checked("token_url", platform.token_url or f"{base}/mod/lti/token.php")

@@ -188,7 +188,7 @@ class MoodleConnector:
         self._tokens = tokens
 
     def resume(self) -> Transport | None:
-        """Return the connection with the stored token, or None; it may ask the site for the name."""
+        """Return the connection with the stored token, or None; it may ask the site for a name."""
         found = self._tokens.find(self.server)
         if found is None:
             return None
