@@ -136,6 +136,8 @@ def launch_of(
         )
     course, course_title = _course(claims, platform)
     link, launches = _part(claims, f"{_LTI}resource_link"), message is Message.LAUNCH
+    custom = _part(claims, f"{_LTI}custom")
+    dates = [_moment(_told(custom.get(name))) for name in DATES]
     return Launch(
         message=message,
         issuer=platform.issuer,
@@ -152,7 +154,7 @@ def launch_of(
         item=_item(claims, own_url) if launches else "",
         services=_services(claims, platform),
         picking=None if launches else _picking(claims, platform),
-        dates=_dates(_part(claims, f"{_LTI}custom")),
+        dates=ItemDates(*dates) if any(name in custom for name in DATES) else None,
     )
 
 
@@ -242,14 +244,8 @@ def _item(claims: Mapping[str, object], own_url: str) -> str:
     return _told(_part(claims, f"{_LTI}custom").get("item")) or named[0]
 
 
-def _dates(custom: Mapping[str, object]) -> ItemDates | None:
-    """Return the dates in the custom values; one that cannot be read, or has no offset, is None."""
-    if not any(name in custom for name in DATES):
-        return None
-    return ItemDates(*(_moment(_told(custom.get(name))) for name in DATES))
-
-
 def _moment(text: str) -> datetime | None:
+    """Return a date, None for one that cannot be read or has no offset."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

@@ -80,25 +80,6 @@ _EVERYBODY = (
 
 
 @dataclass(frozen=True, slots=True)
-class GraderOptions:
-    """The options of ``mograder grader``; ``port`` is None for the first free one."""
-
-    loaded: LoadedSettings
-    port: int | None = None
-    headless: bool = False
-    base_url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ProxiedGraderOptions:
-    loaded: LoadedSettings
-    rules: ProxyRules
-    host: str
-    port: int
-    base_url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class GraderApp:
     title: str
     pages: Pages
@@ -118,7 +99,7 @@ class GraderApp:
         return {
             "viewer": viewer,
             "local": "mograder grader",
-            "switched": marker is not None and _is_switched(request),
+            "switched": marker is not None and marker.role is not request.scope[_REAL_ROLE],
             "item_title": self._title,
             "zone": course_zone(self.marking.loaded.settings),
         }
@@ -129,20 +110,22 @@ class GraderApp:
         return "" if title == item else title
 
 
-def serve_grader(options: GraderOptions) -> None:
-    """Serve the person at this machine until SIGTERM or Ctrl-C."""
-    configure_logging(level="warning")
-    _warn(options.loaded)
-    asyncio.run(_serve_local(options))
+def serve_grader(
+    loaded: LoadedSettings, *, port: int | None, headless: bool, base_url: str
+) -> None:
+    """Serve the person at this machine until SIGTERM or Ctrl-C; None is the first free port."""
+    _start_log(loaded, "warning")
+    asyncio.run(_serve_local(loaded, port, base_url, headless=headless))
 
 
-def serve_proxied_grader(options: ProxiedGraderOptions) -> None:
+def serve_proxied_grader(
+    loaded: LoadedSettings, rules: ProxyRules, *, host: str, port: int, base_url: str
+) -> None:
     """Serve the users of a proxy until SIGTERM or Ctrl-C; raises as :func:`serve_grader`."""
-    configure_logging(level="info")
-    _warn(options.loaded)
-    if not options.rules.instructors and not options.rules.markers:
+    _start_log(loaded, "info")
+    if not rules.instructors and not rules.markers:
         _log.warning(_EVERYBODY)
-    asyncio.run(_serve_proxied(options))
+    asyncio.run(_serve_proxied(loaded, rules, host, port, base_url))
 
 
 def open_grader(loaded: LoadedSettings, access: Access) -> GraderApp:
@@ -179,34 +162,38 @@ def create_app(
     return ContextMiddleware(own, base_url=base_url, trusts=trusts)
 
 
-async def _serve_local(options: GraderOptions) -> None:
-    with contextlib.closing(bind_local(options.port)) as listener:
+async def _serve_local(
+    loaded: LoadedSettings, wanted_port: int | None, base_url: str, *, headless: bool
+) -> None:
+    with contextlib.closing(bind_local(wanted_port)) as listener:
         port = int(listener.getsockname()[1])
-        url = f"http://{LOOPBACK}:{port}{options.base_url}"
-        any_host = bool(options.base_url)
+        url = f"http://{LOOPBACK}:{port}{base_url}"
+        any_host = bool(base_url)
         browser = BrowserAccess(port, SystemClock(), command=_COMMAND, any_host=any_host)
-        app = open_grader(options.loaded, LocalAccess(browser, _local_user()))
+        app = open_grader(loaded, LocalAccess(browser, _local_user()))
         link = browser.new_link()
         browser.tell = lambda link: _say(f"For another browser, once: {url}{link}")
-        server = _server(app, options.base_url)
-        _say(f"Marking {app.title}, in {options.loaded.course_dir}")
+        server = _server(app, base_url)
+        _say(f"Marking {app.title}, in {loaded.course_dir}")
         _say(f"  {url}{link}")
         _say("  The link works once, for one browser; then a new one is shown here.")
         _say("Press Ctrl+C to stop.")
         with until_signalled(server):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
-            if not options.headless:
+            if not headless:
                 await asyncio.to_thread(open_page, f"{url}{link}")
             await serving
 
 
-async def _serve_proxied(options: ProxiedGraderOptions) -> None:
-    with contextlib.closing(bind(options.host, options.port)) as listener:
-        app = open_grader(options.loaded, ProxyAccess(options.rules, _local_user()))
-        server = _server(app, options.base_url, options.rules.trusts)
-        _say(f"Launching ASGI grader for: {options.loaded.course_dir}")
-        _say(f"  base-url: {options.base_url or '/'}")
-        _say(f"  bind: {options.host}:{listener.getsockname()[1]}")
+async def _serve_proxied(
+    loaded: LoadedSettings, rules: ProxyRules, host: str, port: int, base_url: str
+) -> None:
+    with contextlib.closing(bind(host, port)) as listener:
+        app = open_grader(loaded, ProxyAccess(rules, _local_user()))
+        server = _server(app, base_url, rules.trusts)
+        _say(f"Launching ASGI grader for: {loaded.course_dir}")
+        _say(f"  base-url: {base_url or '/'}")
+        _say(f"  bind: {host}:{listener.getsockname()[1]}")
         with until_signalled(server):
             await server.serve(sockets=[listener])
 
@@ -218,7 +205,8 @@ def _server(
     return Server(configuration(asgi, grace_seconds=_GRACE_SECONDS, lifespan="on", ws="none"))
 
 
-def _warn(loaded: LoadedSettings) -> None:
+def _start_log(loaded: LoadedSettings, level: str) -> None:
+    configure_logging(level=level)
     for warning in loaded.warnings:
         _log.warning("%s", warning)
 
@@ -288,8 +276,7 @@ async def _static(request: Request, version: str, name: str) -> Response:
 
 
 async def _enter(request: Request) -> Response:
-    app: GraderApp = request.scope[APP]
-    enter = app.access.enter
+    enter = request.scope[APP].access.enter
     if enter is None:
         raise NotFound("There is nothing at this address.")
     return enter(request)
@@ -321,11 +308,6 @@ def _role_shown(request: Request, role: Role) -> Role:
         return role
     chosen = unquote(request.cookies.get(_COOKIE, "")).partition("|")[0].strip()
     return Role.MARKER if chosen == Role.MARKER else role
-
-
-def _is_switched(request: Request) -> bool:
-    role: Role = request.scope[_REAL_ROLE]
-    return _role_shown(request, role) is not role
 
 
 def _local_user() -> str:

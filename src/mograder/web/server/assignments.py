@@ -83,7 +83,9 @@ def _entry(assignment: Assignment, info: RequestInfo) -> dict[str, JsonValue]:
     entry: dict[str, JsonValue] = {"name": assignment.name, "id": assignment.name}
     if assignment.entry:
         entry = dict(assignment.entry)
-    files = entry.setdefault("files", [_file(assignment, each) for each in assignment.files])
+    place = f"/assignments/{quote(assignment.name, safe='')}/files/"
+    own = [{"filename": it, "url": place + quote(it, safe="")} for it in assignment.files]
+    files = entry.setdefault("files", own)
     if entry.get("due") and assignment.deadline.due:
         entry["duedate"] = int(assignment.deadline.due.timestamp())
     caller, dates = info.asker, info.services.dates
@@ -107,13 +109,6 @@ def _put_dates(entry: dict[str, JsonValue], assignment: Assignment, own: OwnDate
             entry["due"] = shown(own.due)
     if own.closes is not None and own.closes != assignment.deadline.cutoff:
         entry["cutoff"] = shown(own.closes)
-
-
-def _file(assignment: Assignment, name: str) -> dict[str, JsonValue]:
-    return {
-        "filename": name,
-        "url": f"/assignments/{quote(assignment.name, safe='')}/files/{quote(name, safe='')}",
-    }
 
 
 def _with_size(file: JsonValue, assignment: Assignment, info: RequestInfo) -> JsonValue:
