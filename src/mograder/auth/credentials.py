@@ -57,6 +57,7 @@ _SKEW = 60
 
 _MAX_COOKIE = 1024
 _LOGIN_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_METRICS = "mograder-metrics"
 _LOGIN_PURPOSE = "login-cookie\0v1"
 _LOGIN_FIELDS = 5
 
@@ -85,8 +86,6 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class LinkCode:
-    """A new code for a person, and the hash that is stored."""
-
     text: str
     hash: str
 
@@ -120,7 +119,6 @@ def make_token(secret: str, username: str, role: Role = Role.STUDENT, epoch: int
     """Return the user's token; ``epoch`` counts the revocations of the user's tokens.
 
     ``__instructor__`` with the instructor role gives 0.3.16's shared instructor token.
-
     Raises: InvalidInput for a name that is not valid, a role that no token has, or an empty secret.
     """
     if role not in CREDENTIAL_ROLES:
@@ -143,11 +141,9 @@ def verify_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> Cla
         return None
     username, given = parsed
     epoch = epoch_of(username)
-    as_instructor = hmac.compare_digest(
-        _mac(secret, _message(username, Role.INSTRUCTOR, epoch)).encode(), given
-    )
-    as_student = hmac.compare_digest(
-        _mac(secret, _message(username, Role.STUDENT, epoch)).encode(), given
+    as_instructor, as_student = (
+        hmac.compare_digest(_mac(secret, _message(username, role, epoch)).encode(), given)
+        for role in (Role.INSTRUCTOR, Role.STUDENT)
     )
     if as_instructor:
         return Claims(username, Role.INSTRUCTOR)
@@ -158,15 +154,9 @@ def verify_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> Cla
 
 
 def make_metrics_token(secret: str, name: str, epoch: int = 0) -> str:
-    """Return a token that reads the metrics and does nothing else.
-
-    ``name`` is a username for the program that reads them; revoking the tokens of this name ends
-    the token.
-
-    Raises: InvalidInput for a name that is not valid, or an empty secret.
-    """
+    """Return a token that reads the metrics only, for a program of this (user) name."""
     username = Username.claimed(name)
-    return f"{username}:{_mac(secret, _metrics_message(username, epoch))}"
+    return f"{username}:{_mac(secret, _tagged(epoch, username, _METRICS))}"
 
 
 def verify_metrics_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> bool:
@@ -174,12 +164,11 @@ def verify_metrics_token(secret: str, token: str, epoch_of: Callable[[str], int]
     if parsed is None:
         return False
     username, given = parsed
-    wanted = _mac(secret, _metrics_message(username, epoch_of(username)))
+    wanted = _mac(secret, _tagged(epoch_of(username), username, _METRICS))
     return hmac.compare_digest(wanted.encode(), given)
 
 
 def make_code() -> LinkCode:
-    """Return a new code of 256 random bits."""
     text = secrets.token_urlsafe(32)
     return LinkCode(text, hash_code(text))
 
@@ -223,10 +212,7 @@ def make_cookie(secret: str, login: Login) -> str:
 
 
 def read_cookie(secret: str, value: str, now: datetime) -> Login | None:
-    """Return the cookie's login, or None if it is forged, damaged, too old or from the future.
-
-    The caller has to check whether the login was revoked.
-    """
+    """Return the cookie's login, which may be revoked; None if forged, damaged or not of now."""
     found = read_signed(derived_key(secret, _LOGIN_PURPOSE), value, _MAX_COOKIE)
     fields = found.decode().split("\0") if found else []
     if len(fields) != _LOGIN_FIELDS:
@@ -247,7 +233,6 @@ def clear_cookie_header(name: str, *, path: str, secure: bool) -> str:
 
 
 def _parsed(token: str) -> tuple[Username, bytes] | None:
-    """Return the name and the MAC of a token, or None if it is malformed."""
     name, separator, mac = token.partition(":")
     if not separator or len(token) > _MAX_TOKEN:
         return None
@@ -256,10 +241,6 @@ def _parsed(token: str) -> tuple[Username, bytes] | None:
         return account, mac.encode("utf-8", "replace")
     except InvalidInput:
         return None
-
-
-def _metrics_message(username: str, epoch: int) -> bytes:
-    return _tagged(epoch, username, "mograder-metrics")
 
 
 def _message(username: str, role: Role, epoch: int) -> bytes:

@@ -41,15 +41,11 @@ def same_origin(headers: Headers, own_origins: frozenset[str]) -> bool:
 
 
 def from_other_site(headers: Headers) -> bool:
-    """Return whether a browser says that a page of another origin caused a request."""
     return not set(_values(headers, b"sec-fetch-site")) <= {"same-origin", "none"}
 
 
 def loaded_by_other_site(headers: Headers) -> bool:
-    """Return whether a page of another origin loads this into itself, not into a tab.
-
-    The reader of such a page has not asked for it.
-    """
+    """Return whether a page of another origin loads this into itself: its reader has not asked."""
     fetched = (_values(headers, b"sec-fetch-mode"), _values(headers, b"sec-fetch-dest"))
     return from_other_site(headers) and fetched != (["navigate"], ["document"])
 
@@ -62,23 +58,17 @@ def check_unsafe(identity: Identity | None, headers: Headers, own_origins: froze
 
     Raises: Forbidden for a request that another site's page caused.
     """
-    if not _may(identity, headers, own_origins) and not _typed_in(headers):
+    if identity is not None and identity.method is Method.BEARER:
+        return
+    if not browser_marks(headers) or same_origin(headers, own_origins):
+        return
+    # None: the user, not a page, caused the request.
+    if _values(headers, b"origin") or _values(headers, b"sec-fetch-site") != ["none"]:
         raise Forbidden(
             "This request did not come from a page of this hub.",
             hint="Open the hub in this browser tab again and repeat it there. If that "
             "does not help, the web server in front of the hub has to pass on the browser's Host.",
         )
-
-
-def _may(identity: Identity | None, headers: Headers, own_origins: frozenset[str]) -> bool:
-    if identity is not None and identity.method is Method.BEARER:
-        return True
-    return not browser_marks(headers) or same_origin(headers, own_origins)
-
-
-def _typed_in(headers: Headers) -> bool:
-    """Return whether the user, not a page, caused the request (``Sec-Fetch-Site: none``)."""
-    return not _values(headers, b"origin") and _values(headers, b"sec-fetch-site") == ["none"]
 
 
 def _name(origin: str) -> str | None:

@@ -109,7 +109,6 @@ def cookie_name(state: str, *, secure: bool, prefix: str) -> str:
 
 
 def make(secret: str, state: SignInState) -> str:
-    """Return the cookie's value."""
     return signed_record(derived_key(secret, _PURPOSE), state)
 
 

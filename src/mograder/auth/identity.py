@@ -104,7 +104,6 @@ class AuthPolicy:
 
     @property
     def staff(self) -> frozenset[str]:
-        """All who instruct or mark."""
         return self.instructors | self.markers
 
     def trusts(self, client: str | None) -> bool:
@@ -147,10 +146,7 @@ def trusted_peers(listed: Sequence[str] | None, *, sandboxed: bool) -> tuple[Net
 
 
 def named_user(values: Sequence[bytes]) -> str:
-    """Return the name in a trusted header's values, unchecked, "" without one.
-
-    Raises: InvalidInput for a repeated header, and for a name that is not UTF-8.
-    """
+    """Return the unchecked name in a trusted header, "" without; raises InvalidInput for two."""
     if len(values) > 1:
         raise InvalidInput("The request names its user more than once.")
     try:
@@ -177,33 +173,40 @@ class Authenticator:
         Raises: InvalidInput for a repeated credential, a malformed name in the header, and a header
         or dev mode under a name that is not known.
         """
-        found = _Credentials.of(headers, self._header, cookie)
-        named = self._named(found.named, client, host_known=host_known)
-        login = self._login(found.logins)
+        bearer = bearer_token(headers)
+        values = [value for name, value in headers if name == self._header]
+        named = self._named(values, client, host_known=host_known)
+        login = self._login([value for name, value in cookies_in(headers) if name == cookie])
         if login and named and login.username != named:
             login = None
         front = bool(named) and self._policy.trusts(client)
-        if login and found.bearer is None:
-            return self._identity(login.role, Method.COOKIE, login, front=front)
+        if login and bearer is None:
+            return self._identity(login, login.role, Method.COOKIE, front=front)
         if named:
             method = Method.HEADER if front else Method.DEV
             # Beside a foreign bearer token a login keeps its id, but its role is not used.
-            return self._by_login(named, method, login)
-        if found.bearer is not None:
-            return self._by_bearer(found.bearer)
+            used = login or self._new_login(named, method)
+            fresh = None if login else used
+            return self._identity(used, Role.STUDENT, method, fresh, front=front)
+        if bearer is not None:
+            claims = verify_token(self._policy.secret, bearer, self._revocations.epoch)
+            if claims is None:
+                return None
+            role = self._policy.role_of(claims.username, claims.role)
+            return Identity(claims.username, role, Method.BEARER, "", None, claims.role)
         if self._policy.dev:
             if not host_known:
                 raise _unknown_host("lets everybody in")
-            return self._by_login(f"guest-{secrets.token_hex(2)}", Method.DEV, None)
+            guest = self._new_login(f"guest-{secrets.token_hex(2)}", Method.DEV)
+            return self._identity(guest, Role.STUDENT, Method.DEV, guest)
         return None
 
     def reads_metrics(self, headers: Headers) -> bool:
         """Raise InvalidInput for a repeated credential; a metrics token gives no identity."""
-        bearer = _Credentials.of(headers, self._header, "").bearer
-        if bearer is None:
-            return False
-        text = bearer.decode("utf-8", "replace")
-        return verify_metrics_token(self._policy.secret, text, self._revocations.epoch)
+        bearer = bearer_token(headers)
+        return bearer is not None and verify_metrics_token(
+            self._policy.secret, bearer, self._revocations.epoch
+        )
 
     def _named(self, values: Sequence[bytes], client: str | None, *, host_known: bool) -> str:
         """Return the user in the header if it counts (trusted peer or dev mode), else ''."""
@@ -228,39 +231,27 @@ class Authenticator:
             return None
         return None if self._revocations.login_revoked(login.login_id) else login
 
-    def _by_bearer(self, token: bytes) -> Identity | None:
-        text = token.decode("utf-8", "replace")
-        claims = verify_token(self._policy.secret, text, self._revocations.epoch)
-        if claims is None:
-            return None
-        role = self._policy.role_of(claims.username, claims.role)
-        return Identity(claims.username, role, Method.BEARER, "", None, claims.role)
-
-    def _by_login(self, username: str, method: Method, login: Login | None) -> Identity:
-        if login:
-            return self._identity(Role.STUDENT, method, login)
+    def _new_login(self, username: str, method: Method) -> Login:
         mark = _DEV_LOGIN if method is Method.DEV else ""
-        fresh = Login(
+        return Login(
             username=username,
             role=Role.STUDENT,
             login_id=mark + new_login_id(),
             issued=int(self._clock.now().timestamp()),
             epoch=self._revocations.epoch(username),
         )
-        return self._identity(Role.STUDENT, method, fresh, fresh)
 
     def _identity(
         self,
+        login: Login,
         proven: Role,
         method: Method,
-        login: Login,
         fresh: Login | None = None,
         *,
         front: bool = False,
     ) -> Identity:
-        user, since = login.username, login.issued
-        role, front = self._policy.role_of(user, proven), front or method is Method.HEADER
-        return Identity(user, role, method, login.login_id, fresh, proven, since, front)
+        user, role = login.username, self._policy.role_of(login.username, proven)
+        return Identity(user, role, method, login.login_id, fresh, proven, login.issued, front)
 
 
 def _unknown_host(what: str) -> InvalidInput:
@@ -270,32 +261,13 @@ def _unknown_host(what: str) -> InvalidInput:
     )
 
 
-@dataclass(slots=True)
-class _Credentials:
-    logins: list[str]
-    named: list[bytes]
-    bearer: bytes | None
-
-    @classmethod
-    def of(cls, headers: Headers, trusted_header: bytes, cookie: str) -> _Credentials:
-        logins = [value for name, value in cookies_in(headers) if name == cookie]
-        found = cls(logins, [], None)
-        authorizations = 0
-        for name, value in headers:
-            if name == b"authorization":
-                authorizations += 1
-                found.bearer = _bearer(value)
-            elif name == trusted_header:
-                found.named.append(value)
-        if authorizations > 1:
-            raise InvalidInput("The request has two Authorization headers.")
-        return found
-
-
-def _bearer(value: bytes) -> bytes | None:
-    """Return the token, perhaps empty, or None for another scheme (a proxy's Basic login)."""
-    scheme, _, token = value.strip().partition(b" ")
-    return token.strip() if scheme.lower() == b"bearer" else None
+def bearer_token(headers: Headers) -> str | None:
+    """Return the token; None for another scheme (Basic). Raises InvalidInput for two."""
+    values = [value for name, value in headers if name == b"authorization"]
+    if len(values) > 1:
+        raise InvalidInput("The request has two Authorization headers.")
+    scheme, _, token = b"".join(values).strip().partition(b" ")
+    return token.strip().decode("utf-8", "replace") if scheme.lower() == b"bearer" else None
 
 
 @lru_cache(maxsize=_MOST_PEERS)

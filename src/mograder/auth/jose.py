@@ -67,8 +67,6 @@ class _PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """The public keys of one issuer."""
-
     keys: tuple[_PublicKey, ...]
 
     @classmethod
@@ -115,8 +113,8 @@ def verify(
 
     Raises: UnknownKey if the set does not hold the token's key, InvalidToken for every other fault.
     """
-    signed = _extracted(token)
-    header, claims = signed.headers(), _claims(signed.payload)
+    signed, claims = _read(token)
+    header = signed.headers()
     algorithm, kid = header.get("alg"), header.get("kid", "")
     if not isinstance(algorithm, str) or algorithm not in algorithms or algorithm not in _TYPES:
         raise InvalidToken("The token is not signed with an accepted algorithm.")
@@ -138,10 +136,7 @@ def verify(
 
 
 def check_times(claims: Mapping[str, object], now: datetime, *, oldest: int = OLDEST) -> None:
-    """Check when a token was issued and when it ends; ``oldest`` is in seconds.
-
-    Raises: InvalidToken if it has ended, is not yet valid, is too old, or lacks a time.
-    """
+    """Raise InvalidToken for one that has ended, or is too new or old (``oldest``: in seconds)."""
     moment = now.timestamp()
     issued, ends = _moment(claims, "iat"), _moment(claims, "exp")
     if ends + SKEW <= moment:
@@ -163,10 +158,7 @@ def is_for(claims: Mapping[str, object], client_id: str) -> bool:
 
 
 def text_claim(claims: Mapping[str, object], name: str, longest: int = 255) -> str:
-    """Return a claim that must be a text of printable characters, at most ``longest`` of them.
-
-    Raises: InvalidToken, which names the claim.
-    """
+    """Return a claim of 1 to ``longest`` printable characters; raises InvalidToken."""
     value = claims.get(name)
     if not isinstance(value, str) or not value:
         raise InvalidToken(f"The token has no text as its {name}.")
@@ -202,7 +194,6 @@ class PrivateKey:
         return dict(self._key.as_dict(private=False))
 
     def sign(self, claims: Mapping[str, object], typ: str = "JWT") -> str:
-        """Return a signed token with these claims (RS256)."""
         header = {"typ": typ, "alg": _SIGNS, "kid": self.kid}
         payload = json.dumps(claims, separators=(",", ":"), allow_nan=False)
         return jws.serialize_compact(header, payload, self._key, registry=_registry(_SIGNS))
@@ -289,7 +280,7 @@ def _is_strong(modulus: object) -> bool:
     return isinstance(modulus, str) and len(modulus.lstrip("A")) * 6 >= _RSA_BYTES * 8
 
 
-def _extracted(token: str) -> jws.CompactSignature:
+def _read(token: str) -> tuple[jws.CompactSignature, dict[str, object]]:
     """Return a token's parts, unverified; what is checked later is verified from the same parts."""
     if len(token) > _LONGEST_TOKEN:
         raise InvalidToken(f"The token is longer than {_LONGEST_TOKEN // 1024} KB.")
@@ -297,22 +288,15 @@ def _extracted(token: str) -> jws.CompactSignature:
         raise InvalidToken("This is no signed token.")
     try:
         found = jws.extract_compact(token.encode(), registry=_registry(_SIGNS))
+        claims = read_record(found.payload)
     except (JoseError, ValueError, TypeError, RecursionError):
         raise InvalidToken("The token cannot be read.") from None
     if not isinstance(found.headers(), dict):
         raise InvalidToken("The token cannot be read.")
-    return found
-
-
-def _claims(payload: bytes) -> dict[str, object]:
-    try:
-        return read_record(payload)
-    except ValueError:
-        raise InvalidToken("The token cannot be read.") from None
+    return found, claims
 
 
 def _moment(claims: Mapping[str, object], name: str) -> float:
-    """Return a time of a token in seconds since 1970."""
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidToken(f"The token has no time as its {name}.")

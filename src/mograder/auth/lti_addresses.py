@@ -59,10 +59,7 @@ class Addresses:
 
 
 def addresses_of(platform: LtiPlatform) -> Addresses:
-    """Return a platform's addresses; those that are not set are Moodle's, below the issuer.
-
-    Raises: InvalidInput, which names the setting, for an address that cannot be used.
-    """
+    """Return a platform's addresses, by default Moodle's; raises InvalidInput for a setting."""
     base = platform.issuer.rstrip("/")
     auth = _checked("auth_url", platform.auth_url or f"{base}/mod/lti/auth.php")
     token = _checked("token_url", platform.token_url or f"{base}/mod/lti/token.php")
@@ -74,10 +71,7 @@ def addresses_of(platform: LtiPlatform) -> Addresses:
 
 
 def platform_origin(url: str) -> str:
-    """Return the origin of an address as browsers write it, "" for an address that is not usable.
-
-    Usable are https addresses, and plain http on this machine, of at most 1000 characters.
-    """
+    """Return the origin of an address, "" unless it is https or on this machine, and short."""
     try:
         origin = origin_of(url)
     except InvalidInput:
@@ -103,22 +97,18 @@ class ToolAddresses:
 
     @property
     def login(self) -> str:
-        """Where the platform begins a launch ("Initiate login URL")."""
         return f"{self.root}/lti/login"
 
     @property
     def launch(self) -> str:
-        """Where the platform sends its token ("Tool URL", "Redirection URI")."""
         return f"{self.root}/lti/launch"
 
     @property
     def pick(self) -> str:
-        """The target of deep linking ("Content selection URL")."""
         return f"{self.root}/lti/pick"
 
     @property
     def keys(self) -> str:
-        """The hub's public keys ("Public keyset URL")."""
         return f"{self.root}/lti/keys"
 
     @property
@@ -136,7 +126,6 @@ class ToolAddresses:
         )
 
     def registration(self, code: str) -> str:
-        """Return the one-time address of a code."""
         return f"{self.root}/lti/register/{code}"
 
 

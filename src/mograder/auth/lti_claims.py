@@ -59,10 +59,7 @@ class Message(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LaunchServices:
-    """The addresses of the platform's services for a course; "" where there is none.
-
-    An address of another origin than the platform's is "" too; ``foreign`` are those origins.
-    """
+    """The addresses of a course's services, "" for none and for those of ``foreign`` origins."""
 
     lineitem: str
     lineitems: str
@@ -121,7 +118,13 @@ def launch_of(
     Raises: InvalidToken, Forbidden for a course that does not belong to this hub.
     """
     check_times(claims, now)
-    _check_addressee(claims, platform)
+    if text_claim(claims, "iss", 500) != platform.issuer:
+        raise InvalidToken("The token is of another platform.")
+    if not is_for(claims, platform.client_id):
+        raise InvalidToken(
+            f"{_activity(claims)} is addressed to another client id than this hub's.",
+            hint="In Moodle, a consumer key in the activity's own settings does that: remove it.",
+        )
     if not hmac.compare_digest(text_claim(claims, "nonce").encode(), nonce.encode()):
         raise InvalidToken("The token answers another request.", hint="Begin again.")
     message = _message(claims)
@@ -131,26 +134,27 @@ def launch_of(
             f"The platform's deployment {deployment!r} is not one of this hub's.",
             hint="An administrator can add it to deployments of [[lti.platform]].",
         )
-    subject = text_claim(claims, "sub")
-    role = _role(claims)
     course, course_title = _course(claims, platform)
+    link, launches = _part(claims, f"{_LTI}resource_link"), message is Message.LAUNCH
+    custom = _part(claims, f"{_LTI}custom")
+    dates = [_moment(_told(custom.get(name))) for name in DATES]
     return Launch(
         message=message,
         issuer=platform.issuer,
         client_id=platform.client_id,
         deployment=deployment,
-        subject=subject,
+        subject=text_claim(claims, "sub"),
         username=_username(claims, platform.username),
         display_name=_display_name(claims),
-        role=role,
+        role=_role(claims),
         course=course,
         course_title=course_title,
-        resource_link=_resource_link(claims) if message is Message.LAUNCH else "",
-        title=display_line(_part(claims, f"{_LTI}resource_link").get("title"), _LONGEST_TITLE),
-        item=_item(claims, own_url) if message is Message.LAUNCH else "",
+        resource_link=text_claim(link, "id") if launches else "",
+        title=display_line(link.get("title"), _LONGEST_TITLE),
+        item=_item(claims, own_url) if launches else "",
         services=_services(claims, platform),
-        picking=_picking(claims, platform) if message is Message.PICK else None,
-        dates=_dates(_part(claims, f"{_LTI}custom")),
+        picking=None if launches else _picking(claims, platform),
+        dates=ItemDates(*dates) if any(name in custom for name in DATES) else None,
     )
 
 
@@ -166,17 +170,6 @@ def role_on_hub(role: Role, platform: LtiPlatform) -> Role:
     if role is Role.MARKER and platform.assistants:
         return Role.MARKER
     return Role.STUDENT
-
-
-def _check_addressee(claims: Mapping[str, object], platform: LtiPlatform) -> None:
-    """Check that this platform made the token, for this hub."""
-    if text_claim(claims, "iss", 500) != platform.issuer:
-        raise InvalidToken("The token is of another platform.")
-    if not is_for(claims, platform.client_id):
-        raise InvalidToken(
-            f"{_activity(claims)} is addressed to another client id than this hub's.",
-            hint="In Moodle, a consumer key in the activity's own settings does that: remove it.",
-        )
 
 
 def _activity(claims: Mapping[str, object]) -> str:
@@ -223,11 +216,6 @@ def _course(claims: Mapping[str, object], platform: LtiPlatform) -> tuple[str, s
     )
 
 
-def _resource_link(claims: Mapping[str, object]) -> str:
-    link = _part(claims, f"{_LTI}resource_link")
-    return text_claim(link, "id")
-
-
 def _username(claims: Mapping[str, object], setting: str) -> str:
     """Return the name of the claim that the settings name, "" if the platform does not tell it."""
     if setting == "identities":
@@ -245,10 +233,7 @@ def _display_name(claims: Mapping[str, object]) -> str:
 
 
 def _item(claims: Mapping[str, object], own_url: str) -> str:
-    """Return the name of the wanted item: that of the link, else that of its address.
-
-    Raises: InvalidToken if the link leads to another server than this hub.
-    """
+    """Return the item of the link, else of its address; raises InvalidToken for another server."""
     target = text_claim(claims, f"{_LTI}target_link_uri", 1000)
     if not is_own_address(target, own_url):
         raise InvalidToken(
@@ -259,17 +244,8 @@ def _item(claims: Mapping[str, object], own_url: str) -> str:
     return _told(_part(claims, f"{_LTI}custom").get("item")) or named[0]
 
 
-def _dates(custom: Mapping[str, object]) -> ItemDates | None:
-    """Return the dates in the custom values that :data:`~mograder.auth.lti_addresses.DATES` names.
-
-    One that is missing, cannot be read or has no offset from UTC is None.
-    """
-    if not any(name in custom for name in DATES):
-        return None
-    return ItemDates(*(_moment(_told(custom.get(name))) for name in DATES))
-
-
 def _moment(text: str) -> datetime | None:
+    """Return a date, None for one that cannot be read or has no offset."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -384,10 +360,7 @@ def _content_item(item: PickedItem) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class PickHandle:
-    """One page of picking; ``state`` is the sign-in's, which its cookie is named after.
-
-    ``data`` is the platform's own, None if it sent none.
-    """
+    """One page of picking, as :class:`Picking`; its sign-in's cookie is named after ``state``."""
 
     state: str
     issuer: str
@@ -400,7 +373,6 @@ class PickHandle:
 
 
 def make_handle(secret: str, handle: PickHandle) -> str:
-    """Return the handle as text for a form."""
     return signed_record(derived_key(secret, _PICKING), handle)
 
 

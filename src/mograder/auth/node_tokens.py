@@ -36,19 +36,12 @@ class NodeToken:
 
     @classmethod
     def find(cls, text: str, name: str) -> NodeToken:
-        """Return the only token in a text, or of several the one of a machine's name.
-
-        Raises: InvalidInput for a text without a token, or without one for this name.
-        """
+        """Return the only token in a text, or that of this name; raises InvalidInput."""
         lines = text.split() if len(text) <= _LONGEST else []
-        found = [cls._parse(line) for line in lines]
-        if len(found) == 1:
-            return found[0]
+        found = [cls._parse(line) for line in lines or [""]]
         for each in found:
-            if each.name == name:
+            if len(found) == 1 or each.name == name:
                 return each
-        if not found:
-            raise _invalid()
         raise InvalidInput(
             f"None of the {len(found)} node tokens is for {name[:80]!r}.",
             hint="Make one with mograder hub node-token, or name another one with --name.",
@@ -58,7 +51,10 @@ class NodeToken:
     def _parse(cls, line: str) -> NodeToken:
         name, _, secret = line.partition(":")
         if not _NAME.fullmatch(name) or not _SECRET.fullmatch(secret):
-            raise _invalid()
+            raise InvalidInput(
+                "This is not the token of a node, NAME:SECRET.",
+                hint="Make one with mograder hub node-token, and copy all of it.",
+            )
         return cls(name, secret)
 
     @property
@@ -73,10 +69,3 @@ class NodeToken:
 def secret_hash(secret: str) -> str:
     """Return the hash of a token's secret, which is random and needs no slow hash."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
-
-
-def _invalid() -> InvalidInput:
-    return InvalidInput(
-        "This is not the token of a node, NAME:SECRET.",
-        hint="Make one with mograder hub node-token, and copy all of it.",
-    )

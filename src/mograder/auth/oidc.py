@@ -77,10 +77,7 @@ class Provider:
         return frozenset(origin_of(each) for each in asked if each)
 
     def client_auth(self, secret: str) -> ClientAuth:
-        """Return how this hub proves itself with its secret, or without one.
-
-        Raises: RemoteFailed if the provider takes no way that is known here.
-        """
+        """Return how this hub proves itself; raises RemoteFailed if no way is known here."""
         if not secret:
             return "none"
         if "client_secret_basic" in self.client_auths:
@@ -144,10 +141,7 @@ def check_id_token(claims: Mapping[str, object], begun: SignInState, now: dateti
 def check_logout_token(
     claims: Mapping[str, object], issuer: str, client_id: str, now: datetime
 ) -> Logout:
-    """Return what a logout token ends, whose signature was verified; it never signs anybody in.
-
-    Raises: InvalidToken.
-    """
+    """Return what a verified logout token ends; it never signs anybody in. Raises InvalidToken."""
     _check_parties(claims, issuer, client_id)
     # Older providers send no "exp", which the standard has demanded since the end of 2023.
     check_times({"exp": now.timestamp(), **claims}, now, oldest=LOGOUT_OLDEST)
@@ -203,7 +197,6 @@ def user_name(claims: Mapping[str, object], claim: str, strip_domain: str) -> st
 
 
 def display_name(claims: Mapping[str, object]) -> str:
-    """Return the person's name for display, or ""."""
     return display_line(claims.get("name"), _LONGEST_DISPLAY)
 
 
@@ -213,7 +206,6 @@ def session_id(claims: Mapping[str, object]) -> str:
 
 
 def _check_parties(claims: Mapping[str, object], issuer: str, client_id: str) -> None:
-    """Check who issued a token and for whom; both are compared exactly."""
     if claims.get("iss") != issuer:
         raise InvalidToken("The token is of another issuer.")
     if not is_for(claims, client_id):

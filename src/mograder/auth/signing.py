@@ -34,7 +34,6 @@ def derived_key(secret: str, purpose: str) -> bytes:
 
 
 def signature_of(key: bytes, record: Mapping[str, object]) -> str:
-    """Return the signature of a record of JSON values in hex."""
     return hmac.digest(key, _canonical(record).encode(), "sha256").hex()
 
 

@@ -31,9 +31,9 @@ def grader(course_dir: Path | None, *, port: int | None, headless: bool, base_ur
     It serves this machine only, to the browser that opens the one-time link that it prints.
     """
     loaded, prefix = load_settings(course_dir), _prefix(base_url)
-    from mograder.web.grader import GraderOptions, serve_grader  # noqa: PLC0415  # heavy
+    from mograder.web.grader import serve_grader  # noqa: PLC0415  # heavy
 
-    serve_grader(GraderOptions(loaded, port=port, headless=headless, base_url=prefix))
+    serve_grader(loaded, port=port, headless=headless, base_url=prefix)
 
 
 @click.command("grader-asgi")
@@ -85,11 +85,7 @@ def grader_asgi(
     prefix = _prefix(told.base_url if base_url is None else base_url)
     if reload:
         click.echo("--reload has no effect: start the command again after a change.", err=True)
-    from mograder.web.grader import (  # noqa: PLC0415  # the server is heavy
-        ProxiedGraderOptions,
-        proxy_rules,
-        serve_proxied_grader,
-    )
+    from mograder.web.grader import proxy_rules, serve_proxied_grader  # noqa: PLC0415  # heavy
 
     settings = loaded.settings
     rules = proxy_rules(
@@ -98,7 +94,7 @@ def grader_asgi(
         split_list(listed["trusted_proxies"] or "") or told.trusted_proxies,
         local_proxy=trust_local_proxy or told.trust_local_proxy,
     )
-    serve_proxied_grader(ProxiedGraderOptions(loaded, rules, host, port, prefix))
+    serve_proxied_grader(loaded, rules, host=host, port=port, base_url=prefix)
 
 
 def _prefix(base_url: str) -> str:

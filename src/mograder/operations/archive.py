@@ -87,8 +87,6 @@ class Root(_Strict):
 
 
 class Header(_Strict):
-    """The first member of the archive, which describes it."""
-
     format: int
     version: str
     """The version of the mograder that made the backup."""
@@ -163,11 +161,7 @@ def verify(archive: Path, report: Progress) -> Verified:
 
 @contextlib.contextmanager
 def opened(archive: Path) -> Iterator[tuple[Header, tarfile.TarFile]]:
-    """Open an archive for sequential reading and read its header.
-
-    The rest is read at the end of the block, to verify gzip's final checksum.
-    Raises: :class:`InvalidInput` if the file does not exist, is not an archive, or is damaged.
-    """
+    """Open an archive for sequential reading and read its header."""
     with contextlib.ExitStack() as stack:
         try:
             packed = stack.enter_context(gzip.open(archive))
@@ -250,7 +244,6 @@ def _read_text(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> byte
 
 @contextlib.contextmanager
 def naming_full_disk(text: str, hint: str) -> Iterator[None]:
-    """Raise :class:`Busy` with this message when a disk is full."""
     try:
         yield
     except OSError as error:
@@ -286,10 +279,7 @@ def written(name: str) -> str:
 
 
 def member_parts(name: str) -> tuple[str, ...]:
-    """Return the components of a member's name; the first is the root's name.
-
-    Raises: :class:`InvalidInput` for a name that would lead out of its root.
-    """
+    """Return a name's components; raises :class:`InvalidInput` if it leads out of its root."""
     path = PurePosixPath(name)
     parts = path.parts
     if path.is_absolute() or ".." in parts or not parts or "\0" in name:

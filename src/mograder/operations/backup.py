@@ -79,7 +79,6 @@ of the student's work add to the manifest, which is made and read in memory."""
 
 _LEVEL = 6
 _AGAIN = frozenset({".venv", "__pycache__", "node_modules"})
-"""Directories outside students' work that tools recreate."""
 
 _STATE_AGAIN = frozenset(
     {
@@ -200,8 +199,7 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) ->
             report(f"Reading {root.path}")
             writer.add_root(root)
         by_students = writer.by_students
-        left_out = (*writer.left_out, *by_students)
-        manifest = Manifest(files=writer.files, left_out=left_out)
+        manifest = Manifest(files=writer.files, left_out=(*writer.left_out, *by_students))
         writer.add_text(MANIFEST, manifest.model_dump_json())
     packed.finish()
     return Made(
@@ -215,8 +213,6 @@ def write_backup(loaded: LoadedSettings, stream: IO[bytes], report: Progress) ->
 
 
 class _Writer:
-    """Writes the members of a backup. Mutable state: the archive, and the lists about it."""
-
     def __init__(self, tar: tarfile.TarFile, plan: _Plan) -> None:
         self._tar = tar
         self._plan = plan
@@ -236,18 +232,15 @@ class _Writer:
 
     @property
     def by_students(self) -> list[str]:
-        """Messages about what is left out by students' doing."""
         further = self._further.items()
         more = (f"{self._students}{each}: {count} further names" for each, count in further)
         return [*self._by_students, *map(printable, more)]
 
     @property
     def databases(self) -> tuple[str, ...]:
-        """The members that are undamaged databases."""
         return tuple(written(_member_of(path, self._plan.roots)) for path in self._copies)
 
     def copy_databases(self, scratch: Path, report: Progress) -> None:
-        """Copy a snapshot of each database that is not damaged."""
         for number, path in enumerate(self._plan.databases):
             report(f"Copying the database {path.name}")
             copy = scratch / str(number) / path.name
@@ -290,18 +283,13 @@ class _Writer:
         try:
             self._tar.addfile(_info(member, os.fstat(descriptor), tarfile.DIRTYPE))
             for name, is_directory in self._names(descriptor, member):
-                if is_directory:
-                    self._add_subdirectory(place / name, f"{member}/{name}", descriptor)
-                else:
-                    self._add_file(place / name, f"{member}/{name}", descriptor)
+                add = self._add_subdirectory if is_directory else self._add_file
+                add(place / name, f"{member}/{name}", descriptor)
         finally:
             os.close(descriptor)
 
     def _names(self, descriptor: int, member: str) -> list[tuple[str, bool]]:
-        """Return the names to add from a directory, and for each whether it is a directory.
-
-        Links are not followed.
-        """
+        """Return the names to add from a directory, and for each whether it is a directory."""
         try:
             with os.scandir(descriptor) as entries:
                 found = sorted((each.name, each.is_dir(follow_symlinks=False)) for each in entries)
@@ -321,7 +309,6 @@ class _Writer:
         return False
 
     def _has_room(self, member: str, most: int, size: int) -> bool:
-        """Add ``size`` to what a student has of ``most`` bytes; return whether it fits."""
         student = self._student_of(member)
         if student and self._spent[student, most] + size > most:
             return False
@@ -340,8 +327,8 @@ class _Writer:
             return
         if member.count("/") > DEEPEST:
             self._unread(member, OSError(_DEEP, "nested too deeply"))
-            return
-        self._add_directory(place, member, above)
+        else:
+            self._add_directory(place, member, above)
 
     def _add_file(self, place: Path, member: str, above: int | None) -> None:
         """Add a regular file or a link; sockets, pipes and devices are skipped.
@@ -368,13 +355,10 @@ class _Writer:
                 self._tar.addfile(info)
             elif stat.S_ISREG(status.st_mode):
                 self._add_copy(member, copy, status)
-                self._note_name(member, status)
-
-    def _note_name(self, member: str, status: os.stat_result) -> None:
-        if status.st_nlink > 1 and member.startswith(self._students):
-            file = status.st_dev, status.st_ino
-            first, read = self._linked.get(file, (member, 0))
-            self._linked[file] = first, read + status.st_size
+                if status.st_nlink > 1 and member.startswith(self._students):
+                    file = status.st_dev, status.st_ino
+                    first, read = self._linked.get(file, (member, 0))
+                    self._linked[file] = first, read + status.st_size
 
     def _add_copy(self, member: str, copy: IO[bytes], status: os.stat_result) -> None:
         """Add a private copy of a file, which no other process writes to."""
@@ -389,10 +373,7 @@ class _Writer:
         self.files[written(info.name)] = digest.hexdigest()
 
     def _unread(self, member: str, error: OSError) -> None:
-        """Record a file that could not be read, unless it was removed in the meantime.
-
-        Students can cause some errors, but only in a workspace.
-        """
+        """Record a file that could not be read, unless it was removed in the meantime."""
         if isinstance(error, FileNotFoundError):
             return
         student = self._student_of(member)
@@ -498,7 +479,9 @@ def _plan(loaded: LoadedSettings) -> _Plan:
             roots.append(Root(name=f"outside-{len(roots)}", path=str(real), key=key))
         elif key in _HUBS_OWN:
             missing.append(printable(f"{key}: there is no {real}"))
-    databases, external = _databases(loaded)
+    file = sqlite_file(database_url(loaded.settings.database.url, loaded.course_dir))
+    found = {"gradebook.path": loaded.gradebook_path} | ({"database.url": file} if file else {})
+    databases = {key: path.resolve() for key, path in found.items() if path.is_file()}
     for key, path in databases.items():
         if not _member_of(path, roots):
             name = f"outside-{len(roots)}"
@@ -515,21 +498,10 @@ def _plan(loaded: LoadedSettings) -> _Plan:
         roots=tuple(roots),
         missing=tuple(missing),
         databases=tuple(databases.values()),
-        external_database=external,
+        external_database=file is None,
         skipped=frozenset(path.parent.resolve() / path.name for path in skipped),
         students=named["hub.notebooks_dir"].resolve(),
     )
-
-
-def _databases(loaded: LoadedSettings) -> tuple[dict[str, Path], bool]:
-    """Return the existing SQLite files by setting, and whether the hub uses a database server."""
-    url = database_url(loaded.settings.database.url, loaded.course_dir)
-    file = sqlite_file(url)
-    found = {"gradebook.path": loaded.gradebook_path}
-    if file is not None:
-        found["database.url"] = file
-    existing = {key: path.resolve() for key, path in found.items() if path.is_file()}
-    return existing, file is None
 
 
 def _member_of(path: Path, roots: Sequence[Root]) -> str:

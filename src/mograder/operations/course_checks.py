@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mograder.auth.identity import Network, trusted_peers
+from mograder.auth.identity import trusted_peers
 from mograder.core.errors import MograderError
 from mograder.core.name_lookup import counted, misnamed
 from mograder.core.names import LOST_AND_FOUND, ItemName, Username
@@ -32,7 +32,7 @@ from mograder.store.filesystem.files import entry_named
 from mograder.store.hub.active_hub import demand_moved, left_behind
 from mograder.store.hub.hub_state import existing_state
 from mograder.store.releases.published_release import refused_names
-from mograder.store.versions.version_texts import Survey, survey
+from mograder.store.versions.version_texts import survey
 
 USERS = "allowed_users.txt"
 SECRET_FILE = Path("/etc/mograder/hub-secret")
@@ -54,10 +54,7 @@ _SHOWN = 3
 
 
 def database_line(loaded: LoadedSettings) -> Line:
-    """Check the hub's database.
-
-    Raises: :class:`MograderError` if it does not open, or a hub would not begin to work on it.
-    """
+    """Check the hub's database."""
     url = database_url(loaded.settings.database.url, loaded.course_dir)
     file = sqlite_file(url)
     # Do not create the database here: it would have the wrong owner.
@@ -100,10 +97,7 @@ def _integrity(check: str, file: Path, whole: str) -> Line:
 
 
 def users_line(loaded: LoadedSettings, *, members: bool = False) -> Line:
-    """Report the access list as the hub would read it (B37-B44).
-
-    ``members``: those of learning platforms' courses may enter, and besides them only the listed.
-    """
+    """Report the access list as the hub would read it (B37-B44)."""
     path = loaded.course_dir / USERS
     only = "only the members of a learning platform's course may enter" if members else ""
     none = only or "no student may enter"
@@ -145,13 +139,16 @@ def folder_lines(loaded: LoadedSettings) -> Iterator[Line]:
 
 
 def proxies_line(loaded: LoadedSettings) -> Line:
-    """Report from which addresses the header with the user's name counts.
-
-    Raises: :class:`MograderError` for settings that name none.
-    """
+    """Report from which addresses the header with the user's name counts."""
     hub, sandboxed = loaded.settings.hub, loaded.settings.security.use_bubblewrap is not False
     peers = trusted_peers(hub.trusted_proxies, sandboxed=sandboxed)
-    wide = [str(each) for each in peers if _is_wide(each)]
+    # The whole internet, or a public network that is larger than a campus network.
+    bounds = {4: _WIDEST_V4, 6: _WIDEST_V6}
+    wide = [
+        str(each)
+        for each in peers
+        if each.prefixlen < (1 if each.is_private else bounds[each.version])
+    ]
     loopback = any(each.is_loopback for each in peers)
     if wide:
         text = f"trusted_proxies: {', '.join(wide)} may name any user in {hub.trusted_header}"
@@ -166,21 +163,14 @@ def proxies_line(loaded: LoadedSettings) -> Line:
     return ok("proxies", f"trusted_proxies: {listed}")
 
 
-def _is_wide(network: Network) -> bool:
-    """Whether a network is the whole internet, or a public one larger than a campus network."""
-    if network.prefixlen == 0:
-        return True
-    public = not network.is_private
-    return public and (network.prefixlen < (_WIDEST_V4 if network.version == 4 else _WIDEST_V6))
-
-
 def secret_lines(
     loaded: LoadedSettings, *, kept: tuple[Path, ...] = (SECRET_FILE, _ENVIRONMENT_FILE)
 ) -> Iterator[Line]:
     """Yield a line for every file with a secret that users other than its owner may read."""
     state = [loaded.state_dir / name for name in ("hub.db", "grading-secret")]
     private = [*kept, loaded.course_dir / ".mograder-secret", *state]
-    if _has_secret(loaded):
+    token = loaded.settings.https.token.get_secret_value()
+    if token or "@" in loaded.settings.database.url:  # which has the server's password
         private.append(loaded.course_dir / FILE_NAME)
     oidc, mail = loaded.settings.oidc, loaded.settings.mail
     # The hub may read these by its group.
@@ -192,11 +182,6 @@ def secret_lines(
         yield problem("secret-file", text, f"chmod {'o=' if path in named else '600'} {path}")
     if not open_ones:
         yield ok("secret-file", "files with secrets: for their owner only")
-
-
-def _has_secret(loaded: LoadedSettings) -> bool:
-    password = "@" in loaded.settings.database.url
-    return password or bool(loaded.settings.https.token.get_secret_value())
 
 
 def _is_open(path: Path, to: int) -> bool:
@@ -248,7 +233,12 @@ def source_line(loaded: LoadedSettings) -> Line:
     names = [path.name for path in submitted.iterdir()] if submitted.is_dir() else []
     items = sorted(item for name in names if (item := ItemName.valid(name)) is not None)
     waiting = [item for item in items if any((submitted / item).glob("*.py"))]
-    missing = [item for item in waiting if not _has_source(item, loaded)]
+    places = (loaded.path(loaded.settings.dirs.source), loaded.state_dir / SENT)
+    missing = [
+        item
+        for item in waiting
+        if not any(entry_named(entry_named(at, item), f"{item}.py").is_file() for at in places)
+    ]
     if not missing:
         return ok("sources", f"sources: there for {counted(len(waiting), 'item')} with submissions")
     text = f"sources: none for {_listed(missing)}, which have submissions"
@@ -290,11 +280,6 @@ def release_lines(loaded: LoadedSettings) -> Iterator[Line]:
         yield note("items", f"{place.name}: {more} that keep something from students", remedy)
 
 
-def _has_source(item: ItemName, loaded: LoadedSettings) -> bool:
-    places = (loaded.path(loaded.settings.dirs.source), loaded.state_dir / SENT)
-    return any(entry_named(entry_named(each, item), f"{item}.py").is_file() for each in places)
-
-
 def version_lines(loaded: LoadedSettings) -> tuple[Line, ...]:
     """Return how many versions there are, and which of a sample cannot be read back.
 
@@ -305,19 +290,17 @@ def version_lines(loaded: LoadedSettings) -> tuple[Line, ...]:
             found = survey(state.engine, _SAMPLE, _SAMPLE_SECONDS) if state else None
     except MograderError:
         return ()
-    return () if found is None else (_versions(found),)
-
-
-def _versions(found: Survey) -> Line:
+    if found is None:
+        return ()
     text = (
         f"versions: {found.versions} of {found.copies} copies, {found.bytes / 1e6:.1f} MB; "
         f"{found.looked} read back"
     )
     if not found.damaged:
-        return ok("versions", text)
+        return (ok("versions", text),)
     listed = ", ".join(f"{each.user}/{each.item}" for each in found.damaged[:_SHOWN])
     hint = (
         "What is saved from now on is recorded whole. The earlier versions are in a backup from "
         "before the damage; look at the disk, too."
     )
-    return problem("versions", f"{text}, {len(found.damaged)} damaged: {listed}", hint)
+    return (problem("versions", f"{text}, {len(found.damaged)} damaged: {listed}", hint),)

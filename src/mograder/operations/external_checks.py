@@ -71,10 +71,7 @@ def members_decide(loaded: LoadedSettings) -> bool:
 
 
 def _of_database(loaded: LoadedSettings, read: Callable[[HubState], T]) -> T | None:
-    """Return what is read from the hub's database, None without one.
-
-    One that cannot be read is what another check reports.
-    """
+    """Return what is read from the hub's database; None without one that can be read."""
     try:
         with existing_state(loaded) as state:
             if state is not None and not awaits_upgrade(state.engine):
@@ -85,7 +82,6 @@ def _of_database(loaded: LoadedSettings, read: Callable[[HubState], T]) -> T | N
 
 
 def _provider(loaded: LoadedSettings, environ: Environ) -> Line:
-    """Report whether the provider describes itself, and publishes keys."""
     settings = loaded.settings.oidc
     given = environ.oidc_secret.get_secret_value() if environ.oidc_secret else ""
     check_oidc(loaded)
@@ -99,7 +95,6 @@ def _provider(loaded: LoadedSettings, environ: Environ) -> Line:
 
 
 def _mail(loaded: LoadedSettings, environ: Environ) -> Line:
-    """Report whether the mail server takes the hub's connection and sign-in."""
     given = environ.mail_password.get_secret_value() if environ.mail_password else ""
     own_url(loaded)
     server = mail_server(loaded, given)
@@ -110,7 +105,6 @@ def _mail(loaded: LoadedSettings, environ: Environ) -> Line:
 
 
 def _platform(platform: LtiPlatform, key: PrivateKey | None) -> Iterator[Line]:
-    """Report a platform's settings, its key set, and whether it gives the hub a token."""
     name = f"LTI: {platform.issuer} (client {platform.client_id})"
     missing = [each for each in ("deployments", "courses") if not getattr(platform, each)]
     if missing:

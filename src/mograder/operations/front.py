@@ -84,7 +84,6 @@ class Front:
 
     @property
     def several(self) -> bool:
-        """Whether there is more than one hub."""
         return len(self.upstreams) > 1
 
     @property
@@ -94,8 +93,6 @@ class Front:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontOptions:
-    """The values from command-line options that are not in the settings; empty for defaults."""
-
     domain: str = ""
     user: str = ""
     certificate: str = ""
@@ -106,11 +103,7 @@ class FrontOptions:
 
 
 def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
-    """Return a front's values from the settings and the options.
-
-    Raises: :class:`InvalidInput` if the public name or the hub's port is unknown, and for values
-    that cannot be written into a configuration safely.
-    """
+    """Return a front's values; raises :class:`InvalidInput` for unsafe or unknown ones."""
     settings = loaded.settings
     hub = settings.hub
     scheme, host, port = _address(hub.public_url, options.domain)
@@ -153,10 +146,7 @@ def front_of(loaded: LoadedSettings, options: FrontOptions) -> Front:
 
 
 def nginx_config(front: Front) -> str:
-    """Return the site's file for nginx (1.18 and later, Debian's own modules).
-
-    Raises: :class:`InvalidInput` if the user is no variable of nginx, or what a client says.
-    """
+    """Return the site's file for nginx (1.18 and later, Debian's own modules)."""
     _demand_variable(front, "nginx", "$remote_user")
     if front.user.startswith("$http_"):
         raise InvalidInput(
@@ -176,20 +166,13 @@ def nginx_config(front: Front) -> str:
 
 
 def caddy_config(front: Front) -> str:
-    """Return the site's block for Caddy (2.6, as Debian has it, and later).
-
-    Raises: :class:`InvalidInput` if the user is no placeholder of Caddy.
-    """
+    """Return the site's block for Caddy (2.6, as Debian has it, and later)."""
     _demand_variable(front, "Caddy", "{http.auth.user.id}")
     # A variable of `vars` has the username from a single sign-on in front of Caddy, which may add
     # its own bearer tokens; these requests must keep the username.
     signs_in_here = bool(front.user) and not front.user.startswith("{http.vars.")
-    return _render(
-        "Caddyfile.j2",
-        front,
-        hubs=" ".join(front.upstreams),
-        signs_in_here=signs_in_here,
-    )
+    hubs = " ".join(front.upstreams)
+    return _render("Caddyfile.j2", front, hubs=hubs, signs_in_here=signs_in_here)
 
 
 def _demand_variable(front: Front, server: str, example: str) -> None:
@@ -218,7 +201,6 @@ def _environment() -> Environment:
 
 
 def _address(public_url: str, domain: str) -> tuple[str, str, int]:
-    """Return scheme, host and port; the port is 0 if it is the scheme's default."""
     if not (public_url or domain):
         raise InvalidInput(
             "Under which name do browsers find the hub?",
@@ -234,7 +216,6 @@ def _address(public_url: str, domain: str) -> tuple[str, str, int]:
 
 
 def _upstreams(hubs: tuple[str, ...], own: str) -> tuple[str, ...]:
-    """Return the addresses of the given hubs, or that of the one on this machine."""
     for hub in hubs:
         if not _HUB.fullmatch(hub):
             raise InvalidInput(
@@ -245,7 +226,6 @@ def _upstreams(hubs: tuple[str, ...], own: str) -> tuple[str, ...]:
 
 
 def _with_key(certificate: str, key: str) -> tuple[str, str]:
-    """Return the files of a certificate and its key, both empty if none is given."""
     if bool(certificate) != bool(key):
         raise InvalidInput("A certificate needs its key, and a key its certificate.")
     return (_file(certificate), _file(key)) if certificate else ("", "")

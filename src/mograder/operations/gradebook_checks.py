@@ -37,13 +37,11 @@ _SHOWN = 3
 _LARGEST = 5_000_000
 _TEXT_MARK = re.compile(r"^[ \t]*_mark[ \t]*=[ \t]*(\d+(?:\.\d+)?)[ \t]*(?:#.*)?$", re.MULTILINE)
 _PERCENT = 100.0
+_EARLIER = {MACHINE, EARLIER_MARKER}
 
 
 def gradebook_lines(loaded: LoadedSettings) -> Iterator[Line]:
-    """Yield the findings for a hub's check, the first ones of each kind.
-
-    Raises: :class:`MograderError` if the gradebook cannot be read.
-    """
+    """Yield the findings for a hub's check, the first ones of each kind."""
     found = sorted(check_gradebook(loaded), key=lambda line: line.check)
     for check, lines in groupby(found, key=lambda line: line.check):
         listed = list(lines)
@@ -56,26 +54,26 @@ def gradebook_lines(loaded: LoadedSettings) -> Iterator[Line]:
 def check_gradebook(
     loaded: LoadedSettings, verifies: Verifies | None = None, names: Iterable[str] = ()
 ) -> Iterator[Line]:
-    """Yield a line for each finding; ``names`` are the assignments, none for all.
+    """Yield a line for each finding in these assignments, none for all.
 
     Without ``verifies`` the signatures of results are not checked.
-
-    Raises: :class:`MograderError` if there is no gradebook, or it cannot be read.
     """
     wanted = frozenset(names)
     with viewed_gradebook(loaded.gradebook_path) as book:
         for assignment, student, column in book.damaged_0316():
             if not wanted or assignment in wanted:
-                yield _damaged(assignment, student, column)
+                who = f"{assignment}, {student}" if student else assignment
+                text = f"gradebook: {who}: {column} is no valid JSON"
+                hint = "0.3.16 cannot open this; `mograder gradebook export-0316` writes it anew."
+                yield problem("gradebook-json", text, hint)
         theirs = book.marks_0316()
         for name in (each.name for each in book.assignments()):
             if not wanted or name in wanted:
                 yield from _of_assignment(book, name, theirs, loaded)
-                yield from _forged(book, name, verifies)
+                yield from () if verifies is None else _forged(book, name, verifies)
 
 
 def all_well(lines: Iterable[Line]) -> Iterator[Line]:
-    """Yield the lines, or one line if there is none."""
     found = list(lines)
     yield from found or [ok("gradebook", "gradebook: nothing to report")]
 
@@ -91,7 +89,10 @@ def _of_assignment(
     files = submitted_files(folder) if folder.is_dir() else ()
     handed_in = {each.student for each in files if each.path.is_file()}
     for student, grade in grades.items():
-        row = rows.get(student) if _is_earlier(grade) else None
+        given = (*grade.questions, *([grade.whole] if grade.whole is not None else []))
+        # Whether only mograder 0.3.16 has graded and marked the work.
+        earlier = grade.run is None and {each.marker for each in given} <= _EARLIER
+        row = rows.get(student) if earlier else None
         found = [] if row is None else list(_of_row(row, theirs.assignment(name)))
         yield from found
         for flag in () if found else grade.flags:  # else the flag says it in other words
@@ -100,18 +101,6 @@ def _of_assignment(
             text = f"gradebook: {name}, {student}: marks without a submission"
             yield note("gradebook-submission", text, f"There is no {student}.py in {folder}.")
     yield from _marks_in_texts(name, grades, loaded)
-
-
-def _is_earlier(grade: StudentGrade) -> bool:
-    """Return whether only mograder 0.3.16 has graded and marked the work."""
-    given = (*grade.questions, *([grade.whole] if grade.whole is not None else []))
-    return grade.run is None and {each.marker for each in given} <= {MACHINE, EARLIER_MARKER}
-
-
-def _damaged(assignment: str, student: str, column: str) -> Line:
-    who = f"{assignment}, {student}" if student else assignment
-    hint = "0.3.16 cannot open this; `mograder gradebook export-0316` writes it anew."
-    return problem("gradebook-json", f"gradebook: {who}: {column} is no valid JSON", hint)
 
 
 def _unknown(name: str, loaded: LoadedSettings, *, students: int) -> Iterator[Line]:
@@ -158,10 +147,7 @@ def _of_totals(who: str, row: Row0316, assignment: AssignmentRow) -> Iterator[Li
 def _marks_in_texts(
     name: str, grades: dict[str, StudentGrade], loaded: LoadedSettings
 ) -> Iterator[Line]:
-    """Yield marks that stand only in the text of a graded notebook.
-
-    A student could have written them, which cannot be told afterwards: they are not read.
-    """
+    """Yield marks in the texts of graded notebooks only, which students could have written."""
     folder = loaded.path(loaded.settings.dirs.autograded) / name
     for path in sorted(folder.glob("*.py")) if folder.is_dir() else ():
         grade = grades.get(path.stem)
@@ -183,11 +169,12 @@ def _mark_in(path: Path) -> str:
     return found[1] if found else ""
 
 
-def _forged(book: Gradebook, name: str, verifies: Verifies | None) -> Iterator[Line]:
-    students = () if verifies is None else tuple(book.last_works(name))
+def _forged(book: Gradebook, name: str, verifies: Verifies) -> Iterator[Line]:
     # One student after the other: all results at once may be gigabytes.
-    for run in (run for student in students for run in book.runs(name, student)):
-        if verifies is not None and not verifies(run):
+    for run in (
+        run for student in tuple(book.last_works(name)) for run in book.runs(name, student)
+    ):
+        if not verifies(run):
             text = f"gradebook: {run.assignment}, {run.student}: result {run.number} was changed"
             hint = "Its signature is not ours, or the course's secret changed: grade it again."
             yield problem("gradebook-signature", text, hint)

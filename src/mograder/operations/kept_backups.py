@@ -64,11 +64,7 @@ class Scheduled:
 
 
 def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
-    """Write a backup into ``[backup] directory``, read it back, and remove the oldest.
-
-    Raises: :class:`InvalidInput` if the settings name no directory, or a missing one; and as
-    :func:`back_up` and :func:`verify`.
-    """
+    """Write a backup into ``[backup] directory``, read it back, and remove the oldest."""
     directory = _directory(loaded)
     if directory is None:
         raise InvalidInput(
@@ -76,7 +72,11 @@ def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
             hint="Set it in mograder.toml, or name a file.",
         )
     now = datetime.now(UTC)
-    _remove_unfinished(directory, now)
+    before = (now - timedelta(days=_UNFINISHED_DAYS)).timestamp()
+    for partial in directory.glob(_UNFINISHED):  # of killed runs; they may be large
+        with contextlib.suppress(FileNotFoundError):
+            if partial.lstat().st_mtime < before:
+                partial.unlink()
     name = f"hub-{now:%Y%m%dT%H%M%SZ}"
     path = directory / f"{name}{_INCOMPLETE}"  # until it has been read back
     made = back_up(loaded, path, report)
@@ -92,15 +92,6 @@ def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
     for each in old:
         each.unlink(missing_ok=True)
     return Scheduled(path, made, old, missing)
-
-
-def _remove_unfinished(directory: Path, now: datetime) -> None:
-    """Remove partial backups of killed runs, which may be large. Raises: ``OSError``."""
-    before = (now - timedelta(days=_UNFINISHED_DAYS)).timestamp()
-    for path in directory.glob(_UNFINISHED):
-        with contextlib.suppress(FileNotFoundError):
-            if path.lstat().st_mtime < before:
-                path.unlink()
 
 
 def list_backups(directory: Path) -> list[Kept]:

@@ -41,6 +41,11 @@ _EPOLL_WATCHES = 2**31 - 1
 """More than all memory holds: the kernel's default is 4 % of it for a uid, which the sessions of a
 service user can take from its hub; uvloop ends the process then."""
 
+_KERNEL_LIMITS = (
+    ("inotify", "inotify instances", "fs.inotify.max_user_instances", _INOTIFY_INSTANCES),
+    ("pipes", "pipe pages", "fs.pipe-user-pages-soft", _PIPE_PAGES),
+    ("epoll", "epoll watches", "fs.epoll.max_user_watches", _EPOLL_WATCHES),
+)
 _DESCRIPTORS_PER_SESSION = 16
 """Descriptors of the hub and its supervisor for each session: sockets, pipes, a cgroup."""
 
@@ -52,7 +57,6 @@ IN_USE = "is in use"
 """The words in the result of :func:`port_line` for a port that another program uses."""
 
 _TIMEX_BYTES = 512
-"""Bytes of a buffer larger than any kernel's ``struct timex``."""
 
 _UNSYNCHRONISED = 5
 _BUILT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -90,7 +94,8 @@ def disk_lines(loaded: LoadedSettings, paths: Iterable[Path]) -> Iterator[Line]:
         free = space.free >> 20
         names = ", ".join(dict.fromkeys(each.name for each in together))
         text = f"{free} MB free for {names}"
-        inodes = _free_inodes(together[0])
+        found = os.statvfs(nearest_directory(together[0]))
+        inodes = found.f_favail if found.f_files else math.inf  # some file systems have no bound
         if inodes < _LEAST_INODES:
             text = f"{inodes} files can be made for {names}, although {free} MB are free"
             hint = "Remove what has many files (mograder hub prune). Why: df -i"
@@ -101,12 +106,6 @@ def disk_lines(loaded: LoadedSettings, paths: Iterable[Path]) -> Iterator[Line]:
             text = f"{text}: sessions leave {reserve} MB free and would be ended"
             hint = "Make room (mograder hub prune), or lower [limits] disk_reserve_mb."
             yield problem("disk", text, hint)
-
-
-def _free_inodes(path: Path) -> float:
-    """Return how many more files this user may make there; some file systems have no bound."""
-    found = os.statvfs(nearest_directory(path))
-    return found.f_favail if found.f_files else math.inf
 
 
 def port_line(host: str, port: int) -> Line:
@@ -138,12 +137,8 @@ def _not_here(host: str) -> Line:
 
 def kernel_lines(loaded: LoadedSettings, *, sys: Path = Path("/proc/sys")) -> Iterator[Line]:
     """Yield the kernel's limits that many sessions of one uid can reach (security.md)."""
-    instances, pages = "inotify instances per user", "pipe pages per user"
-    key = "fs.inotify.max_user_instances"
-    yield _counted("inotify", instances, sys, key, _INOTIFY_INSTANCES)
-    yield _counted("pipes", pages, sys, "fs.pipe-user-pages-soft", _PIPE_PAGES)
-    watches = "epoll watches per user"
-    yield _counted("epoll", watches, sys, "fs.epoll.max_user_watches", _EPOLL_WATCHES)
+    for check, what, key, wanted in _KERNEL_LIMITS:
+        yield _counted(check, f"{what} per user", sys, key, wanted)
     yield _descriptors(loaded.settings.limits.open_files)
 
 
@@ -204,20 +199,14 @@ def clock_line(*, now: datetime | None = None, state: int | None = None) -> Line
     remedy = "timedatectl set-ntp true (Debian: apt install systemd-timesyncd)"
     if at < _BUILT:
         return problem("clock", f"clock: it says {at:%Y-%m-%d %H:%M} UTC", remedy)
-    found = _clock_state() if state is None else state
+    found = state
+    if found is None:
+        adjtimex = getattr(ctypes.CDLL(None, use_errno=True), "adjtimex", lambda _: -1)
+        found = int(adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)))
     text = f"clock: {at:%Y-%m-%d %H:%M} UTC"
     if found == _UNSYNCHRONISED:
         return note("clock", f"{text}, and nobody sets it right", remedy)
     return ok("clock", text if found < 0 else f"{text}, set by a time server")
-
-
-def _clock_state() -> int:
-    """Return the clock's state from the kernel (adjtimex); negative if it is not available."""
-    call = getattr(ctypes.CDLL(None, use_errno=True), "adjtimex", None)
-    if call is None:
-        return -1
-    answer: int = call(ctypes.create_string_buffer(_TIMEX_BYTES))
-    return answer
 
 
 def memory_line(loaded: LoadedSettings, *, meminfo: Path = Path("/proc/meminfo")) -> Line:
@@ -275,7 +264,6 @@ def _number(path: Path) -> int | None:
 
 
 def version_line() -> Line:
-    """Report the versions of the programs and of the kernel, for problem reports."""
     names = ("marimo", "uv")
     parts = [f"mograder {__version__}", *(f"{name} {metadata.version(name)}" for name in names)]
     parts += [f"Python {platform.python_version()}", f"Linux {platform.release()}"]

@@ -58,7 +58,6 @@ class Machine:
 
     @property
     def at_work(self) -> bool:
-        """Whether it is connected."""
         return self.state in (MachineState.READY, MachineState.DRAINING)
 
 

@@ -99,7 +99,6 @@ class Examined:
 
     @property
     def notebooks(self) -> Path:
-        """The directory with students' work."""
         return self.loaded.path(self.loaded.settings.hub.notebooks_dir)
 
     @property
@@ -127,7 +126,6 @@ Check = Callable[[Examined], Line | Iterable[Line] | None]
 
 
 def examine(loaded: LoadedSettings, environ: Environ) -> tuple[Line, ...]:
-    """Run all checks of a hub on this course; make no lasting changes."""
     hub = Examined(loaded, environ, ask_units(loaded))
     return tuple(line for name, check in CHECKS for line in run_check(name, check, hub))
 
@@ -151,7 +149,6 @@ async def examine_node(environ: Environ) -> tuple[Line, ...]:
 
 
 def run_check(name: str, check: Check, hub: Examined) -> Iterator[Line]:
-    """Return what a check finds; its failure is a problem that it found."""
     return tried(name, name, lambda: check(hub))
 
 
@@ -168,7 +165,6 @@ def secret_of(environ: Environ) -> Iterator[Line]:
 
 
 def _marimo() -> Line:
-    """Report whether marimo is installed (B82)."""
     if importlib.util.find_spec("marimo") is None:
         return problem("marimo", "marimo not found", "Install mograder again.")
     return ok("marimo", "marimo available")
@@ -225,7 +221,10 @@ async def _sandbox(it: Examined) -> list[Line]:
         if config.sandbox == "none":
             text = "sandbox: [security] use_bubblewrap is false, student code runs without one"
             return [*lines, problem("sandbox", text, "Take the line out of mograder.toml.")]
-        return [*lines, await _confined_line(moment, *_files_to_hide(it.loaded))]
+        course, database = it.loaded.course_dir, it.loaded.state_dir / "hub.db"
+        # Files only: a sandbox may have directories of its own at these places.
+        hidden = (course / FILE_NAME, course / USERS, database, Path("/etc/shadow"))
+        return [*lines, await _confined_line(moment, *hidden)]
 
 
 async def _kept_supervisor(it: Examined) -> list[Line]:
@@ -238,14 +237,7 @@ async def _kept_supervisor(it: Examined) -> list[Line]:
     return [ok("supervisor", f"supervisor: mograder {hello.version} answers")]
 
 
-def _files_to_hide(loaded: LoadedSettings) -> tuple[Path, ...]:
-    """Return files that a sandbox must not see; no directories: a sandbox may have its own."""
-    course, database = loaded.course_dir, loaded.state_dir / "hub.db"
-    return course / FILE_NAME, course / USERS, database, Path("/etc/shadow")
-
-
 async def _uv_line(moment: TemporarySupervisor) -> Line:
-    """Report whether uv works in the sandbox of builds."""
     try:
         version = await uv_version(moment.client, moment.place / "uv")
     except MograderError as error:
@@ -293,7 +285,6 @@ def _shares(config: NodeConfig) -> Iterator[Line]:
 
 
 async def _hub(environ: Environ) -> Line:
-    """Ask the hub whether it accepts this node."""
     node = environ.node
     if not node.hub or node.token is None:
         hint = "Give it the hub's address and a token: --hub and --token-file, or the variables."
@@ -308,7 +299,6 @@ async def _hub(environ: Environ) -> Line:
 
 
 async def _node_sandbox(config: NodeConfig) -> list[Line]:
-    """Run uv, a session that tests its isolation, and a warm start."""
     lines: list[Line] = []
     try:
         async with momentary_supervisor(config.supervisor, own_cache=True, warm=1) as moment:
@@ -363,4 +353,3 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("share", lambda it: share_lines(it.loaded)),
     ("programs", lambda it: version_line()),
 )
-"""All checks by name, in the order of their lines."""

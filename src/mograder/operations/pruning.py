@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,7 +49,6 @@ async def prune(loaded: LoadedSettings, *, dry_run: bool) -> Pruned:
 
 
 def is_running(loaded: LoadedSettings) -> bool:
-    """Return whether a hub holds its lock on the course."""
     try:
         with (loaded.state_dir / "hub.lock").open("rb") as lock:
             return not file_lock.acquire(lock.fileno(), shared=True)
@@ -60,34 +58,25 @@ def is_running(loaded: LoadedSettings) -> bool:
 
 async def needed_here(loaded: LoadedSettings) -> frozenset[str] | None:
     """Return the environments of the published items; None if no hub has run on this course."""
-    wheel = await asyncio.to_thread(_wheel_in_use, loaded.state_dir / "wheels")
-    if not wheel:
+    wheels = (loaded.state_dir / "wheels").glob("*.whl")
+    # A hub updates the time of the wheel that it uses at each start.
+    wheel = max(wheels, key=lambda path: path.stat().st_mtime, default=None)
+    if wheel is None:
         return None
     hub = loaded.settings.hub
     published = await asyncio.to_thread(published_scripts, loaded.path(hub.release_dir))
     # The empty header is for copies whose item is no longer published; that of the trial session
     # is included so that its environment is kept for the next run.
     needed = {*published, Script(), read_script(TRIAL_NOTEBOOK)}
-    return await needed_environments(loaded.path(hub.environments_dir), wheel, needed)
-
-
-def _wheel_in_use(wheels: Path) -> str:
-    """Return the newest wheel's name, "" without; a hub updates its wheel's time at each start."""
-    found = sorted(wheels.glob("*.whl"), key=lambda path: path.stat().st_mtime)
-    return found[-1].name if found else ""
+    return await needed_environments(loaded.path(hub.environments_dir), wheel.name, needed)
 
 
 def published_scripts(releases: Path) -> frozenset[Script]:
     """Return the headers of the published notebooks; it changes nothing there."""
     scripts = set()
-    for text in _published(releases):
-        with suppress(MograderError):  # such a release starts no session
-            scripts.add(read_script(text))
-    return frozenset(scripts)
-
-
-def _published(releases: Path) -> Iterator[str]:
-    for notebook in sorted(releases.glob("[!.]*/*.py")):
+    for notebook in releases.glob("[!.]*/*.py"):
         if notebook.stem == notebook.parent.name:
-            with suppress(OSError, UnicodeDecodeError):
-                yield notebook.read_text("utf-8")
+            # Such a release starts no session.
+            with suppress(MograderError, OSError, UnicodeDecodeError):
+                scripts.add(read_script(notebook.read_text("utf-8")))
+    return frozenset(scripts)

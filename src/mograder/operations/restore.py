@@ -101,7 +101,6 @@ class _Place:
 
     @property
     def grown(self) -> Path:
-        """The file or directory that is moved to the target in the end."""
         return self.staged / "root"
 
 
@@ -234,12 +233,10 @@ def _is_too_long(path: Path, member: tarfile.TarInfo) -> bool:
             path.unlink()
         else:
             path.lstat()
-    except FileNotFoundError:
-        return False
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ENOENT):
             raise
-        return True
+        return error.errno == errno.ENAMETOOLONG
     return False
 
 
@@ -276,7 +273,6 @@ def _check_version(place: _Place) -> None:
 
 
 def _moves(place: _Place) -> list[tuple[Path, Path]]:
-    """Return what was unpacked for one root, each with where it goes."""
     if not os.path.lexists(place.grown):
         return []
     if place.root.kind == "file":
@@ -300,7 +296,6 @@ def _move_all(moves: Sequence[tuple[Path, Path]]) -> None:
 
 
 def _taken(target: Path) -> Conflict:
-    """Return the error for a target where something came, or where another place is."""
     return Conflict(
         f"There is something at {target} by now, so nothing was restored.",
         hint="Give each --place a directory of its own, which nothing else writes to.",

@@ -32,18 +32,15 @@ class Units:
     found: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def get(self, unit: str, key: str) -> str:
-        """Return one property of a unit, "" if it is unknown."""
         return self.found.get(unit, {}).get(key, "")
 
     def listens(self, port: int) -> bool:
-        """Return whether systemd listens on this port for the hub."""
         listed = self.get(SOCKET, "Listen").split()
         active = self.get(SOCKET, "ActiveState") == "active"
         return active and any(address.endswith(f":{port}") for address in listed)
 
 
 def ask_units(loaded: LoadedSettings) -> Units:
-    """Ask systemd for the units of this course's hub."""
     return read_units(ask_systemd(_UNITS, _PROPERTIES), loaded.course_dir)
 
 
@@ -107,19 +104,15 @@ def confined_lines(units: Units, written: Mapping[str, Iterable[Path]]) -> Itera
             if not any(map(real.is_relative_to, allowed))
         }
         if closed:
-            setting = " ".join(map(_in_a_unit, sorted(closed)))
+            # In a unit file a space ends a word, and % begins a specifier.
+            escaped = (each.replace("%", "%%") for each in sorted(closed))
+            setting = " ".join(f'"{each}"' if " " in each else each for each in escaped)
             yield problem(
                 "services",
                 f"services: {unit} may not write to {' '.join(sorted(closed))}",
                 f"systemctl edit {unit}, with [Service] and, below it, ReadWritePaths={setting}; "
                 f"then: systemctl restart {unit}",
             )
-
-
-def _in_a_unit(path: str) -> str:
-    """Return a path as a unit file has it: a space ends a word, and % begins a specifier."""
-    text = path.replace("%", "%%")
-    return f'"{text}"' if " " in text else text
 
 
 def _unit_line(units: Units, unit: str) -> Line | None:
@@ -135,7 +128,11 @@ def _unit_line(units: Units, unit: str) -> Line | None:
     elif state == "failed":
         text = f"services: {unit} has failed ({_reason(units, unit)})"
         hint = f"Why: {why}; then: systemctl reset-failed {unit}; {restart}"
-    elif state == "activating" and _comes_again(units, unit):
+    # systemd waits for the next attempt or is in one.
+    elif state == "activating" and (
+        units.get(unit, "SubState") == "auto-restart"
+        or units.get(unit, "NRestarts") not in ("", "0")
+    ):
         text = f"services: {unit} fails and is started again and again ({_reason(units, unit)})"
         hint = f"Why: {why}"
     elif state == "activating":
@@ -146,12 +143,6 @@ def _unit_line(units: Units, unit: str) -> Line | None:
     else:
         return None
     return problem("services", text, hint)
-
-
-def _comes_again(units: Units, unit: str) -> bool:
-    """Whether an earlier start failed: systemd waits for the next attempt or is in one."""
-    between = units.get(unit, "SubState") == "auto-restart"
-    return between or units.get(unit, "NRestarts") not in ("", "0")
 
 
 def _reason(units: Units, unit: str) -> str:

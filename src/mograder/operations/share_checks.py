@@ -36,10 +36,7 @@ _SQUASHED = (
 
 
 def share_findings(path: Path, *, mount: Mount | None = None) -> tuple[Line, ...]:
-    """Return what is found of one shared directory, with remedies.
-
-    ``mount`` is the mount it is on, by default asked of the kernel.
-    """
+    """Return what is found of one shared directory, with remedies."""
     if not path.is_dir():
         hint = "Mount the share here, at the same path as on the hub, then create the directory."
         return (problem("share", f"share {path}: there is no such directory here", hint),)
@@ -68,15 +65,18 @@ def share_lines(loaded: LoadedSettings) -> Iterator[Line]:
             continue
         yield from share_findings(path, mount=mount)
         seen |= {mount.point} if mount is not None else set()
-    for check, path in (("state", loaded.state_dir), ("envs", loaded.path(hub.environments_dir))):
-        yield from _local_lines(check, path)
+    mount = mount_of(loaded.state_dir)
+    if mount is not None and mount.network:
+        text = f"{loaded.state_dir}: it is on a share, where the database is slow"
+        yield note("share-database", text, "Use PostgreSQL: see [database] url.")
+    mount = mount_of(environments := loaded.path(hub.environments_dir))
+    if mount is not None and mount.network:
+        text = f"{environments}: it is on a share, where thousands of small files are slow"
+        yield note("share-environments", text, "Set [hub] environments_dir to a local disk.")
 
 
 def refuse_squashed_root(*paths: Path) -> None:
-    """Raise :class:`InvalidInput` if this process is root and a share does not accept root.
-
-    A hub or node that runs as root gives each session's directory to a user of its own.
-    """
+    """Raise :class:`InvalidInput` if this process is root and a share does not accept root."""
     for path in paths:
         line = squashed_line(path)
         if line is not None:
@@ -104,21 +104,7 @@ def _kind_line(path: Path, mount: Mount | None) -> Line:
     return ok("share", f"share {path}: {shown} from {mount.source}")
 
 
-def _local_lines(check: str, path: Path) -> Iterator[Line]:
-    """Yield a remark if a directory is on a share that is better on a disk of this machine."""
-    mount = mount_of(path)
-    if mount is None or not mount.network:
-        return
-    if check == "state":
-        text = f"{path}: it is on a share, where the database is slow"
-        yield note("share-database", text, "Use PostgreSQL: see [database] url.")
-    else:
-        text = f"{path}: it is on a share, where thousands of small files are slow"
-        yield note("share-environments", text, "Set [hub] environments_dir to a local disk.")
-
-
 def _mount_lines(path: Path, mount: Mount) -> Iterator[Line]:
-    """Yield what the mount options break, or make slow to be seen."""
     if mount.kind not in _NFS:
         return
     soft = sorted(_SOFT & mount.options)
@@ -136,7 +122,8 @@ def _mount_lines(path: Path, mount: Mount) -> Iterator[Line]:
         yield note("share-names", text, _REMEDY)
     else:
         yield ok("share-names", f"share {path}: new files are seen at once (lookupcache)")
-    longest = max(_seconds(mount, name) for name in ("acregmax", "acdirmax"))
+    given = (mount.option(name) or "" for name in ("acregmax", "acdirmax"))
+    longest = max(int(value) if value.isdecimal() else 0 for value in given)
     if longest > _LONGEST_SECONDS:
         text = f"share {path}: changes by others may be seen {longest} s later (actimeo)"
         yield note("share-times", text, "Mount it without actimeo, acregmax and acdirmax.")
@@ -191,8 +178,3 @@ def _space_line(path: Path) -> Line:
     if space.free >> 20 < _LEAST_MB:
         return problem("share-space", text, "Give the share more space.")
     return ok("share-space", text)
-
-
-def _seconds(mount: Mount, option: str) -> int:
-    value = mount.option(option) or ""
-    return int(value) if value.isdecimal() else 0

@@ -29,10 +29,7 @@ def own_url(loaded: LoadedSettings) -> str:
 
 
 def client_secret(loaded: LoadedSettings) -> str:
-    """Return the client's secret in ``[oidc] client_secret_file``, "" without that setting.
-
-    Raises: InvalidInput if the file cannot be read.
-    """
+    """Return the client's secret in ``[oidc] client_secret_file``, "" without that setting."""
     oidc = loaded.settings.oidc
     if not oidc.client_secret_file:
         return ""
@@ -56,10 +53,7 @@ def check_oidc(loaded: LoadedSettings) -> None:
 
 
 def mail_server(loaded: LoadedSettings, password: str) -> MailServer:
-    """Return the mail server of ``[mail]``; ``password`` counts before ``password_file``.
-
-    Raises: InvalidInput naming the key that is missing or cannot work.
-    """
+    """Return the mail server of ``[mail]``; ``password`` counts before ``password_file``."""
     mail = loaded.settings.mail
     if not is_address(mail.sender):
         raise InvalidInput(
@@ -90,5 +84,4 @@ def mail_server(loaded: LoadedSettings, password: str) -> MailServer:
             hint='Use "starttls" or "tls".',
         )
     register_secret(password)
-    where = mail.host, mail.port, mail.security
-    return MailServer(*where, mail.sender, mail.user, password)
+    return MailServer(mail.host, mail.port, mail.security, mail.sender, mail.user, password)

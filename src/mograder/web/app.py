@@ -22,7 +22,6 @@ from mograder.web.error_responses import Wants, wanted
 from mograder.web.pages import APP, PageApp, page_app, problem_page
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Requests that change nothing."""
 
 WAS_HEAD = "mograder.head"
 """Scope key, set to True for a request that was a HEAD; its response has no body."""
@@ -86,8 +85,6 @@ class AppMiddleware:
 
 
 class _Answer:
-    """The ``send`` of one request."""
-
     def __init__(self, send: Send, context: RequestContext, headers: tuple[Header, ...]) -> None:
         self._send = send
         self._context = context
@@ -113,7 +110,6 @@ class _Answer:
 
 
 def security_headers(context: RequestContext) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the security headers of every response of our own, errors included."""
     return (*_UNCHANGING, (b"content-security-policy", content_security_policy(context).encode()))
 
 
@@ -156,7 +152,6 @@ def content_security_policy(
 
 
 def _named(origins: Collection[str]) -> list[str]:
-    """Return the origins that a policy can name, sorted."""
     return sorted(each for each in origins if _NAMEABLE_ORIGIN.fullmatch(each))
 
 

@@ -54,7 +54,6 @@ class Running(Generic[T]):
         self._abandoning = self._loop.call_later(seconds, self.task.cancel)
 
     def keep_up(self) -> None:
-        """Revoke a pending :meth:`abandon`."""
         if self._abandoning is not None:
             self._abandoning.cancel()
 
@@ -108,7 +107,6 @@ class Work:
         return running
 
     async def close(self) -> None:
-        """Cancel the remaining work and wait until it has ended."""
         await self._tasks.close()
 
 

@@ -24,7 +24,7 @@ from mograder.core.clock import Clock
 from mograder.core.operating_system import SYSTEM, TcpSocket, is_another_user, tcp_sockets, user_id
 from mograder.core.settings import read_environ
 from mograder.web.app import SAFE_METHODS, Header
-from mograder.web.context import RequestContext, request_context
+from mograder.web.context import request_context
 from mograder.web.error_responses import Wants, wanted
 from mograder.web.pages import page, page_app
 
@@ -86,7 +86,6 @@ class BrowserAccess:
         return key
 
     def admits(self, scope: Scope) -> bool:
-        """Whether this browser has used a link."""
         if self.everybody:
             return True
         pairs = cookies_in(scope["headers"])
@@ -134,9 +133,8 @@ class BrowserAccess:
         value = self.use(request.query_params.get("code", ""))
         if value is None:
             return self.closed(request, wrong=True)
-        response = RedirectResponse(home, 303)
-        response.headers["set-cookie"] = cookie_header(self.cookie, value)
-        return response
+        cookie = f"{self.cookie}={value}; Path=/; HttpOnly; SameSite=Lax"
+        return RedirectResponse(home, 303, {"set-cookie": cookie})
 
     def closed(self, request: Request, *, wrong: bool) -> Response:
         """Return the page for a browser without a cookie; ``wrong``: its link does not work."""
@@ -145,24 +143,14 @@ class BrowserAccess:
 
 def refuse_other_site(request: Request) -> Response | None:
     """Return the refusal of a changing request that another site's page caused, else None."""
-    if request.method in SAFE_METHODS or _from_here(request.scope, request_context(request)):
+    headers, own = request.scope["headers"], request_context(request).own_origins
+    if request.method in SAFE_METHODS or not browser_marks(headers) or same_origin(headers, own):
         return None
     program = page_app(request).program
     return PlainTextResponse(f"This did not come from a page of the {program}.", 403)
-
-
-def _from_here(scope: Scope, context: RequestContext) -> bool:
-    """Whether the request was sent by one of our own pages, or not by a browser."""
-    headers = scope["headers"]
-    return not browser_marks(headers) or same_origin(headers, context.own_origins)
 
 
 def _hosts(port: int) -> frozenset[str]:
     names = ("127.0.0.1", "localhost", "[::1]")
     bare = names if port == 80 else ()
     return frozenset({*(f"{name}:{port}" for name in names), *bare})
-
-
-def cookie_header(name: str, value: str) -> str:
-    """Return the ``Set-Cookie`` of a browser that used a link; a session cookie."""
-    return f"{name}={value}; Path=/; HttpOnly; SameSite=Lax"

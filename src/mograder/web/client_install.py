@@ -57,7 +57,10 @@ def client_install(wheel: ClientWheel, here: str, settings: Settings, server: st
     """
     address = f"{here.rstrip('/')}/client/{quote(wheel.address)}"
     requirement = f"{PROGRAM} @ {address}#sha256={wheel.sha256}"
-    moodle = "" if server else _moodle_settings(settings)
+    moodle, site = "", settings.moodle
+    if not server and site.url and site.course_id > 0:
+        course = {"url": site.url, "course_id": site.course_id}
+        moodle = tomlkit.dumps({"transport": "moodle", "moodle": course})
     command = "student" if server or moodle else "validate NOTEBOOK.py"
     return ClientInstall(
         requirement,
@@ -69,10 +72,7 @@ def client_install(wheel: ClientWheel, here: str, settings: Settings, server: st
 
 
 async def send_wheel(request: Request, wheels: ClientWheels, digest: str, name: str) -> Response:
-    """Return a wheel, which programs may keep: its address contains a digest of its content.
-
-    Raises: :class:`~mograder.core.errors.NotFound`.
-    """
+    """Return a wheel, which programs may keep: its address contains a digest of its content."""
     path = await to_thread.run_sync(wheels.find, digest, name)
     about = {
         "Cache-Control": _FOR_EVER,
@@ -85,14 +85,6 @@ async def send_wheel(request: Request, wheels: ClientWheels, digest: str, name: 
     facts = await to_thread.run_sync(path.stat)
     kind = "application/octet-stream"
     return FileResponse(path, 200, about, media_type=kind, filename=name, stat_result=facts)
-
-
-def _moodle_settings(settings: Settings) -> str:
-    """Return a student's ``mograder.toml``; "" without the course's number, which it needs."""
-    if not settings.moodle.url or settings.moodle.course_id <= 0:
-        return ""
-    course = {"url": settings.moodle.url, "course_id": settings.moodle.course_id}
-    return tomlkit.dumps({"transport": "moodle", "moodle": course})
 
 
 def _folder(title: str) -> str:

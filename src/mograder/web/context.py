@@ -28,7 +28,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import MappingProxyType
 from typing import cast
 from urllib.parse import unquote, urlsplit
@@ -42,7 +41,6 @@ from mograder.core.log import get_logger, request_id
 from mograder.core.web_origin import SessionUrl
 
 CONTEXT = "mograder.context"
-"""Scope key of the request's context."""
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+")
 _HOST = re.compile(r"(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -117,7 +115,6 @@ class RequestContext:
 
 
 def context_of(scope: Scope) -> RequestContext:
-    """Return the context that :class:`ContextMiddleware` put into the scope."""
     return cast(RequestContext, scope[CONTEXT])
 
 
@@ -161,8 +158,11 @@ class ContextMiddleware:
         except InvalidInput as error:
             await _refuse(scope, receive, send, 400, error.message)
             return
-        if _headers_too_large(scope):
-            below = self._sessions and self._sessions.is_below(_host_header(scope["headers"]))
+        headers = scope["headers"]
+        # httptools does not limit the total size of the headers.
+        size = sum(len(name) + len(value) for name, value in headers)
+        if len(headers) > _MAX_HEADERS or size > _MAX_HEADER_BYTES:
+            below = self._sessions and self._sessions.is_below(_host_header(headers))
             text = f"The request's headers exceed 64 KB.{' Load the page again.' * bool(below)}"
             await _refuse(scope, receive, send, 431, text, _NO_COOKIES if below else {})
             return
@@ -209,21 +209,22 @@ class ContextMiddleware:
         named = _host_header(scope["headers"])
         scheme, host = self._public or _origin_seen(scope, forwarded, named)
         public = self._public[1] if self._public else ""
-        raw_path = _raw_path(scope)
+        raw = scope.get("raw_path")
+        raw_path = raw if isinstance(raw, bytes) else str(scope["path"]).encode()
+        raw_path = raw_path if raw_path.startswith(b"/") else b"/" + raw_path
         mark = prefix.encode()
         if mark and (raw_path == mark or raw_path.startswith(mark + b"/")):
             raw_path = raw_path[len(mark) :] or b"/"
         given = forwarded.get(b"x-request-id", "")
+        bare = host.removesuffix(":443" if scheme == "https" else ":80")  # as browsers spell it
         return RequestContext(
             prefix=prefix,
             scheme=scheme,
             host=host,
-            own_origins=_own_origins(scheme, host),
+            own_origins=frozenset({f"{scheme}://{bare}"} if host else ()),
             client=client,
             request_id=given if given and _REQUEST_ID.fullmatch(given) else os.urandom(8).hex(),
-            path=unquote(raw_path.decode("latin-1"))
-            if b"%" in raw_path
-            else raw_path.decode("latin-1"),
+            path=unquote(raw_path.decode("latin-1")),
             raw_path=raw_path,
             address=client_address(scope["headers"], client, self._trusts),
             known_host=is_known_host(named, server[1] if server else None, public, self._sessions),
@@ -309,9 +310,7 @@ def _by_program(scope: Scope, context: RequestContext) -> bool:
 
     With a token of another site's page, the trusted header does not count either.
     """
-    if context.raw_path in _OF_ANY_HOST:
-        return True
-    return any(
+    return context.raw_path in _OF_ANY_HOST or any(
         name == b"authorization" and value[:7].lower() == b"bearer "
         for name, value in scope["headers"]
     )
@@ -346,17 +345,8 @@ def _host_header(headers: Iterable[tuple[bytes, bytes]]) -> str:
     return values[0].decode("latin-1").strip() if values else ""
 
 
-def _raw_path(scope: Scope) -> bytes:
-    raw = scope.get("raw_path")
-    path = raw if isinstance(raw, bytes) else str(scope["path"]).encode()
-    return path if path.startswith(b"/") else b"/" + path
-
-
 def _checked_prefix(prefix: str) -> str:
-    """Return "" or an absolute path without dot segments and without its trailing slash.
-
-    Raises: :class:`InvalidInput` for anything else; the prefix ends up in pages and redirects.
-    """
+    """Return "" or an absolute path without dot segments and without its trailing slash."""
     trimmed = prefix.rstrip("/")
     if not trimmed:
         return ""
@@ -377,21 +367,6 @@ def _public_origin(public_url: str) -> tuple[str, str] | None:
             hint="Give scheme and host, such as https://hub.example.org.",
         )
     return parts.scheme, parts.netloc.lower()
-
-
-@lru_cache(maxsize=256)
-def _own_origins(scheme: str, host: str) -> frozenset[str]:
-    """Return our origin as browsers spell it: without the scheme's default port."""
-    default = ":443" if scheme == "https" else ":80"
-    return frozenset({f"{scheme}://{host.removesuffix(default)}"}) if host else frozenset()
-
-
-def _headers_too_large(scope: Scope) -> bool:
-    # httptools does not limit the total size of the headers.
-    headers = scope["headers"]
-    if len(headers) > _MAX_HEADERS:
-        return True
-    return sum(len(name) + len(value) for name, value in headers) > _MAX_HEADER_BYTES
 
 
 async def _refuse(
@@ -490,18 +465,13 @@ class DrainBeforeReply:
         return not self._asking and start["status"] >= _REFUSED
 
     async def _drain(self) -> None:
+        left = _DRAINED_BYTES
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
-                await self._drain_some()
-
-    async def _drain_some(self) -> None:
-        left = _DRAINED_BYTES
-        while left > 0:
-            message = await self._receive()
-            if not message.get("more_body", False):  # the body's end or a disconnect
-                self._ended = True
-                return
-            left -= len(message["body"])
+                while left > 0 and not self._ended:  # by the body's end or a disconnect
+                    message = await self._receive()
+                    self._ended = not message.get("more_body", False)
+                    left -= len(message.get("body", b""))
 
 
 def _is_short(start: Message) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from types import MappingProxyType
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -40,43 +39,38 @@ class TooManyAttempts(Busy):
 NDJSON = "application/x-ndjson"
 """The media type by which a client asks for progress, one JSON object per line."""
 
-HTTP_STATUS: Mapping[type[MograderError], int] = MappingProxyType(
-    {
-        MograderError: 500,
-        InvalidInput: 400,
-        TooSlow: 408,
-        TooLarge: 413,
-        NotAuthenticated: 401,
-        Forbidden: 403,
-        NotFound: 404,
-        Conflict: 409,
-        Busy: 503,
-        TooManyAttempts: 429,
-        TimedOut: 504,
-        RemoteFailed: 502,
-        SandboxUnavailable: 503,
-        Unsupported: 501,
-    }
-)
-"""Error family → HTTP status."""
+HTTP_STATUS: Mapping[type[MograderError], int] = {
+    MograderError: 500,
+    InvalidInput: 400,
+    TooSlow: 408,
+    TooLarge: 413,
+    NotAuthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Busy: 503,
+    TooManyAttempts: 429,
+    TimedOut: 504,
+    RemoteFailed: 502,
+    SandboxUnavailable: 503,
+    Unsupported: 501,
+}
 
-TITLES: Mapping[int, str] = MappingProxyType(
-    {
-        400: "That cannot be used",
-        401: "Please sign in",
-        403: "This is not open to you",
-        404: "Not found",
-        405: "That is not how this page works",
-        409: "Something changed in between",
-        413: "That is too large",
-        429: "Too many attempts",
-        500: "Something broke on our side",
-        501: "Not possible on this computer",
-        502: "Another server did not answer",
-        503: "Not possible at the moment",
-        504: "That took too long",
-    }
-)
+TITLES: Mapping[int, str] = {
+    400: "That cannot be used",
+    401: "Please sign in",
+    403: "This is not open to you",
+    404: "Not found",
+    405: "That is not how this page works",
+    409: "Something changed in between",
+    413: "That is too large",
+    429: "Too many attempts",
+    500: "Something broke on our side",
+    501: "Not possible on this computer",
+    502: "Another server did not answer",
+    503: "Not possible at the moment",
+    504: "That took too long",
+}
 """Status → the heading of the page about it."""
 
 
@@ -88,23 +82,16 @@ class Wants(StrEnum):
     PROGRESS = "progress"
 
 
-def wants(accept: str) -> Wants:
-    """Return the format for an ``Accept`` header, as browsers and API clients really send it."""
+def wanted(request: Request) -> Wants:
+    """Return the format for the ``Accept`` header, as browsers and API clients really send it."""
+    accept = request.headers.get("accept", "")
     if NDJSON in accept:
         return Wants.PROGRESS
     return Wants.PAGE if "text/html" in accept else Wants.JSON
 
 
-def wanted(request: Request) -> Wants:
-    return wants(request.headers.get("accept", ""))
-
-
 def status_of(error: MograderError) -> int:
-    """Return the HTTP status of a failure, by its class ancestry."""
-    for family in type(error).__mro__:
-        if family in HTTP_STATUS:
-            return HTTP_STATUS[family]
-    return 500
+    return next(HTTP_STATUS[each] for each in type(error).__mro__ if each in HTTP_STATUS)
 
 
 def headers_of(error: MograderError) -> dict[str, str]:

@@ -80,27 +80,6 @@ _EVERYBODY = (
 
 
 @dataclass(frozen=True, slots=True)
-class GraderOptions:
-    """The options of ``mograder grader``; ``port`` is None for the first free one."""
-
-    loaded: LoadedSettings
-    port: int | None = None
-    headless: bool = False
-    base_url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ProxiedGraderOptions:
-    """The options of ``mograder grader-asgi``."""
-
-    loaded: LoadedSettings
-    rules: ProxyRules
-    host: str
-    port: int
-    base_url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class GraderApp:
     title: str
     pages: Pages
@@ -110,7 +89,6 @@ class GraderApp:
     program: ClassVar[str] = "grader"
 
     def page_values(self, request: Request) -> dict[str, object]:
-        """Return the values for every page: the person who marks."""
         marker = marker_of(request)
         viewer = marker and Viewer(
             marker.name,
@@ -121,7 +99,7 @@ class GraderApp:
         return {
             "viewer": viewer,
             "local": "mograder grader",
-            "switched": marker is not None and _is_switched(request),
+            "switched": marker is not None and marker.role is not request.scope[_REAL_ROLE],
             "item_title": self._title,
             "zone": course_zone(self.marking.loaded.settings),
         }
@@ -132,23 +110,22 @@ class GraderApp:
         return "" if title == item else title
 
 
-def serve_grader(options: GraderOptions) -> None:
-    """Serve the person at this machine until SIGTERM or Ctrl-C.
-
-    Raises: Conflict for a port in use, InvalidInput for one that cannot be used.
-    """
-    configure_logging(level="warning")
-    _warn(options.loaded)
-    asyncio.run(_serve_local(options))
+def serve_grader(
+    loaded: LoadedSettings, *, port: int | None, headless: bool, base_url: str
+) -> None:
+    """Serve the person at this machine until SIGTERM or Ctrl-C; None is the first free port."""
+    _start_log(loaded, "warning")
+    asyncio.run(_serve_local(loaded, port, base_url, headless=headless))
 
 
-def serve_proxied_grader(options: ProxiedGraderOptions) -> None:
+def serve_proxied_grader(
+    loaded: LoadedSettings, rules: ProxyRules, *, host: str, port: int, base_url: str
+) -> None:
     """Serve the users of a proxy until SIGTERM or Ctrl-C; raises as :func:`serve_grader`."""
-    configure_logging(level="info")
-    _warn(options.loaded)
-    if not options.rules.instructors and not options.rules.markers:
+    _start_log(loaded, "info")
+    if not rules.instructors and not rules.markers:
         _log.warning(_EVERYBODY)
-    asyncio.run(_serve_proxied(options))
+    asyncio.run(_serve_proxied(loaded, rules, host, port, base_url))
 
 
 def open_grader(loaded: LoadedSettings, access: Access) -> GraderApp:
@@ -185,34 +162,38 @@ def create_app(
     return ContextMiddleware(own, base_url=base_url, trusts=trusts)
 
 
-async def _serve_local(options: GraderOptions) -> None:
-    with contextlib.closing(bind_local(options.port)) as listener:
+async def _serve_local(
+    loaded: LoadedSettings, wanted_port: int | None, base_url: str, *, headless: bool
+) -> None:
+    with contextlib.closing(bind_local(wanted_port)) as listener:
         port = int(listener.getsockname()[1])
-        url = f"http://{LOOPBACK}:{port}{options.base_url}"
-        any_host = bool(options.base_url)
+        url = f"http://{LOOPBACK}:{port}{base_url}"
+        any_host = bool(base_url)
         browser = BrowserAccess(port, SystemClock(), command=_COMMAND, any_host=any_host)
-        app = open_grader(options.loaded, LocalAccess(browser, _local_user()))
+        app = open_grader(loaded, LocalAccess(browser, _local_user()))
         link = browser.new_link()
         browser.tell = lambda link: _say(f"For another browser, once: {url}{link}")
-        server = _server(app, options.base_url)
-        _say(f"Marking {app.title}, in {options.loaded.course_dir}")
+        server = _server(app, base_url)
+        _say(f"Marking {app.title}, in {loaded.course_dir}")
         _say(f"  {url}{link}")
         _say("  The link works once, for one browser; then a new one is shown here.")
         _say("Press Ctrl+C to stop.")
         with until_signalled(server):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
-            if not options.headless:
+            if not headless:
                 await asyncio.to_thread(open_page, f"{url}{link}")
             await serving
 
 
-async def _serve_proxied(options: ProxiedGraderOptions) -> None:
-    with contextlib.closing(bind(options.host, options.port)) as listener:
-        app = open_grader(options.loaded, ProxyAccess(options.rules, _local_user()))
-        server = _server(app, options.base_url, options.rules.trusts)
-        _say(f"Launching ASGI grader for: {options.loaded.course_dir}")
-        _say(f"  base-url: {options.base_url or '/'}")
-        _say(f"  bind: {options.host}:{listener.getsockname()[1]}")
+async def _serve_proxied(
+    loaded: LoadedSettings, rules: ProxyRules, host: str, port: int, base_url: str
+) -> None:
+    with contextlib.closing(bind(host, port)) as listener:
+        app = open_grader(loaded, ProxyAccess(rules, _local_user()))
+        server = _server(app, base_url, rules.trusts)
+        _say(f"Launching ASGI grader for: {loaded.course_dir}")
+        _say(f"  base-url: {base_url or '/'}")
+        _say(f"  bind: {host}:{listener.getsockname()[1]}")
         with until_signalled(server):
             await server.serve(sockets=[listener])
 
@@ -224,7 +205,8 @@ def _server(
     return Server(configuration(asgi, grace_seconds=_GRACE_SECONDS, lifespan="on", ws="none"))
 
 
-def _warn(loaded: LoadedSettings) -> None:
+def _start_log(loaded: LoadedSettings, level: str) -> None:
+    configure_logging(level=level)
     for warning in loaded.warnings:
         _log.warning("%s", warning)
 
@@ -241,11 +223,6 @@ def _title_of(notebook: Path, changed: int) -> str:
         return title_of(read_notebook(notebook))
     except MograderError:
         return ""
-
-
-def _grader_app(request: Request) -> GraderApp:
-    app: GraderApp = request.scope[APP]
-    return app
 
 
 async def _record(request: Request, action: str, *what: str) -> None:
@@ -299,24 +276,20 @@ async def _static(request: Request, version: str, name: str) -> Response:
 
 
 async def _enter(request: Request) -> Response:
-    enter = _grader_app(request).access.enter
+    enter = request.scope[APP].access.enter
     if enter is None:
         raise NotFound("There is nothing at this address.")
     return enter(request)
 
 
 async def _answer_problem(request: Request, error: MograderError) -> Response:
-    """Return the response to a failure in the client's format."""
     if wanted(request) is Wants.PAGE:
         return problem_page(request, status_of(error), error.message, error.hint)
     return problem_json(error)
 
 
 async def _view_as(request: Request) -> Response:
-    """Switch an instructor to the view of a marker with ``?role=marker``, and back without a role.
-
-    Raises: Forbidden, InvalidInput.
-    """
+    """Switch an instructor to the view of a marker with ``?role=marker``, and back without it."""
     if request.scope.get(_REAL_ROLE) is not Role.INSTRUCTOR:
         raise Forbidden("Instructors only")
     role = request.query_params.get("role", "")
@@ -335,12 +308,6 @@ def _role_shown(request: Request, role: Role) -> Role:
         return role
     chosen = unquote(request.cookies.get(_COOKIE, "")).partition("|")[0].strip()
     return Role.MARKER if chosen == Role.MARKER else role
-
-
-def _is_switched(request: Request) -> bool:
-    """Return whether an instructor sees the grader as a marker."""
-    role: Role = request.scope[_REAL_ROLE]
-    return _role_shown(request, role) is not role
 
 
 def _local_user() -> str:
@@ -362,7 +329,7 @@ class LocalAccess:
     async def admit(self, request: Request, headers: list[Header]) -> Response | None:
         refusal = await self._browser.admit(request, headers)
         if refusal is None and self._browser.admits(request.scope):
-            _let_in(request, self._user, Role.INSTRUCTOR)
+            enter_marking(request, self._user, _role_shown(request, Role.INSTRUCTOR))
         return refusal
 
 
@@ -386,7 +353,6 @@ class ProxyRules:
         return is_within(client, self.proxies) or (self.local_proxy and _is_loopback(client))
 
     def role_of(self, user: str) -> Role:
-        """Raise Forbidden if there are lists and the user is on none of them."""
         if user in self.instructors or not (self.instructors or self.markers):
             return Role.INSTRUCTOR
         if user in self.markers:
@@ -401,7 +367,6 @@ def proxy_rules(
     *,
     local_proxy: bool,
 ) -> ProxyRules:
-    """Raise InvalidInput, which names what is no username, or no address."""
     try:
         peers = parse_networks(proxies)
     except InvalidInput as error:
@@ -435,7 +400,7 @@ class ProxyAccess:
             if wanted(request) is not Wants.PAGE and isinstance(error, Forbidden):
                 return PlainTextResponse("403 Forbidden", 403)
             return await _answer_problem(request, error)
-        _let_in(request, name, role)
+        enter_marking(request, name, _role_shown(request, role))
         return refuse_other_site(request)
 
     def _person(self, request: Request) -> tuple[str, Role]:
@@ -463,10 +428,6 @@ class ProxyAccess:
 
 Access = LocalAccess | ProxyAccess
 """Admits or refuses a request, and puts the person into it."""
-
-
-def _let_in(request: Request, name: str, role: Role) -> None:
-    enter_marking(request, name, _role_shown(request, role))
 
 
 def _without_proxy(request: Request) -> bool:

@@ -74,10 +74,7 @@ APP = "mograder.app"
 
 
 class PageApp(Protocol):
-    """The part of an app that its pages need.
-
-    ``title`` is the course's, ``program`` the app's name in a sentence.
-    """
+    """The part of an app that its pages need; ``program`` is its name in a sentence."""
 
     @property
     def pages(self) -> Pages: ...
@@ -88,9 +85,7 @@ class PageApp(Protocol):
     @property
     def program(self) -> str: ...
 
-    def page_values(self, request: Request) -> Mapping[str, object]:
-        """Return further values for the templates of all pages: ``viewer``, a Viewer or None."""
-        ...
+    def page_values(self, request: Request) -> Mapping[str, object]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +110,7 @@ def page_app(request: Request) -> PageApp:
 
 
 def page(request: Request, template: str, status: int = 200, **values: object) -> HTMLResponse:
-    """Return a rendered page, with the course and the viewer among its values.
-
-    ``done`` and ``done_item`` are what the form before it did: see :func:`outcome`.
-    """
+    """Return a rendered page, with the course, the viewer and the :func:`outcome` of a form."""
     app = page_app(request)
     context = request_context(request)
     done, done_item = outcome(request)
@@ -143,10 +135,7 @@ def problem_page(
     *,
     retry_after: int = 0,
 ) -> Response:
-    """Return a page about a failure: the message, a hint, and the request's reference number.
-
-    ``retry_after`` is after how many seconds to try again, 0 if that is unknown.
-    """
+    """Return a page about a failure; ``retry_after`` is in seconds, 0 if that is unknown."""
     response = page(
         request,
         "problem.html",
@@ -168,10 +157,7 @@ def go_to(request: Request, path: str) -> RedirectResponse:
 
 
 def with_outcome(path: str, done: str, item: str = "") -> str:
-    """Return a path whose page shows what a form did: ``done`` is one of the page's own texts.
-
-    For an unknown word the page shows none.
-    """
+    """Return a path whose page shows what a form did; ``done`` is one of the page's own texts."""
     query = {"done": done} | ({"item": item} if item else {})
     return f"{path}?{urlencode(query)}"
 
@@ -209,10 +195,7 @@ def number_in(request: Request, name: str) -> int:
 
 
 def static_file(request: Request, version: str, name: str) -> Response:
-    """Return a stylesheet, module or image of our own.
-
-    Raises: NotFound.
-    """
+    """Return a stylesheet, module or image of our own."""
     app = page_app(request)
     found = app.pages.static.by_name.get(name)
     if found is None:
@@ -252,7 +235,6 @@ def _packed(request: Request, answer: HTMLResponse) -> HTMLResponse:
 
 
 def attachment(filename: str) -> str:
-    """Return the Content-Disposition of a file to be saved under this name."""
     quoted = quote(filename, safe="", errors="replace")
     shown = f'filename="{filename}"' if quoted == filename else f"filename*=utf-8''{quoted}"
     return f"attachment; {shown}"
@@ -265,15 +247,11 @@ def saved_file(data: bytes | str, filename: str, media_type: str) -> Response:
 
 
 def saved_table(table: str, filename: str) -> Response:
-    """Return a CSV file that people open in a spreadsheet program."""
     return saved_file(for_spreadsheets(table), filename, "text/csv; charset=utf-8")
 
 
 def inert_page(data: bytes, *, framed: bool = False) -> Response:
-    """Return a page with an opaque origin and no rights.
-
-    ``framed`` lets pages of our own show it in a frame; others cannot.
-    """
+    """Return a page with an opaque origin and no rights; ``framed``: our pages may frame it."""
     headers = {
         "Content-Security-Policy": _INERT_POLICY.format(ancestors="'self'" if framed else "'none'"),
         "X-DNS-Prefetch-Control": "off",
@@ -381,7 +359,6 @@ class StaticFiles:
     by_name: Mapping[str, StaticFile]
 
     def url(self, prefix: str, name: str) -> str:
-        """Return the address of a file below the app's prefix. Raises: KeyError."""
         if name not in self.by_name:
             raise KeyError(name)
         return f"{prefix}/static/{self.version}/{name}"
@@ -389,7 +366,6 @@ class StaticFiles:
 
 @functools.cache
 def packed_static_file(body: bytes, media_type: str) -> StaticFile:
-    """Return a static file, gzipped once for all requests and apps."""
     return StaticFile(body, media_type, gzip.compress(body, 9, mtime=0))
 
 

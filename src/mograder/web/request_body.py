@@ -16,6 +16,7 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
+from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, TypeVar, cast
 from urllib.parse import parse_qs
@@ -94,7 +95,6 @@ async def chunks(
 
 
 async def read_body(request: Request, limit: int, what: str = "The body") -> bytes:
-    """Return the whole body; raises as :func:`chunks`."""
     body = bytearray()
     async for chunk in chunks(request, limit, what=what):
         body += chunk
@@ -119,12 +119,7 @@ async def read_form(
     once: bool = False,
     most_fields: int = _MOST_FIELDS,
 ) -> dict[str, str]:
-    """Return the fields of a form of at most ``limit`` bytes, the first value of each.
-
-    ``once``: refuse a field that is sent twice, since another program may take the other value.
-
-    Raises: TooLarge, InvalidInput.
-    """
+    """Return the fields of a form of at most ``limit`` bytes, the first value of each."""
     body = await read_body(request, limit, _FORM)
     try:
         fields = parse_qs(body.decode("utf-8"), max_num_fields=most_fields, keep_blank_values=True)
@@ -165,10 +160,7 @@ async def read_text(request: Request, limit: int) -> str:
 
 
 async def receive(request: Request, max_bytes: int, max_files: int, *, field: str) -> FormData:
-    """Read a multipart body to disk, within the limits.
-
-    Raises: TooLarge naming the limit, InvalidInput when it is not a multipart form.
-    """
+    """Read a multipart body to disk, within the limits; raises TooLarge, InvalidInput."""
     if not is_multipart(request):
         raise InvalidInput(f"Send the upload as a multipart form, in the field {field!r}.")
     body = chunks(request, max_bytes, seconds=_UPLOAD_SECONDS, what="An upload", dropped=max_bytes)
@@ -183,10 +175,7 @@ async def receive(request: Request, max_bytes: int, max_files: int, *, field: st
 
 
 class _FormParser(MultiPartParser):
-    """Starlette's parser of forms, with few options in a part's headers.
-
-    Mutable state: ``_options``, those of the current part.
-    """
+    """Starlette's parser of forms, with few ``_options`` in a part's headers."""
 
     _options = 0
 
@@ -195,7 +184,6 @@ class _FormParser(MultiPartParser):
         super().on_part_begin()
 
     def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        """Count options. Raises: InvalidInput for too many."""
         self._options += data.count(b";", start, end)
         _check_options(self._options)
         super().on_header_value(data, start, end)
@@ -222,9 +210,7 @@ def is_multipart(request: Request) -> bool:
 def submitted_bytes(content_type: str, body: bytes) -> bytes:
     """Return the submitted file: the first part that has a file name, or the body itself.
 
-    See compatibility-0.3.16.md 4.
-
-    Raises: :class:`InvalidInput` with 0.3.16's message when it is empty.
+    See compatibility-0.3.16.md 4. Raises: :class:`InvalidInput` when it is empty.
     """
     if not content_type.lower().startswith("multipart/form-data"):
         data = body
@@ -274,24 +260,21 @@ class FileParts:
         self._parts = 0
         self._ended = False
         try:
-            self._parser = self._make_parser(boundary)
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._part_begins,
+                    "on_header_field": partial(self._header_piece, self._field),
+                    "on_header_value": partial(self._header_piece, self._value),
+                    "on_header_end": self._header_ends,
+                    "on_headers_finished": self._headers_finished,
+                    "on_part_data": self._data,
+                    "on_part_end": self.close,
+                    "on_end": self._form_ends,
+                },
+            )
         except FormParserError as error:
             raise InvalidInput(f"The form cannot be read: {error}") from error
-
-    def _make_parser(self, boundary: bytes) -> MultipartParser:
-        return MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._part_begins,
-                "on_header_field": self._header_field,
-                "on_header_value": self._header_value,
-                "on_header_end": self._header_ends,
-                "on_headers_finished": self._headers_finished,
-                "on_part_data": self._data,
-                "on_part_end": self.close,
-                "on_end": self._form_ends,
-            },
-        )
 
     def feed(self, data: bytes) -> None:
         """Raise :class:`InvalidInput` for a form that is not valid, and what ``begin`` raises."""
@@ -307,7 +290,6 @@ class FileParts:
             raise InvalidInput("The form cannot be read: it breaks off before its end")
 
     def close(self) -> None:
-        """Close the current file."""
         if self._target is not None:
             self._target.close()
             self._target = None
@@ -318,15 +300,8 @@ class FileParts:
             raise TooLarge(f"A form may have at most {_MOST_PARTS} parts.")
         self._disposition = b""
 
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._field += data[start:end]
-        self._check_headers()
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-        self._check_headers()
-
-    def _check_headers(self) -> None:
+    def _header_piece(self, to: bytearray, data: bytes, start: int, end: int) -> None:
+        to += data[start:end]
         if len(self._field) + len(self._value) > _PART_HEADERS_LIMIT:
             raise TooLarge("The headers of a part may have at most 16 KB.")
 
@@ -374,10 +349,7 @@ class Uploads:
     async def received(
         self, user: str, read: Callable[[], Awaitable[T]]
     ) -> tuple[T, AbstractContextManager[object]]:
-        """Read a body; return it, and a context at whose end it is not counted any more.
-
-        Raises: as :meth:`sending`.
-        """
+        """Read a body; return it, and a context until whose end it counts."""
         with ExitStack() as sending:
             sending.enter_context(self.sending(user))
             body = await read()

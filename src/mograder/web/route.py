@@ -140,10 +140,7 @@ def bare_api(
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
     answer: Callable[[Request, MograderError], Awaitable[Response]],
 ) -> FastAPI:
-    """Return an app without routes, and without FastAPI's own pages, which load from a CDN.
-
-    ``answer`` handles the subclasses of MograderError, and parameters that do not fit.
-    """
+    """Return an app without routes, and without FastAPI's own pages, which load from a CDN."""
 
     async def of_parameters(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

@@ -108,10 +108,7 @@ def until_signalled(
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Listen on an address; port 0 takes a free one.
-
-    Raises: :class:`InvalidInput` for a bad address, :class:`Conflict` for a port in use.
-    """
+    """Listen on an address, port 0 for a free one; raises InvalidInput, Conflict."""
     if not 0 <= port <= _LAST_PORT:
         raise InvalidInput(f"{port} is no port.", hint=f"Ports go up to {_LAST_PORT}.")
     try:
@@ -139,10 +136,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def bind_local(port: int | None) -> socket.socket:
-    """Listen on loopback only: on the given port, or on the first free one from 2718.
-
-    Raises: as :func:`bind`.
-    """
+    """Listen on loopback: on the given port, or the first free one from 2718."""
     if port is not None:
         return bind(LOOPBACK, port)
     for each in range(_USUAL_PORT, _USUAL_PORT + _PORTS_TRIED):
@@ -165,28 +159,21 @@ def _is_failure(record: logging.LogRecord) -> bool:
 @contextlib.contextmanager
 def calling(stop: Callable[[], object]) -> Iterator[None]:
     """Call a function in the running event loop at each signal that ends a server."""
-    with contextlib.ExitStack() as stack:
-        for number in ending_signals():
-            stack.enter_context(_calling(stop, number))
-        yield
-
-
-@contextlib.contextmanager
-def _calling(stop: Callable[[], object], number: signal.Signals) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    try:
-        loop.add_signal_handler(number, stop)
-    except NotImplementedError:  # Windows: the interpreter wakes the loop for its own handlers
-        before = signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+    before = {}
+    for number in ending_signals():
         try:
-            yield
-        finally:
-            signal.signal(number, before)
-        return
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:  # Windows: the interpreter wakes the loop for its own handlers
+            before[number] = signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
     try:
         yield
     finally:
-        loop.remove_signal_handler(number)
+        for number in ending_signals():
+            if number in before:
+                signal.signal(number, before[number])
+            else:
+                loop.remove_signal_handler(number)
 
 
 def _cannot_bind(host: str, port: int, error: OSError) -> Conflict | InvalidInput:
@@ -233,7 +220,6 @@ class HttpProtocol(HttpToolsProtocol):
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wrap the transport of a new connection."""
         buffered = _HeadBuffer(transport, self.loop, self._linger)
         super().connection_made(cast(asyncio.Transport, buffered))
         self._late = self.loop.call_later(_HEAD_SECONDS, self.timeout_keep_alive_handler)
@@ -243,7 +229,6 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse the data, or drop it when its request has already been answered."""
         if self._early is not None:
             self._early += data
             if len(self._early) > _EARLY_BYTES:  # it was told to wait

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -40,6 +41,7 @@ from tests.support.lti.tokens import (
 from tests.support.lti.tokens import RECORDED_HUB as HUB
 
 TOKENS = made_tokens()
+BY_NAME = {each.name: each for each in TOKENS}
 NAMES = [each for each in TOKENS if each.name.startswith("user name ")]
 ROLES = [each for each in TOKENS if each.accept and each.name.startswith("roles: ")]
 
@@ -57,6 +59,10 @@ def opened(token: Made, platform: LtiPlatform) -> Launch:
     except UnknownKey:
         second = "other-platform" if platform is OTHER else "platform.rotated"
         claims = verify(token.token, key_set(second), algorithms={"RS256"})
+    return launched(claims, platform)
+
+
+def launched(claims: Mapping[str, object], platform: LtiPlatform = PLATFORM) -> Launch:
     return launch_of(claims, platform, nonce=NONCE, now=NOW, own_url=HUB)
 
 
@@ -106,11 +112,11 @@ def test_only_roles_in_the_course_count(token: Made) -> None:
 @pytest.mark.parametrize("strange", [{}, [], 1, None])
 def test_a_role_that_is_no_text_is_none(strange: object) -> None:
     claims = verify(ROLES[0].token, key_set("platform"), algorithms={"RS256"})
-    found = launch_of(claims, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).role
+    found = launched(claims).role
     listed = claims[f"{LTI}roles"]
     assert isinstance(listed, list)
     changed = {**claims, f"{LTI}roles": [strange, *listed]}
-    assert launch_of(changed, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).role is found
+    assert launched(changed).role is found
 
 
 def test_roles_become_the_hubs_only_by_its_settings() -> None:
@@ -125,12 +131,11 @@ def test_roles_become_the_hubs_only_by_its_settings() -> None:
 
 
 def test_service_addresses_of_other_servers_are_not_used() -> None:
-    by_name = {each.name: each for each in TOKENS}
-    strange = opened(by_name["service address of another host"], PLATFORM).services
+    strange = opened(BY_NAME["service address of another host"], PLATFORM).services
     assert (strange.lineitem, strange.lineitems) == ("", "")
     assert strange.memberships.startswith("https://moodle.example.org/")
     assert strange.foreign == {"https://evil.example.org"}
-    usual = opened(by_name["good"], PLATFORM).services
+    usual = opened(BY_NAME["good"], PLATFORM).services
     assert usual.foreign == frozenset()
     assert (
         usual.lineitems == "https://moodle.example.org/mod/lti/services.php/4/lineitems?type_id=1"
@@ -143,14 +148,14 @@ def test_services_may_be_at_further_servers_that_the_settings_name() -> None:
     column = f"{school}/learn/api/v1/lti/courses/4/lineItems/1"
     told = {"lineitem": column, "lineitems": "https://evil.example.org/lineItems"}
     claims = claims_with(**{f"{AGS}claim/endpoint": told})
-    found = launch_of(claims, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).services
+    found = launched(claims).services
     assert found.lineitem == ""
     assert found.foreign == {school, "https://evil.example.org"}
     more = PLATFORM.model_copy(update={"services": (f"{school}/",)})
-    found = launch_of(claims, more, nonce=NONCE, now=NOW, own_url=HUB).services
+    found = launched(claims, more).services
     assert (found.lineitem, found.lineitems) == (column, "")
     back = picking_with(deep_link_return_url=f"{school}/return")
-    assert launch_of(back, more, nonce=NONCE, now=NOW, own_url=HUB).picking is not None
+    assert launched(back, more).picking is not None
     assert school in addresses_of(more).services
     assert school in addresses_of(more).frames
     assert school not in addresses_of(PLATFORM).frames
@@ -163,11 +168,10 @@ def test_a_further_server_must_have_a_usable_address() -> None:
 
 
 def test_what_a_teacher_writes_into_custom_values_is_a_wish_at_most() -> None:
-    by_name = {each.name: each for each in TOKENS}
-    found = opened(by_name["custom says role=Instructor"], PLATFORM)
+    found = opened(BY_NAME["custom says role=Instructor"], PLATFORM)
     assert (found.role, found.username, found.item) == (Role.STUDENT, "alice", "A1")
     named = PLATFORM.model_copy(update={"username": "custom.username"})
-    assert opened(by_name["custom says role=Instructor"], named).username == "admin"
+    assert opened(BY_NAME["custom says role=Instructor"], named).username == "admin"
 
 
 @pytest.mark.parametrize(
@@ -190,11 +194,7 @@ def test_what_a_teacher_writes_into_custom_values_is_a_wish_at_most() -> None:
 def test_dates_are_read_where_the_platform_fills_them_in(
     custom: dict[str, object], dates: ItemDates | None
 ) -> None:
-    good = next(each for each in TOKENS if each.name == "good")
-    claims = dict(verify(good.token, key_set("platform"), algorithms={"RS256"}))
-    claims[f"{LTI}custom"] = custom
-    found = launch_of(claims, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
-    assert found.dates == dates
+    assert launched(claims_with(**{f"{LTI}custom": custom})).dates == dates
 
 
 @pytest.mark.parametrize(
@@ -220,9 +220,7 @@ def claims_with(**changed: object) -> dict[str, object]:
 
 @pytest.mark.parametrize("missing", [None, "", "$User.username", 7, ["alice"]])
 def test_a_missing_name_is_spelt_in_several_ways(missing: object) -> None:
-    claims = claims_with(**{f"{LTI}ext": {"user_username": missing}})
-    found = launch_of(claims, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
-    assert found.username == ""
+    assert launched(claims_with(**{f"{LTI}ext": {"user_username": missing}})).username == ""
 
 
 @pytest.mark.parametrize(
@@ -243,13 +241,7 @@ def test_a_missing_name_is_spelt_in_several_ways(missing: object) -> None:
 )
 def test_a_link_leads_to_this_hub_only(target: str) -> None:
     with pytest.raises(InvalidToken):
-        launch_of(
-            claims_with(**{f"{LTI}target_link_uri": target}),
-            PLATFORM,
-            nonce=NONCE,
-            now=NOW,
-            own_url=HUB,
-        )
+        launched(claims_with(**{f"{LTI}target_link_uri": target}))
 
 
 def test_a_hub_below_a_path_takes_links_below_that_path_only() -> None:
@@ -268,20 +260,17 @@ def test_the_address_of_a_link_names_the_item_where_nothing_else_does(
     address = f"{HUB}/lti/launch?item={query}"
     both = claims_with(**{f"{LTI}target_link_uri": address})
     only = claims_with(**{f"{LTI}target_link_uri": address, f"{LTI}custom": None})
-    items = [
-        launch_of(each, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).item for each in (both, only)
-    ]
-    assert items == ["A1-Introduction", item]
+    assert [launched(each).item for each in (both, only)] == ["A1-Introduction", item]
 
 
 def test_another_audience_is_explained_with_the_activity_at_fault() -> None:
     with pytest.raises(InvalidToken, match=r"L1 frame.*link 1.*another client id"):
-        launch_of(claims_with(aud="12345"), PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
+        launched(claims_with(aud="12345"))
 
 
 def test_names_for_display_have_no_control_characters_and_an_end() -> None:
     claims = claims_with(name="A\x00\u202e\ud800" + "x" * 500)
-    found = launch_of(claims, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).display_name
+    found = launched(claims).display_name
     assert found.startswith("A   xxx")
     assert len(found) == 200
 
@@ -300,14 +289,14 @@ SETTINGS = f"{DEEP_LINKING}deep_linking_settings"
 
 
 def test_a_request_for_links_says_where_they_go() -> None:
-    found = launch_of(picking_with(), PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
+    found = launched(picking_with())
     assert found.message is Message.PICK
     assert (found.role, found.resource_link) == (Role.INSTRUCTOR, "")
     assert found.picking is not None
     assert found.picking.return_url.startswith("https://moodle.example.org/mod/lti/content")
     assert (found.picking.data, found.picking.multiple) == (None, True)
     more = picking_with(data="its own", accept_multiple=False)
-    picking = launch_of(more, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB).picking
+    picking = launched(more).picking
     assert picking is not None
     assert (picking.data, picking.multiple) == ("its own", False)
 
@@ -316,7 +305,7 @@ def test_a_request_for_links_needs_no_address_of_an_activity() -> None:
     """Deep Linking 2.0 does not list the claim, and ILIAS leaves it out."""
     claims = picking_with()
     del claims[f"{LTI}target_link_uri"]
-    found = launch_of(claims, PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
+    found = launched(claims)
     assert (found.message, found.item) == (Message.PICK, "")
     assert found.picking is not None
 
@@ -337,21 +326,19 @@ def test_a_request_for_links_needs_no_address_of_an_activity() -> None:
 )
 def test_links_go_to_the_platform_only(changed: dict[str, object]) -> None:
     with pytest.raises(InvalidToken):
-        launch_of(picking_with(**changed), PLATFORM, nonce=NONCE, now=NOW, own_url=HUB)
+        launched(picking_with(**changed))
+
+
+HANDLE = PickHandle("s", "https://moodle.test", "client", "1", "7", "back", "its own", True)
 
 
 def test_the_answer_returns_the_platforms_own_data() -> None:
-    issuer, back = "https://moodle.example.org", "https://moodle.example.org/back"
-    handle = PickHandle("s", issuer, "client-full", "1", "7", back, "its own", multiple=False)
-    item = PickedItem("A1", 10.0)
-    assert answer_claims(handle, [item], NOW)[f"{DEEP_LINKING}data"] == "its own"
-    assert f"{DEEP_LINKING}data" not in answer_claims(replace(handle, data=None), [item], NOW)
+    assert answer_claims(HANDLE, [], NOW)[f"{DEEP_LINKING}data"] == "its own"
+    assert f"{DEEP_LINKING}data" not in answer_claims(replace(HANDLE, data=None), [], NOW)
 
 
 def test_an_item_without_marks_has_no_line_in_the_platforms_gradebook() -> None:
-    issuer, back = "https://moodle.example.org", "https://moodle.example.org/back"
-    handle = PickHandle("s", issuer, "client-full", "1", "7", back, None, multiple=True)
     picked = [PickedItem("A1", 10.0), PickedItem("A2", 0.0), PickedItem("L1", None)]
-    found = answer_claims(handle, picked, NOW)[f"{DEEP_LINKING}content_items"]
+    found = answer_claims(HANDLE, picked, NOW)[f"{DEEP_LINKING}content_items"]
     assert isinstance(found, list)
     assert ["lineItem" in each for each in found] == [True, False, False]

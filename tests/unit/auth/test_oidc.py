@@ -98,19 +98,20 @@ def test_descriptions_that_are_refused(changes: dict[str, object], fault: str) -
         (["client_secret_post"], "s", "client_secret_post"),
         (["client_secret_post", "client_secret_basic"], "s", "client_secret_basic"),
         (["private_key_jwt"], "", "none"),
+        (["private_key_jwt"], "s", None),
     ],
 )
 def test_the_client_proves_itself_as_the_provider_takes_it(
-    methods: list[str], secret: str, used: str
+    methods: list[str], secret: str, used: str | None
 ) -> None:
-    document = {**DOCUMENT, "token_endpoint_auth_methods_supported": methods}
-    assert Provider.parse(document, ISSUER).client_auth(secret) == used
-
-
-def test_a_provider_without_secrets_is_told() -> None:
-    document = {**DOCUMENT, "token_endpoint_auth_methods_supported": ["private_key_jwt"]}
+    provider = Provider.parse(
+        {**DOCUMENT, "token_endpoint_auth_methods_supported": methods}, ISSUER
+    )
+    if used:
+        assert provider.client_auth(secret) == used
+        return
     with pytest.raises(RemoteFailed, match="does not take a client's secret"):
-        Provider.parse(document, ISSUER).client_auth("s")
+        provider.client_auth(secret)
 
 
 def test_the_request_has_a_challenge_a_state_and_a_nonce() -> None:
@@ -182,17 +183,14 @@ def test_a_logout_token_names_what_it_ends() -> None:
         ({"jti": ""}, "jti"),
         ({"sid": 1}, "sid"),
         ({"sub": ""}, "sub"),
+        ({"sid": ..., "sub": ...}, "neither"),
     ],
 )
 def test_logout_tokens_that_are_refused(changes: dict[str, object], fault: str) -> None:
+    """An ellipsis stands for a claim that is missing."""
+    claims = {name: each for name, each in {**LOGOUT, **changes}.items() if each is not ...}
     with pytest.raises(InvalidToken, match=fault):
-        check_logout_token({**LOGOUT, **changes}, ISSUER, "hub", NOW)
-
-
-def test_a_logout_token_without_session_and_subject_is_refused() -> None:
-    bare = {name: value for name, value in LOGOUT.items() if name not in ("sid", "sub")}
-    with pytest.raises(InvalidToken, match="neither"):
-        check_logout_token(bare, ISSUER, "hub", NOW)
+        check_logout_token(claims, ISSUER, "hub", NOW)
 
 
 def test_an_id_token_is_no_logout_token_and_the_reverse() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from mograder.core.settings import LoadedSettings
 from mograder.web import grader
-from mograder.web.grader import GraderOptions, ProxiedGraderOptions, ProxyRules
+from mograder.web.grader import ProxyRules
 from tests.support.command_line import cli
 
 _VARIABLES = {
@@ -21,18 +23,20 @@ _VARIABLES = {
 
 
 @pytest.fixture
-def proxied(monkeypatch: pytest.MonkeyPatch) -> list[ProxiedGraderOptions]:
+def proxied(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     """The options with which a grader would have been served behind a proxy."""
     for name in _VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    served: list[ProxiedGraderOptions] = []
-    monkeypatch.setattr(grader, "serve_proxied_grader", served.append)
+    served: list[SimpleNamespace] = []
+
+    def serve(loaded: LoadedSettings, rules: ProxyRules, **options: object) -> None:
+        served.append(SimpleNamespace(loaded=loaded, rules=rules, **options))
+
+    monkeypatch.setattr(grader, "serve_proxied_grader", serve)
     return served
 
 
-def test_the_defaults_are_those_of_0_3_16(
-    tmp_path: Path, proxied: list[ProxiedGraderOptions]
-) -> None:
+def test_the_defaults_are_those_of_0_3_16(tmp_path: Path, proxied: list[SimpleNamespace]) -> None:
     cli("grader-asgi", str(tmp_path))
     [options] = proxied
     assert (options.host, options.port, options.base_url) == ("0.0.0.0", 2718, "")
@@ -42,7 +46,7 @@ def test_the_defaults_are_those_of_0_3_16(
 
 
 def test_0_3_16s_variables_are_read(
-    tmp_path: Path, proxied: list[ProxiedGraderOptions], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, proxied: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in _VARIABLES.items():
         monkeypatch.setenv(name, value)
@@ -56,7 +60,7 @@ def test_0_3_16s_variables_are_read(
 
 
 def test_options_override_variables_and_these_the_settings(
-    tmp_path: Path, proxied: list[ProxiedGraderOptions], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, proxied: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toml = '[hub]\ninstructors = ["set"]\n[marking]\nmarkers = ["listed"]\n'
     (tmp_path / "mograder.toml").write_text(toml)
@@ -82,7 +86,7 @@ def test_options_override_variables_and_these_the_settings(
     ],
 )
 def test_an_option_with_a_mistake_is_refused_before_anything_is_served(
-    tmp_path: Path, proxied: list[ProxiedGraderOptions], wrong: list[str]
+    tmp_path: Path, proxied: list[SimpleNamespace], wrong: list[str]
 ) -> None:
     cli("grader-asgi", str(tmp_path), *wrong, status=2)
     assert proxied == []
@@ -91,9 +95,8 @@ def test_an_option_with_a_mistake_is_refused_before_anything_is_served(
 def test_the_local_grader_takes_its_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served: list[GraderOptions] = []
-    monkeypatch.setattr(grader, "serve_grader", served.append)
+    served: list[dict[str, object]] = []
+    monkeypatch.setattr(grader, "serve_grader", lambda loaded, **options: served.append(options))
     cli("grader", str(tmp_path), "--headless", "-p", "0", "--base-url", "/here")
     cli("grader", str(tmp_path / "nowhere"), status=2)
-    [options] = served
-    assert (options.port, options.headless, options.base_url) == (0, True, "/here")
+    assert served == [{"port": 0, "headless": True, "base_url": "/here"}]

@@ -235,12 +235,9 @@ def test_systemd_finds_nothing_to_say_about_them(tmp_path: Path) -> None:
     assert (done.returncode, about_us) == (0, [])
 
 
-def test_the_backup_is_the_scheduled_one() -> None:
-    assert unit(BACKUP)["ExecStart"][0].endswith("mograder hub backup --scheduled")
-
-
-def test_the_backup_copies_nothing_into_memory() -> None:
+def test_the_backup_is_the_scheduled_one_and_copies_nothing_into_memory() -> None:
     """On Debian 13 /tmp is a file system in memory."""
+    assert unit(BACKUP)["ExecStart"][0].endswith("mograder hub backup --scheduled")
     assert "TMPDIR=/var/tmp" in unit(BACKUP)["Environment"]
 
 

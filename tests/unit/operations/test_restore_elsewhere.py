@@ -19,6 +19,8 @@ from mograder.operations.restore import restore
 from tests.support.command_line import cli
 from tests.support.progress import quiet
 
+KEYS = ("hub.notebooks_dir", "hub.release_dir", "gradebook.path", "state")
+
 
 @pytest.fixture
 def course(tmp_path: Path) -> Path:
@@ -57,8 +59,7 @@ def test_a_restore_that_fails_between_two_moves_can_be_repeated(
 ) -> None:
     """It left a part of the course, said that nothing was changed, and was refused then."""
     new = tmp_path / "new"
-    keys = ("hub.notebooks_dir", "hub.release_dir", "gradebook.path", "state")
-    places = {key: new / key for key in keys}
+    places = {key: new / key for key in KEYS}
     monkeypatch.setattr("mograder.operations.restore.DISK", FullOnce())
     with pytest.raises(Busy):
         restore(tmp_path / "backup", new / "course", places, quiet)
@@ -71,8 +72,7 @@ def test_a_restore_that_fails_between_two_moves_can_be_repeated(
 def test_settings_and_links_that_name_the_old_places_are_told(course: Path, tmp_path: Path) -> None:
     """A hub with them would work on the live course's notebooks, or begin empty ones."""
     new = tmp_path / "new"
-    keys = ("hub.notebooks_dir", "hub.release_dir", "gradebook.path", "state")
-    places = {key: new / key for key in keys}
+    places = {key: new / key for key in KEYS}
     restored = restore(tmp_path / "backup", new / "course", places, quiet)
     toml = new / "course/mograder.toml"
     assert set(restored.left_to_do()) == {
@@ -91,8 +91,7 @@ def test_settings_and_links_that_name_the_old_places_are_told(course: Path, tmp_
 
 def test_a_relative_link_that_leads_to_the_new_place_is_left(course: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
-    places = {key: new / key for key in ("hub.notebooks_dir", "gradebook.path", "state")}
-    places["hub.release_dir"] = new / "release"
+    places = {key: new / key for key in KEYS} | {"hub.release_dir": new / "release"}
     restored = restore(tmp_path / "backup", new / "course", places, quiet)
     assert len(restored.left_to_do()) == 3
     assert "release" not in "\n".join(restored.left_to_do())

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from starlette.requests import Request
 
 from mograder.core import errors
 from mograder.core.errors import MograderError, NotFound
-from mograder.web.error_responses import (
-    HTTP_STATUS,
-    TITLES,
-    Wants,
-    status_of,
-    wants,
-)
+from mograder.web.error_responses import HTTP_STATUS, TITLES, Wants, status_of, wanted
 
 FAMILIES = [
     thing
@@ -34,7 +29,7 @@ def test_a_new_family_answers_like_its_parent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accept", "wanted"),
+    ("accept", "expected"),
     [
         ("", Wants.JSON),
         ("*/*", Wants.JSON),
@@ -43,5 +38,6 @@ def test_a_new_family_answers_like_its_parent() -> None:
         ("application/x-ndjson", Wants.PROGRESS),
     ],
 )
-def test_what_a_client_wants_is_read_from_accept(accept: str, wanted: Wants) -> None:
-    assert wants(accept) is wanted
+def test_what_a_client_wants_is_read_from_accept(accept: str, expected: Wants) -> None:
+    headers = [(b"accept", accept.encode())]
+    assert wanted(Request({"type": "http", "headers": headers})) is expected

@@ -1,4 +1,4 @@
-"""Bodies within bounds of size and time."""
+"""Bodies within bounds of size, time and number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from starlette.types import Message
 
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.web.error_responses import TooSlow
-from mograder.web.request_body import FileParts, chunks, read_body, receive, submitted_bytes
+from mograder.web.request_body import (
+    FileParts,
+    Uploads,
+    chunks,
+    read_body,
+    receive,
+    submitted_bytes,
+)
 
 FORM = "multipart/form-data; boundary=b"
 
@@ -103,3 +110,49 @@ def test_a_form_may_come_in_any_pieces(size: int) -> None:
     parts.finish()
     assert names == ["é.py"]
     assert submitted_bytes(FORM, body) == b"one\r\n--bx\r\n"
+
+
+LIMIT = 4 * 1024 * 1024
+LARGE = b"x" * (2 * 1024 * 1024)
+SMALL = LARGE[: len(LARGE) // 2]
+
+
+async def test_large_bodies_wait_in_line_and_small_ones_do_not() -> None:
+    uploads = Uploads(at_once=1)
+    told: list[str] = []
+    first_has_its_turn, first_may_go = asyncio.Event(), asyncio.Event()
+
+    async def one(name: str, data: bytes, until: asyncio.Event | None = None) -> None:
+        async with uploads.body(_request(data), LIMIT) as body:
+            assert body == data
+            told.append(name)
+            if until:
+                first_has_its_turn.set()
+                await until.wait()
+
+    first = asyncio.create_task(one("first", LARGE, first_may_go))
+    await first_has_its_turn.wait()
+    gone = asyncio.create_task(one("gone", LARGE))
+    second = asyncio.create_task(one("second", LARGE))
+    await one("small", SMALL)
+    await asyncio.sleep(0.2)
+    assert told == ["first", "small"]
+    gone.cancel()
+    first_may_go.set()
+    await asyncio.gather(first, second)
+    assert told == ["first", "small", "second"]
+
+
+async def test_a_body_that_does_not_arrive_keeps_no_other_one_waiting() -> None:
+    uploads = Uploads(at_once=1)
+
+    async def wait() -> None:
+        async with uploads.body(_request(ends=False, length=str(len(LARGE))), LIMIT):
+            raise AssertionError
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20), uploads.body(_request(LARGE), LIMIT) as body:
+        assert body == LARGE
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)

@@ -45,10 +45,7 @@ _VARIABLE = "MOGRADER_HUB_SECRET="
 
 
 def ensure_volume(host: Host, options: InstallOptions, *, data: str = DATA) -> None:
-    """Mount the disk at ``data``; make a file system only on one that is empty.
-
-    Raises: :class:`NotFound`, :class:`Conflict`.
-    """
+    """Mount the disk at ``data``; make a file system only on one that is empty."""
     host.step(f"The data's place, {data}")
     device = options.volume
     if device == "auto":
@@ -85,10 +82,7 @@ def ensure_volume(host: Host, options: InstallOptions, *, data: str = DATA) -> N
 
 
 def ensure_secret(host: Host) -> None:
-    """Make the hub's secret, or take over the one of a deployment by hand or by 0.3.16.
-
-    With another secret, all tokens would be void.
-    """
+    """Make the hub's secret, or keep the earlier one: with another, all tokens would be void."""
     host.step("The hub's secret")
     host.run("install", "-d", "-m", "755", str(host.path(SETTINGS)))
     file = host.path(SECRET)
@@ -162,14 +156,12 @@ def _demand_own(host: Host) -> None:
 
 
 def _ensure_owned(host: Host, name: str, mode: str) -> None:
-    """Make a directory for the services' user, or give it root's; others stay as they are."""
     path = host.path(name)
     if not path.is_dir() or path.stat().st_uid == 0:
         host.run("install", "-d", "-o", ACCOUNT, "-g", ACCOUNT, "-m", mode, name)
 
 
 def course_settings(options: InstallOptions) -> str:
-    """Return the text of a new ``mograder.toml``."""
     public = []
     if options.domain:
         public.append(f'public_url = "https://{options.domain}"')

@@ -147,10 +147,7 @@ class Refused(ValueError):
 
 
 def check(values: dict[str, str]) -> None:
-    """Check the given values by name; a flag has any value. Files that root writes contain them.
-
-    Raises: :class:`Refused`.
-    """
+    """Raise Refused for values that cannot be used; files that root writes contain them."""
     for option in OPTIONS:
         # An empty value is the same as none, but where there is a default.
         value = values.get(option.name, option.default)
@@ -159,25 +156,21 @@ def check(values: dict[str, str]) -> None:
             raise Refused(f"--{option.name} wants {wanted}.")
     if not _PORTS[0] <= int(values.get("port", _PORT)) <= _PORTS[1]:
         raise Refused("--port wants a number from 1024 to 65535.")
-    _check_front(values)
+    for name in ("internal-ca", "sso-proxy", "remote-user", "session-domain"):
+        if values.get(name) and not values.get("domain"):
+            raise Refused(f"--{name} is of use only with --domain.")
     _check_sessions(values)
     for name in ("index-url", "proxy"):
         if "@" in values.get(name, ""):
             raise Refused(
                 f"No password belongs into --{name}: packages that notebooks bring can read it."
             )
-    if values.get("ca-file"):
-        _check_authority(values["ca-file"])
-
-
-def _check_front(values: dict[str, str]) -> None:
-    for name in ("internal-ca", "sso-proxy", "remote-user", "session-domain"):
-        if values.get(name) and not values.get("domain"):
-            raise Refused(f"--{name} is of use only with --domain.")
     if values.get("sso-proxy") and values.get("remote-user"):
         raise Refused(
             "Give --sso-proxy for a sign-on in front of Caddy, or --remote-user for one in Caddy."
         )
+    if values.get("ca-file"):
+        _check_authority(values["ca-file"])
 
 
 def _check_sessions(values: dict[str, str]) -> None:
@@ -209,7 +202,6 @@ def _check_authority(file: str) -> None:
 
 
 def _parse(words: list[str]) -> dict[str, str]:
-    """Return the values of a command line of the script, by name."""
     known = {option.name: option for option in OPTIONS}
     values: dict[str, str] = {}
     left = list(words)

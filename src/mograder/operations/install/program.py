@@ -6,6 +6,7 @@ another is installed (docs/decisions/0035-deployment.md).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -43,10 +44,7 @@ _SHIPPED = (
 
 
 def ensure_program(host: Host, options: InstallOptions) -> bool:
-    """Let ``current`` be the mograder that runs this; return whether the services have another now.
-
-    Raises: :class:`InvalidInput`, :class:`Conflict`, :class:`NotFound`; nothing was changed then.
-    """
+    """Make this mograder ``current``; return whether the services have another one now."""
     host.step(f"mograder in {TOP}")
     home = Path(sys.prefix).resolve()
     program = home / "bin" / "mograder"
@@ -70,7 +68,6 @@ def ensure_program(host: Host, options: InstallOptions) -> bool:
 
 
 def version_of(host: Host, home: Path) -> str:
-    """Return the version of the mograder in an environment, or ""."""
     return host.ask(str(home / "bin" / "python"), "-I", "-c", _VERSION)
 
 
@@ -90,10 +87,7 @@ def unit_text(host: Host, name: str, home: Path, port: int) -> str:
 
 
 def examine(host: Host, home: Path, *, older_too: bool) -> None:
-    """Refuse a version that cannot be installed, before anything that runs is changed.
-
-    Raises: :class:`NotFound`, :class:`Conflict`.
-    """
+    """Refuse a version that cannot be installed, before anything that runs is changed."""
     new, old = version_of(host, home), version_of(host, host.path(CURRENT))
     if not new:
         raise NotFound(f"{home} holds no mograder that this script could run.")
@@ -109,18 +103,14 @@ def examine(host: Host, home: Path, *, older_too: bool) -> None:
             text = unit_text(host, name, home, 8080)
             # The program that a unit starts is not in its place yet.
             (place / name).write_text(re.sub(r"(?m)^ExecStart=\S*", "ExecStart=/bin/true", text))
-        _demand_accepted(host, place)
-
-
-def _demand_accepted(host: Host, units: Path) -> None:
-    if not host.has("systemd-analyze"):
-        return
-    told = host.told_by(
-        *("systemd-analyze", "verify", "--man=no"),
-        *(str(units / name) for name in UNITS),
-        variables={"SYSTEMD_UNIT_PATH": f"{units}:"},
-    )
-    ours = [line for line in told.splitlines() if f"{units}/" in line]
+        if not host.has("systemd-analyze"):
+            return
+        told = host.told_by(
+            *("systemd-analyze", "verify", "--man=no"),
+            *(str(place / name) for name in UNITS),
+            variables={"SYSTEMD_UNIT_PATH": f"{place}:"},
+        )
+    ours = [line for line in told.splitlines() if f"{place}/" in line]
     if ours:
         raise Conflict(
             "systemd does not accept the units of this version. Nothing was changed.",
@@ -166,8 +156,7 @@ def point_at(host: Host, home: Path) -> bool:
 def is_untried(host: Host) -> bool:
     """Return whether the hub has never started with the current version.
 
-    It may have by itself, later than in the run that made it current; and the hub of the version
-    before may be at work still, where that run broke off.
+    It may have by itself, or the hub of the version before may be at work still.
     """
     if not host.path(f"{CURRENT}/{UNTRIED}").exists():
         return False
@@ -179,10 +168,7 @@ def is_active(host: Host, unit: str) -> bool:
 
 
 def is_behind(host: Host, unit: str, *files: str, event: str = "ActiveEnter") -> bool:
-    """Return whether a unit's last ``event`` was before a file was written.
-
-    So it is where an earlier run broke off after it had written the file.
-    """
+    """Return whether a unit's last ``event`` was before a file was written."""
     told = host.ask("systemctl", "show", "-P", f"{event}TimestampMonotonic", unit)
     if not told.isdecimal():
         return False
@@ -213,15 +199,8 @@ def _forgotten(host: Host) -> Iterator[Path]:
 def _is_running(home: Path) -> bool:
     """Return whether a process was started from there, or has one of its files mapped."""
     name = f"{home}/".encode()
-    return any(
-        name in _read(process / file)
-        for process in Path("/proc").glob("[0-9]*")
-        for file in ("cmdline", "maps")
-    )
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError:  # the process has ended meanwhile
-        return b""
+    for file in (*Path("/proc").glob("[0-9]*/cmdline"), *Path("/proc").glob("[0-9]*/maps")):
+        with contextlib.suppress(OSError):  # the process has ended meanwhile
+            if name in file.read_bytes():
+                return True
+    return False

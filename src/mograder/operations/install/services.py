@@ -31,7 +31,6 @@ from mograder.processes.programs import Host
 UNIT_PLACE = "/etc/systemd/system"
 WRAPPER = "/usr/local/sbin/mograder-hub"
 UPKEEP_UNITS = ("mograder-backup.service", "mograder-backup.timer", "mograder-alarm@.service")
-"""Units that an administrator enables."""
 
 NODE_UNIT = "mograder-node.service"
 """An administrator copies it where a machine is a node, perhaps beside the hub."""
@@ -58,10 +57,7 @@ _OWN_LINES = {
 
 
 def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
-    """Write the units of the current version; start what does not run, restart the hub if needed.
-
-    Raises: :class:`MograderError` if a service does not start.
-    """
+    """Write the current version's units; start what does not run, restart the hub if needed."""
     host.step("The services")
     home = host.path(CURRENT)
     if host.dry and not home.exists():
@@ -96,7 +92,6 @@ def ensure_services(host: Host, port: int, *, program_changed: bool) -> None:
 
 
 def _write_units(host: Host, home: Path, port: int) -> set[str]:
-    """Write the units of a version, and return those that were not as they are now."""
     written = set()
     for name in (*UNITS, *UPKEEP_UNITS):
         try:
@@ -151,10 +146,7 @@ def demand_sign_on(host: Host, options: InstallOptions) -> None:
 
 
 def ensure_front(host: Host, options: InstallOptions) -> None:
-    """Write Caddy's configuration for the domain, if there is one, and have Caddy take it.
-
-    Raises: :class:`Conflict` if another web server has its ports, :class:`MograderError`.
-    """
+    """Write Caddy's configuration for the domain, if there is one, and have Caddy take it."""
     if not options.domain:
         return
     host.step(f"Caddy for https://{options.domain}/")

@@ -86,10 +86,7 @@ Back it up:    (umask 077; sudo mograder-hub backup - > backup.tar.gz)"""
 
 
 def install(host: Host, options: InstallOptions) -> None:
-    """Make a service of the hub, by the steps that ``options.STEPS`` names, and try it.
-
-    Raises: :class:`MograderError` if a step fails; running it again goes on there.
-    """
+    """Make a service of the hub, by the steps that ``options.STEPS`` names, and try it."""
     os.umask(_UMASK)
     ensure_system(host)
     demand_sign_on(host, options)
@@ -107,12 +104,11 @@ def install(host: Host, options: InstallOptions) -> None:
 
 
 def roll_back(host: Host) -> None:
-    """Start the version before; the newer one again where the older does not start.
-
-    Raises: :class:`NotFound` if no version before is kept, :class:`MograderError`.
-    """
+    """Start the version before; the newer one again where the older does not start."""
     os.umask(_UMASK)
-    options = InstallOptions(port=_port_in_use(host))
+    text = host.text_of(f"{UNIT_PLACE}/{SOCKET}")
+    used = re.search(r"(?m)^ListenStream=127\.0\.0\.1:([0-9]+)$", text)
+    options = InstallOptions(port=int(used[1])) if used else InstallOptions()
     ensure_system(host)
     host.step("Going back to the version before")
     new, old = host.path(CURRENT).resolve(), host.path(PREVIOUS).resolve()
@@ -142,17 +138,8 @@ def roll_back(host: Host) -> None:
     verify(host, options)
 
 
-def _port_in_use(host: Host) -> int:
-    text = host.text_of(f"{UNIT_PLACE}/{SOCKET}")
-    found = re.search(r"(?m)^ListenStream=127\.0\.0\.1:([0-9]+)$", text)
-    return int(found[1]) if found else InstallOptions().port
-
-
 def uninstall(host: Host) -> None:
-    """Remove the services and programs, this one too; data, settings and secrets stay.
-
-    Raises: :class:`MograderError`.
-    """
+    """Remove the services and programs, this one too; data, settings and secrets stay."""
     ensure_system(host)
     host.step(f"Removing the services and programs; what is in {DATA} and {SETTINGS} stays")
     for name in (*UNITS, *UPKEEP_UNITS, NODE_UNIT):
@@ -162,7 +149,14 @@ def uninstall(host: Host) -> None:
                 host.attempt("systemctl", "disable", "--quiet", "--now", name)
             host.run("rm", "-f", unit)
     host.run("systemctl", "daemon-reload")
-    _remove_front(host)
+    lines = host.text_of(CADDYFILE).splitlines()
+    if IMPORT in lines:
+        host.act(f"taking the hub's site out of {CADDYFILE}")
+        if not host.dry:
+            others = (f"{line}\n" for line in lines if line != IMPORT)
+            host.replace_text(CADDYFILE, "".join(others))
+        host.run("rm", "-f", SITE)
+        host.attempt("systemctl", "reload", "caddy")
     if host.path(APPARMOR).exists():
         host.attempt("apparmor_parser", "--remove", APPARMOR)
         host.run("rm", "-f", APPARMOR)
@@ -179,19 +173,7 @@ def uninstall(host: Host) -> None:
     )
 
 
-def _remove_front(host: Host) -> None:
-    lines = host.text_of(CADDYFILE).splitlines()
-    if IMPORT not in lines:
-        return
-    host.act(f"taking the hub's site out of {CADDYFILE}")
-    if not host.dry:
-        host.replace_text(CADDYFILE, "".join(f"{line}\n" for line in lines if line != IMPORT))
-    host.run("rm", "-f", SITE)
-    host.attempt("systemctl", "reload", "caddy")
-
-
 def verify(host: Host, options: InstallOptions) -> None:
-    """Try all of it, and count what is wrong in ``host.problems``."""
     if host.dry:
         host.say("A dry run: nothing was changed.")
         return
@@ -241,7 +223,6 @@ def _verify_front(host: Host, options: InstallOptions) -> None:
 
 
 def demand_no_problems(host: Host) -> None:
-    """Raises: :class:`MograderError` if a check has failed."""
     if host.problems:
         raise MograderError(
             f"{host.problems} thing(s) are not as they should be; see above.",

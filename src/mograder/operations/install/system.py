@@ -49,10 +49,7 @@ _USER_NAMESPACES = "/proc/sys/kernel/unprivileged_userns_clone"
 
 
 def ensure_system(host: Host) -> None:
-    """Refuse other systems than Debian and Ubuntu with systemd, and users that are not root.
-
-    Raises: :class:`Unsupported`, :class:`MograderError`.
-    """
+    """Refuse other systems than Debian and Ubuntu with systemd, and users that are not root."""
     host.step("Looking at the machine")
     if os.geteuid() != 0 and not host.dry:
         raise MograderError("This wants root: run it with sudo.")
@@ -69,7 +66,6 @@ def ensure_system(host: Host) -> None:
 
 
 def ensure_network(host: Host, options: InstallOptions) -> None:
-    """Keep the options of the site's network, and have apt use its proxy."""
     wanted = {}
     if options.index_url:
         wanted["UV_DEFAULT_INDEX"] = options.index_url
@@ -82,7 +78,11 @@ def ensure_network(host: Host, options: InstallOptions) -> None:
     if wanted:
         host.step("The site's network")
         _set_for_builds(host, wanted)
-    _use_proxy(host)
+    for line in host.text_of(BUILD_ENV).splitlines():
+        name, _, value = line.partition("=")
+        if name.upper() in _PROXIES:
+            value = value.strip("\"'")
+            host.environment |= {name.upper(): value, name.lower(): value}
     if options.ca_file:  # which may need a package, by way of the proxy
         _trust_authority(host, Path(options.ca_file))
 
@@ -90,7 +90,8 @@ def ensure_network(host: Host, options: InstallOptions) -> None:
 def ensure_packages(host: Host, options: InstallOptions) -> None:
     host.step("System packages")
     wanted = [*_PACKAGES, *(["caddy"] if options.domain else [])]
-    missing = [name for name in wanted if not _is_installed(host, name)]
+    asked = ("dpkg-query", "-W", "-f", "${db:Status-Status}")
+    missing = [name for name in wanted if host.ask(*asked, name) != "installed"]
     if not missing:
         host.say("all there")
         return
@@ -105,7 +106,6 @@ def ensure_packages(host: Host, options: InstallOptions) -> None:
 
 
 def ensure_account(host: Host) -> None:
-    """Make the services' user."""
     host.step(f"The service user '{ACCOUNT}'")
     if host.succeeds("id", ACCOUNT):
         host.say("there")
@@ -170,22 +170,20 @@ def put(host: Host, name: str, text: str, mode: int = 0o644) -> bool:
     """Write a file if it has another text, and return whether it had (in a dry run too).
 
     A file that is not as this wrote it is copied into ``/etc/mograder/kept`` before.
-
-    Raises: :class:`MograderError` for an empty text, ``OSError``.
     """
     if not text:
         raise MograderError(f"There is nothing to write to {name}.")
     path, data = host.path(name), text.encode()
     found = path.read_bytes() if path.exists() else None
     if found == data:
-        if not host.dry and not _is_ours(host, name, data):
+        if not host.dry and _line(name, data) not in _lines(host):
             _note(host, name, data)
         return False
     if host.dry:
         host.say(f"would write {name}")
         return True
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    if found and not _is_ours(host, name, found):
+    if found and _line(name, found) not in _lines(host):
         _keep(host, name, found)
     write_file(path, data, mode)
     _note(host, name, data)
@@ -194,7 +192,6 @@ def put(host: Host, name: str, text: str, mode: int = 0o644) -> bool:
 
 
 def _install_packages(host: Host, *names: str) -> None:
-    """Install Debian packages; raises :class:`MograderError`."""
     host.act(f"installing {' '.join(names)}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     host.run("apt-get", "-qq", "update", variables=quiet)
@@ -202,12 +199,7 @@ def _install_packages(host: Host, *names: str) -> None:
     host.run(*install, *names, variables=quiet)
 
 
-def _is_installed(host: Host, package: str) -> bool:
-    return host.ask("dpkg-query", "-W", "-f", "${db:Status-Status}", package) == "installed"
-
-
 def _set_for_builds(host: Host, wanted: dict[str, str]) -> None:
-    """Set variables in the file and leave its other lines."""
     found = host.text_of(BUILD_ENV).splitlines()
     lines = [f"{name}={value}" for name, value in wanted.items()]
     missing = [line for line in lines if line not in found]
@@ -221,14 +213,6 @@ def _set_for_builds(host: Host, wanted: dict[str, str]) -> None:
     kept = [line for line in found if line.partition("=")[0] not in wanted]
     text = "".join(f"{line}\n" for line in [*kept, *lines])
     write_file(host.path(BUILD_ENV), text.encode("utf-8", "surrogateescape"), 0o644)
-
-
-def _use_proxy(host: Host) -> None:
-    for line in host.text_of(BUILD_ENV).splitlines():
-        name, _, value = line.partition("=")
-        if name.upper() in _PROXIES:
-            value = value.strip("\"'")
-            host.environment |= {name.upper(): value, name.lower(): value}
 
 
 def _trust_authority(host: Host, file: Path) -> None:
@@ -249,18 +233,14 @@ def _keep(host: Host, name: str, data: bytes) -> None:
     copy = f"{_KEPT}/{Path(name).name}.{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     host.path(_KEPT).mkdir(mode=0o700, parents=True, exist_ok=True)
     write_file(host.path(copy), data, 0o600)
-    known = any(_named(line) == name for line in _lines(host))
     foreign = "was not written by this script, as far as it knows"
+    known = any(line.endswith(f"  {name}") for line in _lines(host))
     reason = "was changed by somebody" if known else foreign
     host.warn(f"{name} {reason}; it is written again, and that copy is kept: {copy}")
 
 
-def _is_ours(host: Host, name: str, data: bytes) -> bool:
-    return _line(name, data) in _lines(host)
-
-
 def _note(host: Host, name: str, data: bytes) -> None:
-    lines = [line for line in _lines(host) if _named(line) != name]
+    lines = [line for line in _lines(host) if not line.endswith(f"  {name}")]
     text = "".join(f"{line}\n" for line in [*lines, _line(name, data)])
     host.path(SETTINGS).mkdir(mode=0o755, parents=True, exist_ok=True)
     # Root's only: a checksum tells a weak secret that was taken over.
@@ -269,10 +249,6 @@ def _note(host: Host, name: str, data: bytes) -> None:
 
 def _line(name: str, data: bytes) -> str:
     return f"{hashlib.sha256(data).hexdigest()}  {name}"
-
-
-def _named(line: str) -> str:
-    return line.partition("  ")[2]
 
 
 def _lines(host: Host) -> list[str]:

@@ -31,14 +31,12 @@ from mograder.store.marking.question_marking import AnswerMark, GivenMark, Rubri
 from mograder.store.marking.regrade_requests import RegradeRequest
 
 Json = dict[str, object]
-"""An object of JSON."""
 
 _MOST_MARKDOWN = 100_000
 _MOST_OF_TEXT, _MOST_SHOWN = 100_000, 500_000
 """Characters that a page gets of one text, and of all cells; a submission may have 15 million."""
 
 MOST_TEXT = 20_000
-"""The longest comment, in characters."""
 
 _MOST_SAVED = 100
 _Points = Annotated[float, Field(strict=True, ge=-10_000, le=10_000, allow_inf_nan=False)]
@@ -70,20 +68,14 @@ class MarkChange(_Sent):
 
 
 class GroupChange(_Sent):
-    """Whether an answer is marked apart from the equal ones."""
-
     separate: bool
 
 
 class Undo(_Sent):
-    """The version of the mark whose last change is to be taken back."""
-
     version: Annotated[str, Field(max_length=100)]
 
 
 class NewComment(_Sent):
-    """A comment for the bank of a question."""
-
     text: Annotated[str, Field(min_length=1, max_length=MOST_TEXT)]
     points: _Points | None = None
     position: Annotated[int, Field(ge=0, le=10_000)] | None = None
@@ -99,8 +91,6 @@ class CommentChange(_Sent):
 
 
 class RubricChange(_Sent):
-    """From where the points of saved comments count."""
-
     starts_at: Literal["zero", "full"]
 
 
@@ -121,8 +111,6 @@ class AnnotationChange(_Sent):
 
 
 class Text(_Sent):
-    """A comment to render."""
-
     text: _Text
 
 
@@ -158,7 +146,6 @@ def mark_json(answer: AnswerMark) -> Json | None:
 
 
 def whole_json(answer: AnswerMark) -> Json | None:
-    """Return the mark for all questions without checks together; None if none counts."""
     whole = answer.whole
     return None if whole is None else _mark(whole, answer.comment, MarkDetails())
 

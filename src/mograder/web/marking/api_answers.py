@@ -80,16 +80,12 @@ _Written = tuple[str, AnswerMark, tuple[str, ...], int]
 
 
 def overview(here: CurrentHere) -> Response:
-    """Return an assignment's questions, and how far each is."""
     known = here.marking.progress.of(here.book, here.item).known
     return JSONResponse({"questions": [progress_json(each, here.marker.name) for each in known]})
 
 
 async def queue(here: CurrentHere, question: str, names: bool | None = None) -> Response:
-    """Return all answers to a question in the marker's order, the own share first.
-
-    ``question`` is the question's address.
-    """
+    """Return all answers to a question in the marker's order, the own share first."""
     key = question_of(question)
     answers = await to_thread.run_sync(here.answers, names)
     equal = await equal_answers(here, answers, key)
@@ -136,7 +132,6 @@ class _Read:
 
 
 async def answer(here: CurrentHere, names: bool | None = None) -> Response:
-    """Return an answer, with all that its mark depends on."""
     found = await to_thread.run_sync(_read, here, names)
     to_show = WorkToShow(found.text, "submission.py", found.sources)
     work = await here.marking.works.show(to_show) if found.text else ShownWork()
@@ -211,8 +206,6 @@ def _answer(here: Here, found: _Read, work: ShownWork) -> Json:
 
 
 async def outputs(here: CurrentHere) -> Response:
-    """Return the notebook as it ran, as a page for an opaque frame of ours."""
-
     def read() -> tuple[str, bytes]:
         student = here.student()
         return student, nameless_page(here.autograded, student)
@@ -293,14 +286,12 @@ async def _changed(here: Here, write: Callable[[], _Written], action: str) -> Re
 
 
 def history(here: CurrentHere) -> Response:
-    """Return all marks that an answer had, newest first."""
     student = here.student()
     found = QuestionMarks(here.book).history(here.item, student, here.question)
     return JSONResponse({"entries": history_json(found)})
 
 
 async def preview(here: CurrentHere) -> Response:
-    """Return a comment's Markdown as it will be shown."""
     text = (await here.read(Text)).text
     return JSONResponse({"html": await to_thread.run_sync(comment_html, text)})
 
@@ -313,12 +304,10 @@ async def groups(here: CurrentHere, question: str) -> Response:
     key = question_of(question)
     answers = await to_thread.run_sync(here.answers)
     found = await equal_answers(here, answers, key, wait=True)
-    return JSONResponse({"groups": _groups_json(answers, found) if found else []})
-
-
-def _groups_json(answers: Answers, found: EqualAnswers) -> list[Json]:
+    if found is None:
+        return JSONResponse({"groups": []})
     named = ((name, found.groups[first]) for first, name in found.names.items())
-    return [
+    listed = [
         {
             "id": name,
             "same": group.same,
@@ -327,6 +316,7 @@ def _groups_json(answers: Answers, found: EqualAnswers) -> list[Json]:
         }
         for name, group in named
     ]
+    return JSONResponse({"groups": listed})
 
 
 async def separate(here: CurrentHere) -> Response:
@@ -357,7 +347,6 @@ class EqualAnswers:
     apart: frozenset[str]
 
     def with_mark_of(self, student: str) -> tuple[str, ...]:
-        """Return the students of the answer's group that get its mark, itself among them."""
         group = self.groups.get(student)
         if group is None or student in self.apart:
             return (student,)
@@ -378,7 +367,6 @@ class EqualAnswers:
         return {"id": name, "size": size, "separate": apart, "same": group.same}
 
     def shared_by(self, student: str) -> str | None:
-        """Return the name of the group whose mark an answer gets; None if it is alone."""
         if len(self.with_mark_of(student)) < 2:
             return None
         return self.names[self.groups[student].students[0]]

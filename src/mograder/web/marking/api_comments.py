@@ -48,7 +48,6 @@ def comments(here: CurrentHere) -> Response:
 
 
 async def add(here: CurrentHere) -> Response:
-    """Add a comment to the bank of a question."""
     asked = await here.read(NewComment)
     wish = CommentWish(asked.text, asked.points, asked.position)
 
@@ -75,8 +74,6 @@ async def change(comment: str, here: CurrentHere) -> Response:
 
 
 async def retire(comment: str, here: CurrentHere, version: int) -> Response:
-    """Take a comment out of the bank; marks that have it keep it."""
-
     def write() -> Json:
         store = SavedComments(here.book)
         store.retire(here.item, here.question, comment, _author(here), version)
@@ -104,7 +101,6 @@ def preview(comment: str, here: CurrentHere, points: float | None = None) -> Res
 
 
 async def start(here: CurrentHere) -> Response:
-    """Set from where the points of saved comments count: from zero, or from full marks."""
     starts_at = (await here.read(RubricChange)).starts_at
 
     def write() -> Json:
@@ -117,7 +113,6 @@ async def start(here: CurrentHere) -> Response:
 
 
 async def add_annotation(here: CurrentHere) -> Response:
-    """Add an annotation to a submission."""
     asked = await here.read(AnnotationChange)
 
     def write(student: str) -> Annotation:
@@ -129,7 +124,6 @@ async def add_annotation(here: CurrentHere) -> Response:
 
 
 async def change_annotation(annotation: str, here: CurrentHere) -> Response:
-    """Change an annotation; 409 if another person changed it meanwhile."""
     asked = await here.read(AnnotationChange)
 
     def write(student: str) -> Annotation:
@@ -143,8 +137,6 @@ async def change_annotation(annotation: str, here: CurrentHere) -> Response:
 async def remove_annotation(
     annotation: str, here: CurrentHere, version: int | None = None
 ) -> Response:
-    """Take an annotation away; 409 if another person changed it meanwhile."""
-
     def write(student: str) -> None:
         by, at = here.marker.name, here.marking.clock.now()
         Annotations(here.book).remove(here.item, student, annotation, by=by, at=at, version=version)

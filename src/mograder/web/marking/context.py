@@ -58,10 +58,8 @@ if TYPE_CHECKING:
 _log = get_logger(__name__)
 
 ASSIGNMENT = "a"
-"""The path parameter with the assignment."""
 
 MARKER = "mograder.marker"
-"""Scope key of the person who marks."""
 
 B = TypeVar("B", bound=BaseModel)
 _LIMIT = 256 * 1024
@@ -117,7 +115,6 @@ class SharedGradebook(Closing):
         return book
 
     def close(self) -> None:
-        """Close the gradebook if it is open; export its marks if that is set."""
         with self._opening:
             book, self._book = self._book, None
             if book is None:
@@ -147,12 +144,7 @@ class Reports:
         make: Callable[[], Awaitable[T]],
         patience_seconds: float | None = None,
     ) -> T | None:
-        """Return a report, or None if it is not made within ``patience_seconds``.
-
-        Another ``stamp`` than that of the kept report means that its data has changed.
-
-        Raises: as ``make``; the next call tries again.
-        """
+        """Return a report, or None if it is not made within ``patience_seconds``."""
         found = self._made.get(name)
         if found is None or (found[1].done() and (found[0] != stamp or _failed(found[1]))):
             found = stamp, asyncio.ensure_future(make())
@@ -169,7 +161,6 @@ class Reports:
 
 
 def working_page(request: Request, assignment: str, what: str) -> Response:
-    """Return the page that is shown while a report ("statistics", "similarity") is being made."""
     return page(
         request, "marking/report_working.html", here="marking", assignment=assignment, what=what
     )
@@ -198,13 +189,6 @@ class Record(Protocol):
     def __call__(self, request: Request, action: str, /, *what: str) -> Awaitable[None]: ...
 
 
-Tell = Callable[[Sequence[str]], None]
-
-
-def _untold(_: Sequence[str]) -> None:
-    """Do nothing: no pages of students are open."""
-
-
 @dataclass(frozen=True, slots=True)
 class MarkingApp:
     """The parts of a course that marking needs.
@@ -229,7 +213,7 @@ class MarkingApp:
     works: Works
     reports: Reports = field(default_factory=Reports)
     progress: MarkingProgress = field(default_factory=MarkingProgress)
-    tell: Tell = _untold
+    tell: Callable[[Sequence[str]], None] = lambda _: None
 
 
 def make_marking(
@@ -242,8 +226,6 @@ def make_marking(
     record: Record,
     works: Works,
 ) -> MarkingApp:
-    """Return the parts of a course that marking needs; ``key`` is that of results' signatures."""
-
     def source(assignment: str) -> Path | None:
         name = ItemName.valid(assignment)
         found = None if name is None else sources.find(name)
@@ -273,25 +255,18 @@ class Marker:
 
 
 def enter_marking(request: Request, name: str, role: Role) -> None:
-    """Put the person into the request; a student is not let in.
-
-    A handler that a student reached by mistake would fail.
-    """
+    """Put the person into the request; not a student: a handler reached by mistake would fail."""
     if role is not Role.STUDENT:
         request.scope[MARKER] = Marker(name, role)
 
 
 def marker_of(request: Request) -> Marker | None:
-    """Return the person who marks, None for any other request."""
     marker: Marker | None = request.scope.get(MARKER)
     return marker
 
 
 async def check_marker(request: Request, role: Role, course_dir: Path) -> None:
-    """Check that a person with this role may mark the assignment of the path, if it names one.
-
-    Raises: Forbidden if the person is no marker, or the assignment is not open for markers.
-    """
+    """Check that a person with this role may mark the assignment of the path, if it names one."""
     if role is Role.INSTRUCTOR:
         return
     if role is not Role.MARKER:
@@ -307,7 +282,6 @@ async def check_marker(request: Request, role: Role, course_dir: Path) -> None:
 
 
 def check_instructor(role: Role) -> None:
-    """Raise Forbidden for a person who is not an instructor."""
     if role is not Role.INSTRUCTOR:
         raise Forbidden("Instructor access required")
 
@@ -327,10 +301,7 @@ CurrentMarker = Annotated[Marker, Depends(_marker)]
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """An assignment's answers in a marker's order.
-
-    ``labels`` are by student: "Answer 12", or the name where names are shown.
-    """
+    """An assignment's answers in a marker's order; ``labels`` by student: "Answer 12", or names."""
 
     assignment: ItemName
     order: tuple[str, ...]
@@ -338,11 +309,9 @@ class Answers:
     key: bytes
 
     def id_of(self, student: str) -> str:
-        """Return the name of a student's answers in addresses."""
         return answer_id(self.key, self.assignment, student)
 
     def student_of(self, answer: str) -> str:
-        """Raise NotFound if there is no such answer."""
         return student_of(self.key, self.assignment, answer, self.order)
 
 
@@ -393,7 +362,6 @@ class Here:
 
     @property
     def autograded(self) -> Path:
-        """The directory of the assignment's graded submissions."""
         return self.marking.loaded.path(self.marking.loaded.settings.dirs.autograded) / self.item
 
     @property
@@ -414,7 +382,6 @@ class Here:
         return Answers(self.item, order, labels, key)
 
     def student(self) -> str:
-        """Return the student of the answer in the path. Raises: NotFound if there is none."""
         students = QuestionMarks(self.book).students(self.item)
         return student_of(self.marking.key, self.item, self.answer, students)
 
@@ -439,16 +406,13 @@ class Here:
             raise NotFound(f"{self.item} has no question {key[:100]!r}.")
 
     async def read(self, shape: type[B]) -> B:
-        """Return the body of the request; raises as :func:`read_json`."""
         return await read_json(self.request, shape, _LIMIT)
 
     async def record(self, action: str, *what: str) -> None:
-        """Write what the person did, and to what, to the audit log."""
         await self.marking.record(self.request, action, *what)
 
 
 async def _here(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> Here:
-    """Raises: NotFound for no name of an assignment or a question."""
     named = request.path_params
     question = question_of(named["question"]) if "question" in named else WHOLE
     item = ItemName.valid(named["a"])

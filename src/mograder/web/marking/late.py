@@ -57,7 +57,6 @@ _MOST_LOGGED = 100
 
 
 def late_page(a: str, request: Request, marking: CurrentMarking) -> Response:
-    """Show the due date, the rule, extensions, and the marks of an assignment."""
     name = ItemName.parse(a)
     values = _values(marking, name)
     sheet = sheet_of(values["lines"], request)
@@ -129,7 +128,6 @@ async def _fields(request: Request) -> Mapping[str, str]:
 
 
 def _demand_assignment(marking: MarkingApp, name: ItemName) -> None:
-    """Raise InvalidInput for an item without submissions that is a lecture or a demo."""
     directory = marking.loaded.path(marking.loaded.settings.hub.release_dir) / name
     if (fd := open_release(directory)) is None:
         return
@@ -142,7 +140,6 @@ def _demand_assignment(marking: MarkingApp, name: ItemName) -> None:
 
 
 def _values(marking: MarkingApp, name: ItemName) -> dict[str, Any]:
-    """Return an assignment's dates, extensions, rules and marks for the page."""
     _demand_assignment(marking, name)
     book, late = marking.book(), CourseLate(marking.loaded)
     facts, zone = LateWork(book).facts(), course_zone(marking.loaded.settings)
@@ -162,7 +159,6 @@ def _values(marking: MarkingApp, name: ItemName) -> dict[str, Any]:
 
 
 def _preview(marking: MarkingApp, changes: Sequence[Change]) -> dict[str, Any]:
-    """Return the class before and after changes for the page, with sentences."""
     book, zone = marking.book(), course_zone(marking.loaded.settings)
     found = preview_late(marking.loaded, book, changes, marking.clock.now())
     sentences = (
@@ -189,14 +185,14 @@ def _record(
 
 
 def _changes(marking: MarkingApp, name: ItemName, fields: Mapping[str, str]) -> Sequence[Change]:
-    """Raise InvalidInput for a field that cannot be used."""
     _demand_assignment(marking, name)
     book, facts = marking.book(), LateWork(marking.book()).facts()
     of = ALL_ASSIGNMENTS if fields.get("of") == "course" else name
     student, group = fields.get("student", ""), fields.get("group", "")
     match fields.get("action"):
         case "add":
-            until, reason = _until(fields), fields.get("reason", "")
+            text, reason = fields.get("until", ""), fields.get("reason", "")
+            until = read_moment(text, zone_of_form(fields), END_OF_DAY) if text else None
             exempt = fields.get("exempt") == "1"
             return [extension(of, student, group, until=until, exempt=exempt, reason=reason)]
         case "remove":
@@ -221,11 +217,6 @@ def _changes(marking: MarkingApp, name: ItemName, fields: Mapping[str, str]) -> 
             data = fields.get("csv", "").encode()
             return read_changes(data, "The file", names, name, given_zone(marking.loaded.settings))
     raise InvalidInput("The form has no action that this page knows.")
-
-
-def _until(fields: Mapping[str, str]) -> datetime | None:
-    text = fields.get("until", "")
-    return read_moment(text, zone_of_form(fields), END_OF_DAY) if text else None
 
 
 def typed_dates(

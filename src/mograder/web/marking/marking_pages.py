@@ -60,16 +60,12 @@ class QuestionLine:
 
     @property
     def done(self) -> int:
-        """The number of answers that do not wait for a person."""
         return self.progress.total - self.progress.waiting
 
 
 @dataclass(frozen=True, slots=True)
 class AssignmentLine:
-    """One assignment; ``submitted`` are its students with a submission.
-
-    ``requests`` are those to look again that wait, ``dates`` those without exceptions.
-    """
+    """One assignment; ``requests`` are those that wait, ``dates`` those without exceptions."""
 
     name: str
     submitted: int
@@ -82,7 +78,6 @@ class AssignmentLine:
 
     @property
     def to_mark(self) -> tuple[QuestionLine, ...]:
-        """The questions with answers that wait, or that people mark."""
         return tuple(
             each for each in self.questions if each.progress.waiting or each.progress.marked
         )
@@ -90,15 +85,12 @@ class AssignmentLine:
 
 @dataclass(frozen=True, slots=True)
 class StudentLine:
-    """One student's work; ``label`` is the name, or "Answer 12" and the like."""
-
     label: str
     answer: str
     grade: StudentGrade
 
     @property
     def waiting(self) -> int:
-        """The questions that wait for a person."""
         return sum(bool(each.open) for each in self.grade.questions)
 
 
@@ -179,8 +171,7 @@ async def open_or_close(a: str, request: Request, marking: CurrentMarking) -> Re
         set_open_for_marking(marking.loaded.course_dir, name, is_open=is_open)
 
     await to_thread.run_sync(change)
-    action = "open for marking" if is_open else "close for marking"
-    await marking.record(request, action, name)
+    await marking.record(request, f"{'open' if is_open else 'close'} for marking", name)
     done = "opened" if is_open else "closed"
     return go_to(request, with_outcome("/marking", done, name))
 
@@ -201,10 +192,7 @@ async def share(here: CurrentHere) -> Response:
 
 
 def markers_in(text: str) -> tuple[str, ...]:
-    """Return the users that a text lists, separated by commas or spaces, each once.
-
-    Raises: InvalidInput if one is no username, or there are too many.
-    """
+    """Return the users that a text lists, separated by commas or spaces, each once."""
     names = dict.fromkeys(Username.parse(name) for name in text.replace(",", " ").split())
     if len(names) > _MOST_MARKERS:
         raise InvalidInput(f"markers: name at most {_MOST_MARKERS} users.")
@@ -214,29 +202,22 @@ def markers_in(text: str) -> tuple[str, ...]:
 def _assignment_lines(marking: MarkingApp, marker: Marker) -> list[AssignmentLine]:
     opened = open_for_marking(marking.loaded.course_dir)
     known = {each.name for each in marking.book().assignments()}
-    names = {name for name in known | _submitted_names(marking) if ItemName.valid(name)}
+    directory = marking.loaded.path(marking.loaded.settings.dirs.submitted)
+    for each in directory.iterdir() if directory.is_dir() else ():
+        if each.is_dir() and any(each.glob("*.py")):
+            known.add(nfc(each.name))
+    names = {name for name in known if ItemName.valid(name)}
     if marker.role is not Role.INSTRUCTOR:
         names &= opened
-    ordered = sorted(names, key=str.casefold)
     asked = _requests(marking)
     return [
-        _assignment_line(marking, marker, ItemName.parse(each), opened, asked[each])
-        for each in ordered
+        _assignment_line(marking, marker, ItemName.parse(name), opened, asked[name])
+        for name in sorted(names, key=str.casefold)
     ]
 
 
 def _requests(marking: MarkingApp) -> Counter[str]:
-    """Return the number of requests to look again that wait, by assignment."""
     return Counter(each.assignment for each in RegradeRequests(marking.book()).of() if each.waits)
-
-
-def _submitted_names(marking: MarkingApp) -> set[str]:
-    """Return the names of the directories of submissions that are not empty."""
-    directory = marking.loaded.path(marking.loaded.settings.dirs.submitted)
-    if not directory.is_dir():
-        return set()
-    found = (each for each in directory.iterdir() if each.is_dir() and any(each.glob("*.py")))
-    return {nfc(each.name) for each in found}
 
 
 def _assignment_line(

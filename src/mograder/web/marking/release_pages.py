@@ -44,10 +44,7 @@ _STUDENT, _GROUP = "student:", "group:"
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One student's row; ``waits`` says why there is no mark.
-
-    ``told`` is until when the student does not see released marks, None for one who does.
-    """
+    """One student's row: why there is no mark, and until when released ones are not seen."""
 
     entry: StudentRelease
     waits: str
@@ -55,7 +52,6 @@ class _Line:
 
 
 def release_page(a: str, request: Request, marking: CurrentMarking) -> Response:
-    """Show what each student sees of an assignment's marks, and the form to change it."""
     wanted = request.query_params.get("q", "").strip()[:_LONGEST]
     state = ReleaseState.__members__.get(request.query_params.get("state", ""))
     return page(
@@ -101,13 +97,11 @@ async def preview(a: str, student: str, request: Request, marking: CurrentMarkin
 
 
 def feedback_of(marking: MarkingApp, assignment: str) -> CourseFeedback:
-    """Return the feedback on an assignment now; blocks."""
     now = marking.clock.now()
     return CourseFeedback(marking.loaded, marking.book(), assignment, marking.key, now)
 
 
 def demand_assignment(book: Gradebook, assignment: str) -> None:
-    """Raise NotFound for an assignment that the gradebook does not have."""
     if all(each.name != assignment for each in book.assignments()):
         raise NotFound("The gradebook has no such assignment.", hint="Grade it first.")
 
@@ -174,7 +168,6 @@ def _change(
 
 
 def _chosen(book: Gradebook, assignment: str, text: str) -> frozenset[str] | None:
-    """Return the students that the form names: all, a group or a person."""
     if text == "all":
         return None
     if text.startswith(_STUDENT):

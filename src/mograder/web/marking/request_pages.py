@@ -78,7 +78,6 @@ class ThreadView:
 
 
 def requests_page(request: Request, marking: CurrentMarking, marker: CurrentMarker) -> Response:
-    """List the requests: those that wait for the person, then the others."""
     found = _visible(marking, marker)
     mine = [each for each in found if each.waits and is_for(marker, each)]
     others = [each for each in found if each.waits and not is_for(marker, each)]
@@ -98,7 +97,6 @@ def requests_page(request: Request, marking: CurrentMarking, marker: CurrentMark
 def thread_page(
     a: str, number: str, request: Request, marking: CurrentMarking, marker: CurrentMarker
 ) -> Response:
-    """Show a request with its thread and the mark as it stands."""
     return _page(request, marking, marker, _thread(marking, marker, a, number))
 
 
@@ -110,10 +108,7 @@ def _page(
     fields: Mapping[str, str] | None = None,
     refused: MograderError | None = None,
 ) -> Response:
-    """Return the page of a request; ``fields`` are those of a form that was ``refused``.
-
-    They are in the form again, as what a person wrote would else be lost.
-    """
+    """Return the page of a request; ``fields`` of a ``refused`` form are in it again."""
     return page(
         request,
         "marking/request.html",
@@ -150,7 +145,6 @@ async def change_thread(
 
 
 def _named(marking: MarkingApp, marker: Marker) -> bool:
-    """Return whether pages show the students' names to this person."""
     return marker.role is Role.INSTRUCTOR or names_shown(marking, marker, None)
 
 
@@ -247,10 +241,7 @@ def _reasons(
 
 
 def _besides(seen: ReleasedMarks, now: ReleasedMarks, key: str) -> tuple[str, ...]:
-    """Return in words how a student's marks differ from those that the student sees, or will see.
-
-    The question itself is left out.
-    """
+    """Return in words how a student's other marks differ from those that the student sees."""
     both = (seen, now)
     points = [{each.key: each.points for each in marks.grade.questions} for marks in both]
     keys = [each for each in {**points[0], **points[1]} if each != key]
@@ -276,15 +267,18 @@ def _words(marks: ReleasedMarks, key: str) -> object:
 def _change(
     marking: MarkingApp, marker: Marker, assignment: str, number: str, fields: Mapping[str, str]
 ) -> tuple[str, str]:
-    """Carry out the action of a form; return the page's word for what came of it, and the student.
-
-    Raises: Forbidden, InvalidInput, and as the functions of ``regrade_requests``.
-    """
+    """Carry out a form's action; return the page's word for what came of it, and the student."""
     book, now = marking.book(), marking.clock.now()
     request = _find(book, assignment, number)
     if not may_answer(marker, request):
         raise Forbidden("Another person answers this request.")
-    action, text, seen = fields.get("action", ""), fields.get("text", ""), _seen(fields)
+    action, text, seen = (
+        fields.get("action", ""),
+        fields.get("text", ""),
+        _number(fields.get("seen", "")),
+    )
+    if seen is None:
+        raise InvalidInput("The form is not complete.", hint="Load the page again.")
     if action in ("answer", "keep") and request.waits:
         _refuse_points(_mark(book, request), fields.get("points", ""))
     match action:
@@ -295,7 +289,9 @@ def _change(
             regrade_requests.reopen(book, request, marker.name, text, seen=seen, now=now)
         case "assign":
             check_instructor(marker.role)
-            to = _assignee(marking, book, assignment, fields.get("to", ""))
+            to = fields.get("to", "")
+            if to and to not in known_markers(marking, book, assignment):
+                raise InvalidInput("This person does not mark the assignment.")
             regrade_requests.assign(book, request, marker.name, to, seen=seen, now=now)
         case "keep" | "change":
             points = _points(fields.get("points", "")) if action == "change" else None
@@ -308,29 +304,13 @@ def _change(
     return action, request.student
 
 
-def _assignee(marking: MarkingApp, book: Gradebook, assignment: str, name: str) -> str:
-    if name and name not in known_markers(marking, book, assignment):
-        raise InvalidInput("This person does not mark the assignment.")
-    return name
-
-
-def _seen(fields: Mapping[str, str]) -> int:
-    found = _number(fields.get("seen", ""))
-    if found is None:
-        raise InvalidInput("The form is not complete.", hint="Load the page again.")
-    return found
-
-
 def _number(text: str) -> int | None:
     """Return a number of at most nine digits, None for any other text."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def _refuse_points(mark: AnswerMark | None, text: str) -> None:
-    """Refuse points for a button that leaves the mark as it is.
-
-    Raises: InvalidInput for others than the present ones.
-    """
+    """Raise InvalidInput for new points, sent by a button that keeps the present ones."""
     if mark is None or not text.strip():
         return
     with suppress(InvalidInput):

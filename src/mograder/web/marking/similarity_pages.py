@@ -48,10 +48,7 @@ class PairLine:
 
 @dataclass(frozen=True, slots=True)
 class ShownPair:
-    """Two submissions side by side; ``trouble`` says why the lines cannot be shown, if so.
-
-    ``matches`` have their lines in both.
-    """
+    """Two submissions side by side; ``trouble`` says why the lines cannot be shown, if so."""
 
     pair: SimilarPair
     matches: Sequence[tuple[Sequence[Line], Sequence[Line]]]
@@ -62,7 +59,6 @@ class ShownPair:
 
 
 async def similarity_page(here: CurrentHere) -> Response:
-    """List the similar pairs of submissions, and the groups that they make."""
     found = await _similar(here)
     await here.record("similar submissions", here.item)
     if found is None:
@@ -90,7 +86,9 @@ async def pair_page(one: str, other: str, here: CurrentHere) -> Response:
     found = await _similar(here)
     if found is None:
         return working_page(here.request, here.item, "similarity")
-    pair = _demand(found, one, other)
+    pair = found.pair(one, other)
+    if pair is None:
+        raise NotFound("These two submissions are not similar.")
     verdicts, names = await to_thread.run_sync(_known, here)
     given = verdicts.get((pair.one, pair.other), ())
     shown = await to_thread.run_sync(_shown, here, pair, given)
@@ -114,9 +112,11 @@ async def give_verdict(one: str, other: str, here: CurrentHere) -> Response:
     verdict, note = fields.get("verdict", ""), fields.get("note", "").strip()
 
     def write() -> None:
-        pair = _known_pair(here, one, other)
+        students = _work(here).files().students()
+        if one == other or one not in students or other not in students:
+            raise NotFound("There are no such two submissions.")
         by, at = here.marker.name, here.marking.clock.now()
-        SimilarityVerdicts(here.book).give(item, pair, verdict, note=note, by=by, at=at)
+        SimilarityVerdicts(here.book).give(item, (one, other), verdict, note=note, by=by, at=at)
 
     await to_thread.run_sync(write)
     await here.record(f"verdict: {verdict}", f"{one}+{other}/{item}")
@@ -140,32 +140,15 @@ async def _similar(here: Here) -> SimilarWork | None:
     return await here.marking.reports.get(("similarity", here.item), stamp, make)
 
 
-def _demand(found: SimilarWork, one: str, other: str) -> SimilarPair:
-    pair = found.pair(one, other)
-    if pair is None:
-        raise NotFound("These two submissions are not similar.")
-    return pair
-
-
-def _known_pair(here: Here, one: str, other: str) -> tuple[str, str]:
-    students = _work(here).files().students()
-    if one == other or one not in students or other not in students:
-        raise NotFound("There are no such two submissions.")
-    return one, other
-
-
 def _known(
     here: Here,
 ) -> tuple[Mapping[tuple[str, str], tuple[GivenVerdict, ...]], Mapping[str, str]]:
-    """Return the verdicts by pair, and the students' names by username."""
     return SimilarityVerdicts(here.book).of(here.item), here.book.students()
 
 
 def _count(pair: SimilarPair) -> int:
-    lines = {
-        number for match in pair.matches for number in range(match.one.first, match.one.last + 1)
-    }
-    return len(lines)
+    places = (match.one for match in pair.matches)
+    return len({number for at in places for number in range(at.first, at.last + 1)})
 
 
 def _shown(here: Here, pair: SimilarPair, verdicts: Sequence[GivenVerdict]) -> ShownPair:

@@ -42,7 +42,6 @@ class Bar:
 
 
 async def statistics_page(a: str, request: Request, marking: CurrentMarking) -> Response:
-    """Show how an assignment's questions and checks did."""
     found = await statistics_of(marking, a)
     if found is None:
         return working_page(request, a, "statistics")
@@ -69,7 +68,6 @@ async def statistics_page(a: str, request: Request, marking: CurrentMarking) -> 
 
 
 async def statistics_csv(a: str, request: Request, marking: CurrentMarking) -> Response:
-    """Return the statistics of the questions as a CSV file."""
     found = await to_thread.run_sync(_compute, marking, a)
     await marking.record(request, "statistics", a)
     table = write_table(CSV_COLUMNS, csv_rows(found))
@@ -92,10 +90,7 @@ def bars(marks: Distribution) -> Iterator[Bar]:
 async def statistics_of(
     marking: MarkingApp, a: str, patience_seconds: float | None = None
 ) -> ItemStatistics | None:
-    """Return the statistics of an assignment; None while they are still being computed.
-
-    Raises: NotFound if the gradebook has no such assignment.
-    """
+    """Return the statistics of an assignment; None while they are still being computed."""
     path = marking.loaded.gradebook_path
     files = (path, path.with_name(f"{path.name}-wal"))
     await to_thread.run_sync(lambda: demand_assignment(marking.book(), a))

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from mograder.auth.credentials import Claims, Role, verify_token
+from mograder.auth.identity import bearer_token
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, NotAuthenticated
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username
@@ -93,17 +94,9 @@ async def identify(request: Request, services: Services) -> Caller | None:
         if not context_of(request.scope).known_host:
             raise Forbidden("With --no-auth, use localhost or the server's IP address")
         return Caller("", instructor=True)
-    values = [value for name, value in request.scope["headers"] if name == b"authorization"]
-    if len(values) > 1:
-        raise InvalidInput("The request has two Authorization headers.")
-    if not values:
-        return None
-    scheme, _, token = values[0].strip().partition(b" ")
-    if scheme.lower() != b"bearer":
-        return None
-    text = token.strip().decode("utf-8", "replace")
-    claims = verify_token(services.secret, text, services.people.epoch)
-    if claims is None:
+    token = bearer_token(request.scope["headers"])
+    claims = token and verify_token(services.secret, token, services.people.epoch)
+    if not claims:
         return None
     instructor = claims.role is Role.INSTRUCTOR or claims.username == INSTRUCTOR
     if not instructor:
@@ -112,17 +105,20 @@ async def identify(request: Request, services: Services) -> Caller | None:
 
 
 async def admit(info: RequestInfo, access: Access) -> Username | None:
-    """Check the route's access; return the person whose data it concerns, or None.
-
-    Raises: :class:`NotAuthenticated`, :class:`Forbidden`, :class:`InvalidInput`.
-    """
+    """Check the route's access; return the person whose data it concerns, or None."""
     if access is Access.ANYONE:
         return None
     caller = info.caller
     if caller is None:
         raise NotAuthenticated("Authentication required")
     if access is Access.INSTRUCTOR:
-        _check_instructor(info, caller)
+        if not caller.instructor:
+            raise Forbidden("Instructor access required")
+        # Without tokens any page in this machine's browser could send this: allow only our own
+        # pages and programs.
+        origin = info.request.headers.get("origin") if info.services.options.no_auth else None
+        if origin is not None and origin not in context_of(info.request.scope).own_origins:
+            raise Forbidden("With --no-auth, pages from elsewhere have no instructor access")
         return None
     if access is Access.SIGNED_IN:
         return None
@@ -134,18 +130,6 @@ async def admit(info: RequestInfo, access: Access) -> Username | None:
     if caller.user != user and (alone or not caller.instructor):
         raise Forbidden("Token user does not match request user")
     return user
-
-
-def _check_instructor(info: RequestInfo, caller: Caller) -> None:
-    if not caller.instructor:
-        raise Forbidden("Instructor access required")
-    if not info.services.options.no_auth:
-        return
-    # Without tokens any page in this machine's browser could send this: allow only our own pages
-    # and programs.
-    origin = info.request.headers.get("origin")
-    if origin is not None and origin not in context_of(info.request.scope).own_origins:
-        raise Forbidden("With --no-auth, pages from elsewhere have no instructor access")
 
 
 async def _note_use(claims: Claims, services: Services) -> None:

@@ -41,10 +41,7 @@ Handler = Callable[[RequestInfo], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One route: its method, its path as Starlette writes it, its handler, the access it demands.
-
-    Responses of ``open`` routes may be read by pages of any origin (CORS).
-    """
+    """One route; responses of ``open`` ones may be read by pages of any origin (CORS)."""
 
     method: str
     path: str
@@ -84,8 +81,6 @@ ROUTES: tuple[Row, ...] = (
 
 
 class WrongMethod(InvalidInput):
-    """Raised when there is a route at this address, but not for this method."""
-
     def __init__(self, allowed: Iterable[str]) -> None:
         super().__init__("Method not allowed")
         self.allowed = ", ".join(sorted({*allowed, "OPTIONS"}))
@@ -96,10 +91,7 @@ def create_app(services: Services) -> ASGIApp:
 
 
 class AssignmentServerApp:
-    """Passes each request to its route, and converts errors to responses.
-
-    Mutable state: the time at which the register of people was read last.
-    """
+    """Passes each request to its route, and converts errors to responses."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -131,24 +123,20 @@ class AssignmentServerApp:
             await _problem(scope, error)(scope, receive, answer)
 
     async def answer(self, request: Request, row: Row) -> Response:
-        """Check a request's access and call its route's handler."""
-        await self._refresh_people()
-        services = self._services
+        services, now = self._services, self._services.clock.steady()
+        # Once a second, for tokens that were ended on the command line.
+        if now - self._read_at >= _REFRESH_SECONDS:
+            self._read_at = now
+            try:
+                await services.read(services.people.refresh)
+            except OSError as error:
+                _log.error(
+                    "the register of people cannot be read, its last version is used: %s", error
+                )
         caller = await identify(request, services)
         info = RequestInfo(request, services, _names(request), read_query(request), caller)
         user = await admit(info, row.access)
         return await row.handler(replace(info, user=user))
-
-    async def _refresh_people(self) -> None:
-        """Reload the register of people once a second, for tokens ended on the command line."""
-        now = self._services.clock.steady()
-        if now - self._read_at < _REFRESH_SECONDS:
-            return
-        self._read_at = now
-        try:
-            await self._services.read(self._services.people.refresh)
-        except OSError as error:
-            _log.error("the register of people cannot be read, its last version is used: %s", error)
 
 
 class _Resource:
@@ -197,7 +185,6 @@ def _names(request: Request) -> dict[str, str]:
 
 
 def _problem(scope: Scope, error: Exception) -> Response:
-    """Return the response to a failure, in the format of 0.3.16's clients."""
     if isinstance(error, MograderError):
         status, headers = status_of(error), headers_of(error)
         if isinstance(error, NotAuthenticated):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -20,13 +19,10 @@ from mograder.web.server.files import answer_file, look
 
 
 async def health(_: RequestInfo) -> Response:
-    """Return a constant answer, for health checks."""
     return JSONResponse({"status": "ok"})
 
 
 async def list_all(info: RequestInfo) -> Response:
-    """List the assignments, with the caller's own dates."""
-
     def entries() -> list[dict[str, JsonValue]]:
         found = info.services.catalogue.all()
         return [_entry(each, info) for each in found if refusal(info, each.name) is None]
@@ -54,22 +50,15 @@ async def find(info: RequestInfo) -> Assignment:
 
 
 def find_open(info: RequestInfo) -> Assignment:
-    """Return the assignment that the path names; reads the disk.
-
-    Raises: :class:`NotFound`, for a student also before it opens.
-    """
+    """Return the assignment of the path, to a student once it is open; reads the disk."""
     found = info.services.catalogue.find(info.names["name"])
-    refused = refusal(info, found.name)
-    if refused is not None:
+    if (refused := refusal(info, found.name)) is not None:
         raise refused
     return found
 
 
 def _directory(info: RequestInfo) -> Path:
-    """Return the directory of a file's address; reads the disk.
-
-    Raises: :class:`NotFound`, for a student also before every assignment with files there opens.
-    """
+    """Return a file's directory, to a student not before all assignments with files there open."""
     name = info.names["name"]
     found = info.services.catalogue.holding(name)
     for each in (name, *(one.name for one in found)):
@@ -87,7 +76,6 @@ def refusal(info: RequestInfo, name: str) -> NotFound | None:
 
 
 def shown(when: datetime | None) -> str | None:
-    """Return a date in the format of our responses, None for none."""
     return None if when is None else moment(when)
 
 
@@ -95,7 +83,9 @@ def _entry(assignment: Assignment, info: RequestInfo) -> dict[str, JsonValue]:
     entry: dict[str, JsonValue] = {"name": assignment.name, "id": assignment.name}
     if assignment.entry:
         entry = dict(assignment.entry)
-    files = entry.setdefault("files", [_file(assignment, each) for each in assignment.files])
+    place = f"/assignments/{quote(assignment.name, safe='')}/files/"
+    own = [{"filename": it, "url": place + quote(it, safe="")} for it in assignment.files]
+    files = entry.setdefault("files", own)
     if entry.get("due") and assignment.deadline.due:
         entry["duedate"] = int(assignment.deadline.due.timestamp())
     caller, dates = info.asker, info.services.dates
@@ -106,7 +96,8 @@ def _entry(assignment: Assignment, info: RequestInfo) -> dict[str, JsonValue]:
     _put_dates(entry, assignment, own)
     if info.detailed:
         entry["due"], entry["cutoff"] = shown(own.due), shown(own.closes)
-        entry["files"] = _with_sizes(files, assignment, info)
+        if isinstance(files, list):
+            entry["files"] = [_with_size(each, assignment, info) for each in files]
     return entry
 
 
@@ -120,21 +111,8 @@ def _put_dates(entry: dict[str, JsonValue], assignment: Assignment, own: OwnDate
         entry["cutoff"] = shown(own.closes)
 
 
-def _file(assignment: Assignment, name: str) -> dict[str, JsonValue]:
-    return {
-        "filename": name,
-        "url": f"/assignments/{quote(assignment.name, safe='')}/files/{quote(name, safe='')}",
-    }
-
-
-def _with_sizes(files: JsonValue, assignment: Assignment, info: RequestInfo) -> JsonValue:
-    """Return the listed files, with size and SHA-256 for those in the assignment's directory."""
-    if not isinstance(files, list):
-        return files
-    return [_with_size(each, assignment, info) for each in files]
-
-
 def _with_size(file: JsonValue, assignment: Assignment, info: RequestInfo) -> JsonValue:
+    """Return a listed file, with size and SHA-256 if it is in the assignment's directory."""
     name = file.get("filename") if isinstance(file, dict) else None
     if not isinstance(file, dict) or name not in assignment.files:
         return file
@@ -142,5 +120,4 @@ def _with_size(file: JsonValue, assignment: Assignment, info: RequestInfo) -> Js
         opened = look(assignment.directory, str(name), info.services.digests)
     except NotFound:
         return file
-    sizes: Mapping[str, JsonValue] = {"size": opened.status.st_size, "sha256": opened.sha256.hex()}
-    return {**file, **sizes}
+    return {**file, "size": opened.status.st_size, "sha256": opened.sha256.hex()}

@@ -84,7 +84,6 @@ async def page(info: RequestInfo) -> Response:
 
 
 async def index(info: RequestInfo) -> Response:
-    """Return the list of the items that have a page and are open."""
     _check_switch(info)
     context, services = context_of(info.request.scope), info.services
 
@@ -113,7 +112,6 @@ async def send_static(info: RequestInfo) -> Response:
 
 
 async def install_page(info: RequestInfo) -> Response:
-    """Return the page with the line for this course."""
     services, context = info.services, context_of(info.request.scope)
     settings = services.options.settings
     wheel = await services.read(services.client_wheels.current)

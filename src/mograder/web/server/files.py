@@ -59,10 +59,7 @@ class Digests:
 
 
 def look(directory: Path, name: str, digests: Digests) -> Opened:
-    """Read a regular file in a directory; ``name`` is one parsed path component.
-
-    Raises: :class:`NotFound`, also for a file that is not regular.
-    """
+    """Read a regular file by one parsed path component; raises :class:`NotFound`."""
     path = directory / name
     try:
         fd = os.open(path, open_flags.READ_FILE)

@@ -25,7 +25,6 @@ _SANDBOX = "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox al
 
 
 async def upload_grades(info: RequestInfo) -> Response:
-    """Merge grades into ``grades.json``."""
     services, request = info.services, info.request
     assignment = await find(info)
     async with services.uploads.body(request, _GRADES_LIMIT) as body:
@@ -69,7 +68,10 @@ async def _receive(info: RequestInfo, upload: FeedbackUpload) -> list[str]:
     """Write the form to disk as it arrives, with at most 1 MB in memory; return the file names."""
 
     def begin(filename: str) -> BinaryIO:
-        return upload.open(_document(filename))
+        # Some clients send a whole path.
+        name = FileName.parse(filename.replace("\\", "/").rpartition("/")[2])
+        ItemName.parse(name)
+        return upload.open(name)
 
     parts = FileParts(info.request.headers.get("content-type", ""), begin)
     try:
@@ -84,10 +86,3 @@ async def _receive(info: RequestInfo, upload: FeedbackUpload) -> list[str]:
     finally:
         parts.close()
     return list(await completed(info.services.write(upload.finish)))
-
-
-def _document(filename: str) -> FileName:
-    """Return the document's file name; some clients send a whole path."""
-    name = FileName.parse(filename.replace("\\", "/").rpartition("/")[2])
-    ItemName.parse(name)
-    return name

@@ -54,13 +54,11 @@ class RegistrationLimits:
                 )
 
     def failed(self, address: str, user: str) -> None:
-        """Count a wrong code."""
         self._note(self._failed, f"{user} {address}")
         self._note(self._failed, address)
         self._failed_in_all.append(self._clock.steady())
 
     def made(self, address: str) -> None:
-        """Count a registered name."""
         self._note(self._made, address)
 
     def _note(self, counted: dict[str, deque[float]], key: str) -> None:

@@ -42,7 +42,9 @@ async def register(info: RequestInfo) -> Response:
         raise Forbidden("Registration is not enabled on this server")
     if options.no_auth:
         raise InvalidInput("Server has no auth secret (running in --no-auth mode)")
-    address = network_of(_address(info))
+    peer, headers = context_of(info.request.scope).client, info.request.scope["headers"]
+    # Behind a proxy on this machine it is the one that the proxy reports.
+    address = network_of(client_address(headers, peer, _LOOPBACK.__contains__))
     wish = _read(await read_body(info.request, _LIMIT))
     user = parse_username(wish.user)
     services.registration_limits.check(address, user)
@@ -63,7 +65,6 @@ async def register(info: RequestInfo) -> Response:
 
 
 async def me(info: RequestInfo) -> Response:
-    """Return the token's user and role."""
     caller = info.asker
     role = Role.INSTRUCTOR if caller.instructor else Role.STUDENT
     now = moment(info.services.clock.now())
@@ -71,7 +72,6 @@ async def me(info: RequestInfo) -> Response:
 
 
 async def list_all(info: RequestInfo) -> Response:
-    """List the names that are taken."""
     people = [
         {"user": each.user, "since": moment(each.since), "how": each.how.value}
         for each in info.services.people.taken()
@@ -95,12 +95,6 @@ async def _end(info: RequestInfo, how: How) -> Response:
     end, now = services.people.end, services.clock.now()
     await services.write(end, user, how, now)
     return JSONResponse({"status": "ok", "user": user})
-
-
-def _address(info: RequestInfo) -> str:
-    """Return the client's address; behind a proxy on this machine, the one that it reports."""
-    peer = context_of(info.request.scope).client
-    return client_address(info.request.scope["headers"], peer, _LOOPBACK.__contains__)
 
 
 def _register(info: RequestInfo, user: Username, mark: str) -> None:

@@ -36,12 +36,7 @@ class Listening:
 
 
 def serve_course(options: ServerOptions, listening: Listening) -> None:
-    """Serve until SIGTERM or Ctrl-C.
-
-    Raises: :class:`InvalidInput` for a course or certificate that cannot be served, and for
-    ``--no-auth`` on an address that others can reach; :class:`~mograder.core.errors.Conflict` for a
-    port in use.
-    """
+    """Serve until SIGTERM or Ctrl-C."""
     configure_logging()
     if options.no_auth and not listening.forced and not is_loopback(listening.host):
         raise InvalidInput(

@@ -69,7 +69,6 @@ class ServerOptions:
 
     @property
     def settings(self) -> Settings:
-        """The course's settings, the defaults where they are not read."""
         return self.loaded.settings if self.loaded else Settings()
 
 
@@ -107,29 +106,24 @@ class Services:
 
     def feedback_directory(self, name: ItemName) -> Path:
         """Return the directory of an assignment's feedback; reads the disk."""
-        place = older_directory(self.options.root, name, lambda at: (at / "feedback").is_dir())
-        return place / "feedback"
+        return _older(self.options.root, name, "feedback") / "feedback"
 
     async def read(self, do: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-        """Return the result of a function that reads the disk, called in a thread."""
         return await to_thread.run_sync(do, *arguments, limiter=self.readers)
 
     async def write(self, do: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-        """Return the result of a function that writes to the disk, called in a thread."""
         return await to_thread.run_sync(do, *arguments, limiter=self.writers)
 
 
 def open_services(
     options: ServerOptions, *, clock: Clock | None = None, disk: Disk = DISK
 ) -> Services:
-    """Open a course's directory for serving, and check it once, so that errors show at the start.
-
-    Raises: :class:`InvalidInput` for a directory, a secret, a manifest or a roster that cannot be
-    used.
-    """
+    """Open a course's directory for serving; errors in its files show at the start."""
     root = options.root
     if not root.is_dir():
         raise InvalidInput(f"There is no directory {root}.", hint="Name the course's directory.")
+    if options.roster is not None and not options.roster.is_file():
+        raise InvalidInput(f"There is no roster {options.roster}.")
     secret = ensure_secret(root / SECRET_FILE, disk=disk)
     register_secret(secret)
     register_secret(options.enrollment_code)
@@ -154,9 +148,9 @@ def open_services(
         submissions=Submissions(
             submitted, records=root / RECORDS, older=older, mixed=mixed, disk=disk
         ),
-        grades=cache(lambda name: Grades(older_directory(root, name, _holds_grades), disk=disk)),
+        grades=cache(lambda name: Grades(_older(root, name, GRADES_FILE), disk=disk)),
         people=NameRegistry(root / PEOPLE_FILE, disk=disk),
-        roster=_roster_of(options),
+        roster=None if options.roster is None else Allowlist(options.roster),
         registration_limits=RegistrationLimits(clock),
         clock=clock,
         disk=disk,
@@ -171,8 +165,9 @@ def open_services(
     )
 
 
-def _holds_grades(directory: Path) -> bool:
-    return (directory / GRADES_FILE).is_file()
+def _older(root: Path, name: ItemName, entry: str) -> Path:
+    """Return the directory of an assignment that has this entry."""
+    return older_directory(root, name, lambda at: (at / entry).exists())
 
 
 def _warn_of(catalogue: Catalogue, submitted: Path) -> None:
@@ -199,10 +194,7 @@ def _warn_of(catalogue: Catalogue, submitted: Path) -> None:
 
 
 def read_names(text: str) -> tuple[Username, ...]:
-    """Return the user names in a file of ours, one a line, without blank lines and comments.
-
-    Raises: :class:`InvalidInput` naming the line.
-    """
+    """Return the user names in a file of ours, one a line; raises InvalidInput naming the line."""
     names = []
     for number, name in numbered_names(text):
         try:
@@ -210,11 +202,3 @@ def read_names(text: str) -> tuple[Username, ...]:
         except InvalidInput as error:
             raise InvalidInput(f"Line {number}: {error.message}") from error
     return tuple(names)
-
-
-def _roster_of(options: ServerOptions) -> Allowlist | None:
-    if options.roster is None:
-        return None
-    if not options.roster.is_file():
-        raise InvalidInput(f"There is no roster {options.roster}.")
-    return Allowlist(options.roster)

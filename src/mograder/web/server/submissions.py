@@ -73,7 +73,6 @@ async def verify_receipt(info: RequestInfo) -> Response:
 
 
 async def status(info: RequestInfo) -> Response:
-    """Return the status of one person's work."""
     assignment = await find(info)
 
     def read() -> dict[str, JsonValue]:
@@ -96,7 +95,6 @@ async def status(info: RequestInfo) -> Response:
 
 
 async def list_all(info: RequestInfo) -> Response:
-    """List the people with submissions."""
     assignment = await find(info)
 
     def read() -> list[dict[str, JsonValue]]:
@@ -162,7 +160,10 @@ async def replace_draft(info: RequestInfo) -> Response:
 
 
 async def _receive(info: RequestInfo) -> tuple[Assignment, OwnDates, Kept | None]:
-    """Read a notebook and store it as of when the request came; None after the end."""
+    """Read a notebook and store it as of when the request came.
+
+    After the end it is None, or the equal one stored in time.
+    """
     services, request = info.services, info.request
     now = services.clock.now()
     async with services.uploads.body(request, _SUBMISSION_LIMIT) as body:
@@ -176,21 +177,14 @@ async def _receive(info: RequestInfo) -> tuple[Assignment, OwnDates, Kept | None
             if len(data) > MAX_NOTEBOOK:
                 most = f"{MAX_NOTEBOOK // 1_000_000} MB"
                 raise TooLarge(f"A notebook may have at most {most}: no larger one can be graded.")
-            return assignment, dates, _keep(info, assignment, dates, data, now)
+            store, user, name = services.submissions, info.whose, assignment.name
+            if dates.is_closed(now) and not info.asker.instructor:
+                # The response to the first try may have been lost.
+                return assignment, dates, store.repeated(user, name, data)
+            terms = Terms(due=dates.due, replace=info.query.get("late") == "replace", once=True)
+            return assignment, dates, store.add(user, name, data, now, terms)
 
         return await services.write(keep)
-
-
-def _keep(
-    info: RequestInfo, assignment: Assignment, dates: OwnDates, data: bytes, now: datetime
-) -> Kept | None:
-    """Store a submission; after the end return None, or the equal one stored in time."""
-    services, user = info.services, info.whose
-    if dates.is_closed(now) and not info.asker.instructor:
-        # The response to the first try may have been lost.
-        return services.submissions.repeated(user, assignment.name, data)
-    terms = Terms(due=dates.due, replace=info.query.get("late") == "replace", once=True)
-    return services.submissions.add(user, assignment.name, data, now, terms)
 
 
 def _more(
@@ -271,7 +265,6 @@ def _draft_answer(draft: Draft, **more: str) -> Response:
 
 
 def _about_draft(draft: Draft | None) -> dict[str, JsonValue]:
-    """Return the facts about a draft, without its text."""
     if draft is None:
         return {"tag": None, "version": 0, "saved": None, "sha256": None}
     return {

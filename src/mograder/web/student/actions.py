@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypedDict
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -22,11 +21,6 @@ from mograder.web.pages import go_to, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.student.student_app import StudentApp, deliver, student_app
 from mograder.web.student.views import AssignmentRow, requested_row, sign_in_form
-
-
-class _Agreed(TypedDict):
-    late: bool
-    agreed: str
 
 
 async def sign_in(request: Request) -> Response:
@@ -115,7 +109,6 @@ async def take(request: Request) -> Response:
 
 
 async def edit(request: Request) -> Response:
-    """Start the editor of a notebook, then redirect to it."""
     return await _run_notebook(request, student_app(request).runner.edit, "editor")
 
 
@@ -129,7 +122,6 @@ async def stop(request: Request) -> Response:
 
 
 async def validate(request: Request) -> Response:
-    """Run the notebook's checks."""
     return await _run_notebook(request, student_app(request).runner.validate, "validation")
 
 
@@ -137,7 +129,9 @@ async def _run_notebook(
     request: Request, work: Callable[[Notebook, Report], Awaitable[object]], page: str
 ) -> Response:
     line = await requested_row(request)
-    notebook = _notebook_of(line)
+    notebook = line.notebook
+    if notebook is None:
+        raise NotFound("There is no notebook yet.", hint="Download the assignment first.")
 
     async def job(report: Report) -> str:
         await work(notebook, report)
@@ -148,27 +142,27 @@ async def _run_notebook(
 
 async def submit(request: Request) -> Response:
     """Submit the notebook as last saved; if the server cannot be reached, keep it for later."""
-    app, line = student_app(request), await requested_row(request)
-    agreed = _agreed(await read_form(request))
-
-    async def job(report: Report) -> str:
-        hand_in = partial(app.course.submit, folder=line.folder, progress=report, **agreed)
-        try:
-            return await _handed_over(app, line, hand_in)
-        except NotAuthenticated:
-            return _after(app, await to_thread.run_sync(hand_in, None), line.name)
-
-    return await deliver(request, job)
+    return await _hand_in(request, student_app(request).course.submit, waits=True)
 
 
 async def send(request: Request) -> Response:
-    """Send the submission that is waiting."""
+    return await _hand_in(request, student_app(request).course.send, waits=False)
+
+
+async def _hand_in(request: Request, work: Callable[..., Submitted], *, waits: bool) -> Response:
+    """Send a submission; ``waits``: without a login it is kept for later."""
     app, line = student_app(request), await requested_row(request)
-    agreed = _agreed(await read_form(request))
+    fields = await read_form(request)
+    late, over = fields.get("late") == "yes", fields.get("over", "")
 
     async def job(report: Report) -> str:
-        send_it = partial(app.course.send, folder=line.folder, progress=report, **agreed)
-        return await _handed_over(app, line, send_it)
+        send_it = partial(work, folder=line.folder, progress=report, late=late, agreed=over)
+        try:
+            return await _handed_over(app, line, send_it)
+        except NotAuthenticated:
+            if not waits:
+                raise
+            return _after(app, await to_thread.run_sync(send_it, None), line.name)
 
     return await deliver(request, job)
 
@@ -178,7 +172,7 @@ async def _handed_over(
 ) -> str:
     """Send a submission; redirect to a question if it would replace what the student may want.
 
-    Raises: NotAuthenticated without a login; with one that is void, the submission is queued.
+    Raises: NotAuthenticated without a login; with a void one, the submission is queued.
     """
     try:
         return _after(app, await app.connection.use(work), line.name)
@@ -199,10 +193,6 @@ async def give_up(request: Request) -> Response:
     return go_to(request, with_outcome("/", "given-up", line.name))
 
 
-def _agreed(fields: Mapping[str, str]) -> _Agreed:
-    return {"late": fields.get("late") == "yes", "agreed": fields.get("over", "")}
-
-
 def _after(app: StudentApp, done: Submitted, name: str) -> str:
     """Return the page after a submission: the receipt only if the server acknowledged it."""
     if done.handed is None:
@@ -210,9 +200,3 @@ def _after(app: StudentApp, done: Submitted, name: str) -> str:
             app.connection.trouble = done.why
         return with_outcome("/", "waits", name)
     return f"/receipt/{quote(done.folder, safe='')}"
-
-
-def _notebook_of(line: AssignmentRow) -> Notebook:
-    if line.notebook is None:
-        raise NotFound("There is no notebook yet.", hint="Download the assignment first.")
-    return line.notebook

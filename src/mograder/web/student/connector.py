@@ -70,10 +70,7 @@ class HttpsConnector:
     def __init__(
         self, server: str, tokens: TokenStore, *, settled: bool = True, token: str = ""
     ) -> None:
-        """Check the address; ``token`` is one from the settings, preferred to a cached one.
-
-        Raises: InvalidInput when the course's own address is not valid.
-        """
+        """Check the address; ``token`` is one from the settings, preferred to a cached one."""
         if settled and server:
             parse_hub_url(server, insecure=True, what="server")
         self.server = server
@@ -83,7 +80,6 @@ class HttpsConnector:
 
     @property
     def token(self) -> str:
-        """The student's token for this server, "" if there is none."""
         if self._token or not self.server:
             return self._token
         found = self._tokens.find(self.server)
@@ -131,7 +127,6 @@ class HttpsConnector:
         return transport
 
     def sign_out(self) -> None:
-        """Delete the token."""
         self._token = ""
         if self.server:
             self._tokens.forget(self.server)
@@ -193,11 +188,7 @@ class MoodleConnector:
         self._tokens = tokens
 
     def resume(self) -> Transport | None:
-        """Return the connection with the token stored for this site, or None.
-
-        Raises:
-            MograderError: 0.3.16 stored it without the user name, and the site cannot be asked.
-        """
+        """Return the connection with the stored token, or None; it may ask the site for a name."""
         found = self._tokens.find(self.server)
         if found is None:
             return None
@@ -210,10 +201,7 @@ class MoodleConnector:
         return transport
 
     def sign_in(self, way: str, fields: Mapping[str, str], known: Known | None) -> Transport:
-        """Sign in, and check that the account is in the course and is the folder's owner.
-
-        Raises: MograderError with a message for the student.
-        """
+        """Sign in, and check that the account is in the course and is the folder's owner."""
         match way:
             case "moodle_password":
                 token = self._token_for(fields)
@@ -234,7 +222,6 @@ class MoodleConnector:
         return transport
 
     def sign_out(self) -> None:
-        """Delete the token on this machine."""
         self._tokens.forget(self.server)
 
     def _token_for(self, fields: Mapping[str, str]) -> str:
@@ -256,8 +243,19 @@ def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
     the folder holds work on another course of this Moodle, or at another server, unless its own
     ``mograder.toml`` has the address: then the course has moved there.
     """
-    known = StudentFolder(loaded.course_dir).known(Known)
-    found = _connector_of(loaded, environ, known)
+    known, settings = StudentFolder(loaded.course_dir).known(Known), loaded.settings
+    found: Connector
+    if loaded.on_moodle:
+        tokens = TokenStore(environ.home, MOODLE)
+        found = MoodleConnector(settings.moodle.url, settings.moodle.course_id, tokens)
+    else:
+        server = settings.https.url
+        address = server or (known.server if known else "")
+        tokens, token = TokenStore(environ.home, HTTPS), settings.https.token.get_secret_value()
+        # As for the commands, a kept token counts before that of mograder.toml, which may be void.
+        if loaded.origins["https.token"] is not Origin.ENVIRONMENT and tokens.find(address):
+            token = ""
+        found = HttpsConnector(address, tokens, settled=bool(server), token=token)
     key = "moodle.url" if loaded.on_moodle else "https.url"
     if found.settled and loaded.origins[key] is not Origin.FILE:
         _demand_course(known, found.server)
@@ -265,26 +263,10 @@ def connector_of(loaded: LoadedSettings, environ: Environ) -> Connector:
     return found
 
 
-def _connector_of(loaded: LoadedSettings, environ: Environ, known: Known | None) -> Connector:
-    settings = loaded.settings
-    if loaded.on_moodle:
-        tokens = TokenStore(environ.home, MOODLE)
-        return MoodleConnector(settings.moodle.url, settings.moodle.course_id, tokens)
-    server = settings.https.url
-    address = server or (known.server if known else "")
-    tokens, token = TokenStore(environ.home, HTTPS), settings.https.token.get_secret_value()
-    # As for the commands, a kept token counts before that of mograder.toml, which may be void.
-    if loaded.origins["https.token"] is not Origin.ENVIRONMENT and tokens.find(address):
-        token = ""
-    return HttpsConnector(address, tokens, settled=bool(server), token=token)
-
-
 def _demand_course(known: Known | None, server: str) -> None:
-    """Refuse another server than that of the folder's work, which would be sent there.
+    """Raise Conflict for another server than that of the folder's work, which would be sent there.
 
     A trial on this machine may have another port each time.
-
-    Raises: Conflict.
     """
     if known is None or server_key(known.server) in ("", server_key(server)):
         return
@@ -330,7 +312,6 @@ class ServerConnection:
     """The login, and whether the server could be reached at the last request."""
 
     def __init__(self, connector: Connector, known: Callable[[], Known | None]) -> None:
-        """Store the connector; ``known`` returns what the folder has of the last sync."""
         self.connector = connector
         self._known = known
         self.trouble = ""
@@ -344,7 +325,6 @@ class ServerConnection:
 
     @property
     def user(self) -> str:
-        """The user who is signed in, or ""."""
         return "" if self._transport is None else self._transport.user
 
     async def resume(self) -> None:
@@ -356,7 +336,6 @@ class ServerConnection:
                 self.trouble = str(error)
 
     async def sign_in(self, way: str, fields: Mapping[str, str]) -> None:
-        """Sign in by a filled-in form. Raises: MograderError with a message for the student."""
         async with self._turn:
             fresh = await to_thread.run_sync(
                 lambda: self.connector.sign_in(way, fields, self._known())

@@ -49,10 +49,7 @@ class _OldCheck(BaseModel):
 
 
 class Checked(BaseModel):
-    """``.mograder/check_cache/<nb>.json``: 0.3.16's keys, and ours beside them.
-
-    See compatibility-0.3.16.md 5.
-    """
+    """``.mograder/check_cache/<nb>.json``: 0.3.16's keys, and ours (compatibility-0.3.16.md 5)."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -83,10 +80,7 @@ class NotebookRunner:
         self._opening = asyncio.Lock()
 
     async def edit(self, notebook: Notebook, report: Report) -> Editor:
-        """Open a notebook in an editor, or return the one that is open.
-
-        Raises: MograderError when its environment or the editor cannot be prepared.
-        """
+        """Open a notebook in an editor, or return the one that is open."""
         found = self.editors.find(notebook.folder)
         if found is not None:
             return found
@@ -98,10 +92,7 @@ class NotebookRunner:
         return await self.editors.open(notebook.folder, notebook.path, directory)
 
     async def validate(self, notebook: Notebook, report: Report) -> ValidationAnswer:
-        """Run a copy of a notebook against its checks, and store the result.
-
-        Raises: MograderError when it cannot be run at all.
-        """
+        """Run a copy of a notebook against its checks, and store the result."""
         released = self._folder.released(notebook)
         text = await to_thread.run_sync(read_notebook, notebook.path)
         release = None if released is None else await to_thread.run_sync(read_notebook, released)
@@ -119,12 +110,10 @@ class NotebookRunner:
         return ValidationResult(at, found.answer or _of_old(found))
 
     def stale(self, notebook: Notebook) -> bool:
-        """Return whether a notebook was saved after its validation."""
         found = self._folder.record(_KIND, notebook, Checked)
         return found is not None and abs(found.file_mtime - notebook.mtime) > 1e-3
 
     async def close(self) -> None:
-        """Stop all editors and validations."""
         await self.editors.close()
         async with self._opening:
             await self._stack.aclose()

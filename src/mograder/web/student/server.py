@@ -98,8 +98,9 @@ def serve_student(options: StudentOptions) -> None:
 def open_app(options: StudentOptions, port: int) -> StudentApp:
     loaded, clock = options.loaded, SystemClock()
     folder = StudentFolder(loaded.course_dir)
-    course = StudentCourse(folder, clock, _chosen_folders(loaded))
-
+    listed = [each for each in loaded.settings.assignments if each.dir]
+    chosen = {str(key): each.dir for each in listed for key in (each.id, each.name) if key}
+    course = StudentCourse(folder, clock, chosen)
     return StudentApp(
         title=loaded.settings.title or "Your course",
         course=course,
@@ -110,12 +111,6 @@ def open_app(options: StudentOptions, port: int) -> StudentApp:
         work=Work(),
         clock=clock,
     )
-
-
-def _chosen_folders(loaded: LoadedSettings) -> dict[str, str]:
-    """Return the folders set in ``[[assignments]]``, by the assignment's name and number."""
-    listed = [each for each in loaded.settings.assignments if each.dir]
-    return {str(key): each.dir for each in listed for key in (each.id, each.name) if key}
 
 
 @contextlib.contextmanager

@@ -38,7 +38,6 @@ class StudentApp:
     program: ClassVar[str] = "dashboard"
 
     def page_values(self, _: Request) -> dict[str, object]:
-        """Return the values for every page: the person who is signed in, and the server."""
         user = self.connection.user
         viewer = Viewer(user) if user else None
         return {
@@ -56,10 +55,7 @@ def student_app(request: Request) -> StudentApp:
 
 
 async def deliver(request: Request, job: Callable[[Report], Awaitable[str]]) -> Response:
-    """Run a job, and redirect to the page that it returns.
-
-    Raises: what the job raises, unless progress was asked for; then it is the last line.
-    """
+    """Run a job, and redirect to the page that it returns; raises what the job raises."""
     running = student_app(request).work.begin(job)
     if wanted(request) is Wants.PROGRESS:
         return progress_response(running, request, lambda path: {"url": path})

@@ -20,7 +20,7 @@ from mograder.exchange.student.course import Known, KnownItem
 from mograder.exchange.student.drafts import Elsewhere, unseen
 from mograder.grading.validation_report import ValidationResult
 from mograder.processes.local_editor import saves_by_itself
-from mograder.store.copies.student_folder import Notebook, SentNotebook, StudentFolder, Waiting
+from mograder.store.copies.student_folder import Notebook, SentNotebook, Waiting
 from mograder.web import pages
 from mograder.web.app import content_security_policy
 from mograder.web.context import request_context
@@ -43,7 +43,6 @@ MARKUP, PLAIN = (".html", ".htm"), (".txt", ".md", ".csv")
 
 
 async def health(request: Request) -> Response:
-    """Return a constant answer, for health checks."""
     return JSONResponse({"status": "ok"})
 
 
@@ -53,7 +52,6 @@ async def static_file(request: Request) -> Response:
 
 
 async def use_link(request: Request) -> Response:
-    """Exchange the one-time link for the browser's cookie."""
     return student_app(request).access.enter(request)
 
 
@@ -136,7 +134,6 @@ def _shown_token(app: StudentApp) -> str:
 
 
 async def validation(request: Request) -> Response:
-    """Show the result of a notebook's last validation."""
     line = await requested_row(request)
     return page(request, "student/validation.html", line=line)
 
@@ -166,7 +163,6 @@ async def newer(request: Request) -> Response:
 
 
 async def receipt(request: Request) -> Response:
-    """Show the submission that the server acknowledged."""
     line = await requested_row(request)
     if line.sent is None:
         raise NotFound("Nothing was submitted from this computer.")
@@ -225,7 +221,6 @@ async def document_file(request: Request) -> Response:
 
 
 async def requested_row(request: Request) -> AssignmentRow:
-    """Return the assignment that the path names. Raises: NotFound."""
     app = student_app(request)
     return await to_thread.run_sync(_find, app, request.path_params["folder"])
 
@@ -273,7 +268,6 @@ class AssignmentRow:
 
     @property
     def own(self) -> OwnDates:
-        """The dates of this student, as the server told them."""
         assignment, standing = self.item.assignment, self.item.standing
         if standing is None or standing.extended_to is None:
             return OwnDates(assignment.due, assignment.cutoff)
@@ -283,12 +277,10 @@ class AssignmentRow:
 
     @property
     def folder(self) -> str:
-        """The folder of its files, which identifies it here."""
         return self.item.folder
 
     @property
     def name(self) -> str:
-        """The name that pages show."""
         return self.item.assignment.name
 
     @property
@@ -322,10 +314,16 @@ class AssignmentRow:
 
 
 def row_of(app: StudentApp, item: KnownItem) -> AssignmentRow:
-    """Return the row of one assignment; reads the disk."""
     folder = app.course.folder
     notebook, waiting = folder.notebook(item.folder), folder.waiting(item.folder)
-    state = folder.state_of(notebook)
+    state, standing = folder.state_of(notebook), item.standing
+    text: bytes | None = None
+    with suppress(MograderError):  # one unreadable notebook must not break the whole list
+        text = folder.read(notebook) if notebook else None
+    elsewhere = None
+    if standing is not None:
+        elsewhere = unseen(standing, item.assignment, folder.directory(item.folder), text)
+    other = waiting is not None and (text is None or waiting.digest not in digests(text))
     return AssignmentRow(
         item=item,
         notebook=notebook,
@@ -336,29 +334,9 @@ def row_of(app: StudentApp, item: KnownItem) -> AssignmentRow:
         stale=app.runner.stale(notebook) if notebook else False,
         documents=folder.feedback(item.folder),
         editing=app.runner.editors.find(item.folder) is not None,
-        elsewhere=_elsewhere(app, item, notebook),
-        waits_as_before=_waits_as_before(folder, waiting, notebook),
+        elsewhere=elsewhere,
+        waits_as_before=other and notebook is not None,
     )
-
-
-def _waits_as_before(
-    folder: StudentFolder, waiting: Waiting | None, notebook: Notebook | None
-) -> bool:
-    if waiting is None or notebook is None:
-        return False
-    with suppress(MograderError):  # one unreadable notebook must not break the whole list
-        return waiting.digest not in digests(folder.read(notebook))
-    return True
-
-
-def _elsewhere(app: StudentApp, item: KnownItem, notebook: Notebook | None) -> Elsewhere | None:
-    if item.standing is None:
-        return None
-    text: bytes | None = None
-    with suppress(MograderError):  # one unreadable notebook must not break the whole list
-        text = app.course.folder.read(notebook) if notebook else None
-    directory = app.course.folder.directory(item.folder)
-    return unseen(item.standing, item.assignment, directory, text)
 
 
 def rows_of(app: StudentApp, known: Known | None) -> tuple[AssignmentRow, ...]:

@@ -33,6 +33,12 @@ async def _register(
     return await course.ask("POST", "/register", as_user, json=body)
 
 
+async def _me(course: Course, token: str) -> int:
+    """Return the status of a request with a token."""
+    headers = {"Authorization": f"Bearer {token}"}
+    return (await course.ask("GET", "/me", headers=headers)).status_code
+
+
 async def test_b139_a_secret_is_made_and_tokens_are_its_hmac(course: Course) -> None:
     """B139: 64 hexadecimal digits in a file for the server alone; it stays over a restart."""
     path = course.root / ".mograder-secret"
@@ -143,20 +149,17 @@ async def test_an_instructor_gives_a_name_free(course: Course) -> None:
         "status": "ok",
         "user": "alice",
     }
-    headers = {"Authorization": f"Bearer {old}"}
-    assert (await course.ask("GET", "/me", headers=headers)).status_code == 401
+    assert await _me(course, old) == 401
     new = (await _register(course, "alice")).json()["token"]
     assert new != old
     course.restart()
-    headers = {"Authorization": f"Bearer {new}"}
-    assert (await course.ask("GET", "/me", headers=headers)).status_code == 200
+    assert await _me(course, new) == 200
 
 
 async def test_a_revoked_persons_name_stays_taken(course: Course) -> None:
     old = (await _register(course, "alice")).json()["token"]
     await course.ask("POST", "/people/alice/revoke", "prof")
-    headers = {"Authorization": f"Bearer {old}"}
-    assert (await course.ask("GET", "/me", headers=headers)).status_code == 401
+    assert await _me(course, old) == 401
     assert (await _register(course, "alice")).status_code == 409
     (alice,) = (await course.ask("GET", "/people", "prof")).json()["people"]
     assert (alice["user"], alice["how"]) == ("alice", "revoked")
@@ -173,13 +176,13 @@ async def test_a_revoked_person_with_a_new_token_is_not_listed_as_revoked(course
 
 
 async def test_what_the_command_line_ends_a_running_server_notices(course: Course) -> None:
-    headers = {"Authorization": f"Bearer {course.token('alice')}"}
-    assert (await course.ask("GET", "/me", headers=headers)).status_code == 200
+    token = course.token("alice")
+    assert await _me(course, token) == 200
     NameRegistry(course.root / ".mograder" / "people.jsonl").end(
         "alice", How.REVOKED, course.clock.now()
     )
     course.clock.advance(1)
-    assert (await course.ask("GET", "/me", headers=headers)).status_code == 401
+    assert await _me(course, token) == 401
 
 
 async def test_only_names_on_the_roster_register(course: Course, tmp_path: Path) -> None:

@@ -25,6 +25,13 @@ def connector(folder: Path, settings: str = "", **environment: str) -> Connector
     return connector_of(load_settings(folder, environ=environ), read_environ(environ))
 
 
+def synced(folder: Path, server: str = SERVER, course_id: int = 0) -> Known:
+    """Let the folder hold alice's work on a course."""
+    known = Known(server=server, user="alice", synced=datetime.now(UTC), course_id=course_id)
+    StudentFolder(folder).put_known(known)
+    return known
+
+
 @pytest.mark.parametrize("transport", ["", 'transport = "https"\n'])
 def test_b155_the_course_names_its_server(tmp_path: Path, transport: str) -> None:
     found = connector(tmp_path, f'{transport}[https]\nurl = "{SERVER}"\n')
@@ -34,8 +41,7 @@ def test_b155_the_course_names_its_server(tmp_path: Path, transport: str) -> Non
 
 def test_a_folder_without_settings_goes_on_with_the_server_of_last_time(tmp_path: Path) -> None:
     assert (connector(tmp_path).server, connector(tmp_path).settled) == ("", False)
-    known = Known(server=SERVER, user="alice", synced=datetime.now(UTC))
-    StudentFolder(tmp_path).put_known(known)
+    synced(tmp_path)
     assert (connector(tmp_path).server, connector(tmp_path).settled) == (SERVER, False)
 
 
@@ -69,8 +75,7 @@ def test_a_course_on_moodle_is_told_in_a_sentence(tmp_path: Path) -> None:
 
 def test_the_work_on_one_course_is_never_taken_for_that_on_another(tmp_path: Path) -> None:
     """By an address that was given at the start, and by one that was typed."""
-    known = Known(server=SERVER, user="alice", synced=datetime.now(UTC))
-    StudentFolder(tmp_path).put_known(known)
+    known = synced(tmp_path)
     other = "https://algebra.example.org"
     with pytest.raises(Conflict, match=f"{SERVER}, and not at {other}"):
         connector(tmp_path, MOGRADER_HTTPS_URL=other)
@@ -84,8 +89,7 @@ def test_a_second_course_of_the_same_moodle_wants_its_own_folder(tmp_path: Path)
     def course(number: int) -> str:
         return f'transport = "moodle"\n[moodle]\nurl = "{SERVER}"\ncourse_id = {number}\n'
 
-    known = Known(server=SERVER, user="alice", synced=datetime.now(UTC), course_id=5)
-    StudentFolder(tmp_path).put_known(known)
+    known = synced(tmp_path, course_id=5)
     assert connector(tmp_path, course(5)).course_id == 5
     with pytest.raises(Conflict, match=f"course 5 at {SERVER}, and not on course 7"):
         connector(tmp_path, course(7))
@@ -94,14 +98,12 @@ def test_a_second_course_of_the_same_moodle_wants_its_own_folder(tmp_path: Path)
 
 
 def test_a_server_on_this_machine_may_have_another_port_each_time(tmp_path: Path) -> None:
-    known = Known(server="http://127.0.0.1:8080", user="alice", synced=datetime.now(UTC))
-    StudentFolder(tmp_path).put_known(known)
+    synced(tmp_path, server="http://127.0.0.1:8080")
     assert connector(tmp_path, MOGRADER_HTTPS_URL="http://localhost:8081").settled
 
 
 def test_a_course_that_moved_has_its_new_address_in_the_folder(tmp_path: Path) -> None:
-    known = Known(server=SERVER, user="alice", synced=datetime.now(UTC))
-    StudentFolder(tmp_path).put_known(known)
+    synced(tmp_path)
     moved = "https://moved.example.org"
     assert connector(tmp_path, f'[https]\nurl = "{moved}"\n').server == moved
 
