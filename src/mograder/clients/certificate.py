@@ -154,9 +154,14 @@ def _shown_anyway(host: str, port: int) -> dict[str, object]:
 def _read(found: dict[str, object], problem: tuple[str, str] = ("", "")) -> Certificate:
     names = found.get("subjectAltName", ())
     issuer = found.get("issuer", ())
+    parts = (
+        {str(key): str(value) for each in issuer for key, value in each}
+        if isinstance(issuer, tuple)
+        else {}
+    )
     return Certificate(
         names=tuple(str(name) for _, name in names) if isinstance(names, tuple) else (),
-        issuer=_issuer(issuer),
+        issuer=parts.get("organizationName") or parts.get("commonName") or "",
         begins=_time(found.get("notBefore")),
         ends=_time(found.get("notAfter")),
         trouble=problem[0],
@@ -164,14 +169,5 @@ def _read(found: dict[str, object], problem: tuple[str, str] = ("", "")) -> Cert
     )
 
 
-def _issuer(issuer: object) -> str:
-    if not isinstance(issuer, tuple):
-        return ""
-    parts = {str(key): str(value) for each in issuer for key, value in each}
-    return parts.get("organizationName") or parts.get("commonName") or ""
-
-
 def _time(text: object) -> datetime | None:
-    if not isinstance(text, str):
-        return None
-    return from_unix(ssl.cert_time_to_seconds(text))
+    return from_unix(ssl.cert_time_to_seconds(text)) if isinstance(text, str) else None

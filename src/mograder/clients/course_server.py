@@ -151,33 +151,26 @@ class Transport(Protocol):
     @property
     def user(self) -> str:
         """The signed-in user, by the server's name for them."""
-        ...
 
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
         """Return the assignments that this person may see, in the server's order."""
-        ...
 
     def download(self, file: RemoteFile, to: Path, progress: Progress) -> None:
         """Write a file's bytes to ``to``, complete and verified or not at all; may resume."""
-        ...
 
     def work_status(self, assignment: RemoteAssignment) -> WorkStatus:
         """Return the status of this person's work."""
-        ...
 
     def submit(
         self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
     ) -> Acknowledgement:
         """Submit a notebook; ``late`` allows a late one to replace a submission on time."""
-        ...
 
     def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
         """Return the feedback documents on this person's work; empty if there are none."""
-        ...
 
     def close(self) -> None:
         """Close all connections."""
-        ...
 
 
 @runtime_checkable
@@ -186,7 +179,6 @@ class KeepsDrafts(Protocol):
 
     def draft(self, assignment: RemoteAssignment) -> tuple[RemoteDraft, bytes]:
         """Return this person's draft and its text. Raises: NotFound before the first one."""
-        ...
 
     def save_draft(self, assignment: RemoteAssignment, text: bytes, over: str) -> RemoteDraft:
         """Save a draft over the version with the tag ``over``, "" for the first one.
@@ -194,4 +186,3 @@ class KeepsDrafts(Protocol):
         Raises:
             DraftChanged: It is another version; nothing changed.
         """
-        ...

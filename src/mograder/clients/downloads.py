@@ -29,7 +29,7 @@ from mograder.clients.course_server import RemoteFile
 from mograder.clients.http import RetryPolicy
 from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
 from mograder.core.files import open_flags
-from mograder.core.files.disk import move_file
+from mograder.core.files.disk import DISK, move_file
 from mograder.core.files.file_lock import LockFile
 from mograder.core.files.windows_files import reachable, unlink
 from mograder.core.tasks import Progress
@@ -168,9 +168,7 @@ class _Part:
             self._memory.write_text(memory.model_dump_json(), "utf-8")
 
     def append(self, chunk: bytes) -> None:
-        view = memoryview(chunk)
-        while view:
-            view = view[self._file.write(view) :]
+        DISK.write(self._file.fileno(), chunk)
 
     def digest(self, check: DigestCheck) -> str:
         with self.path.open("rb") as stream:
@@ -275,12 +273,10 @@ class Downloader:
         done = part.size()
         length = str(response.headers.get("content-length", ""))
         total = done + int(length) if length.isdecimal() else file.size
-        if total is not None and total > self.largest:
-            raise self._too_large(file)
         for chunk in response.iter_bytes():
             done += len(chunk)
-            if done > self.largest:
-                raise self._too_large(file)
+            if max(done, total or 0) > self.largest:
+                raise TooLarge(f"{file.name} is larger than {self.largest // 10**9} GB.")
             part.append(chunk)
             meter(file.name, done, total)
         return total is None or done >= total
@@ -295,9 +291,6 @@ class Downloader:
         if file.size is not None and size != file.size:
             return f"{file.name} arrived with {size} bytes instead of {file.size}."
         return other_bytes(file.name) if digest else ""
-
-    def _too_large(self, file: RemoteFile) -> TooLarge:
-        return TooLarge(f"{file.name} is larger than {self.largest // 10**9} GB.")
 
 
 def other_bytes(name: str) -> str:

@@ -148,7 +148,7 @@ class GuardedHttp:
         trouble = ""
         for request in requests:
             try:
-                with _ended_after(_ANSWER_SECONDS, request):
+                with _ended_in_time(request):
                     response = client.send(request, stream=True)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 trouble = remedy(error, "")
@@ -204,8 +204,8 @@ class GuardedHttp:
 
 
 @contextmanager
-def _ended_after(seconds: float, request: httpx.Request) -> Iterator[None]:
-    """End the request's connection if the block takes longer; connecting takes less.
+def _ended_in_time(request: httpx.Request) -> Iterator[None]:
+    """End the request's connection if the block takes too long; connecting takes less.
 
     The timeouts of httpx are between bytes, and the headers may come one byte at a time.
     """
@@ -222,7 +222,7 @@ def _ended_after(seconds: float, request: httpx.Request) -> Iterator[None]:
                 socket.socket.shutdown(each, socket.SHUT_RDWR)
 
     request.extensions["trace"] = trace
-    timer = threading.Timer(seconds, end)
+    timer = threading.Timer(_ANSWER_SECONDS, end)
     timer.start()
     try:
         yield

@@ -192,16 +192,11 @@ def bounded_body(
         if len(body) > limit and cut:
             return bytes(body[:limit])
         if len(body) > limit:
-            raise RemoteFailed(
-                f"The server sends more than {_size(limit)}.", hint="Check the address."
-            )
+            size = f"{limit // 10**6} MB" if limit >= 10**6 else f"{limit // 10**3} KB"
+            raise RemoteFailed(f"The server sends more than {size}.", hint="Check the address.")
         if time.monotonic() > end:
             raise RemoteFailed("The server's answer does not end.", hint="Try again later.")
     return bytes(body)
-
-
-def _size(limit: int) -> str:
-    return f"{limit // 10**6} MB" if limit >= 10**6 else f"{limit // 10**3} KB"
 
 
 def one_line(text: object) -> str:
@@ -243,10 +238,6 @@ class RetryPolicy:
         share = random.uniform(1 - self.spread, 1.0)  # noqa: S311  # no secret
         self.sleep(max(backoff * share, asked_for * (1.5 - share / 2)))
 
-    def may_pass(self, error: httpx.TransportError) -> bool:
-        """Whether the same request may succeed later."""
-        return isinstance(error, self.failures) and tls_trouble(error) is None
-
 
 def send(
     client: httpx.Client,
@@ -267,7 +258,7 @@ def send(
         try:
             response = client.send(build(), stream=True)
         except httpx.TransportError as error:
-            if last or not retry.may_pass(error):
+            if last or not isinstance(error, retry.failures) or tls_trouble(error) is not None:
                 raise
             progress("The server cannot be reached; trying again…")
             retry.pause(failures)

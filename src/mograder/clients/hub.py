@@ -112,9 +112,8 @@ class Held:
     def check(self, size: int, count: int, *, source: bool = False) -> None:
         """Raise TooLarge if the hub does not accept that many bytes and files, or that source."""
         what = "source" if source else "release"
-        sent = "Nothing was sent."
-        if source:
-            sent = "The release is there; --no-source keeps the source here."
+        kept = "The release is there; --no-source keeps the source here."
+        sent = kept if source else "Nothing was sent."
         if self.most_mb and size > self.most_mb * 2**20:
             raise TooLarge(
                 f"The {what} has {size / 2**20:.1f} MB, and the hub takes {self.most_mb} MB.",
@@ -283,7 +282,9 @@ class HubClient(Closing):
             elif event == "done":
                 return answer
             elif event == "error":
-                raise _refusal(_status(answer.get("status")), _detail(answer), self.url)
+                status = answer.get("status")
+                status = status if isinstance(status, int) else HTTPStatus.INTERNAL_SERVER_ERROR
+                raise _refusal(status, _detail(answer), self.url)
         raise RemoteFailed(
             "The hub closed the connection before it was done.",
             hint="What was published before is still there. Look at the hub's log and try again.",
@@ -314,23 +315,19 @@ def _refusal(status: int, detail: str, url: str) -> MograderError:
     """Return the error for the hub's refusal; pure. ``detail`` has uv's own words, unchanged."""
     said = detail or f"The hub answered {status} {responses.get(status, '')}."
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return _forbidden(detail)
+        if detail == "Instructor access required":
+            told = "This token is a student's; publishing needs an instructor."
+        elif detail and detail != "403 Forbidden":
+            return Forbidden(detail)
+        else:
+            told = "The hub does not accept this token."
+        return Forbidden(told, hint=_HOW_TO_GET_ONE)
     family = family_of(status)
     if family is NotFound and detail in _NOTHING_THERE:
         hint = f"Is {url} the hub's address, with its path prefix?"
         return NotFound(f"There is no hub at {url}, or it is too old: {said}", hint=hint)
     hint = "Look at the hub's log, then publish again." if family is TimedOut else ""
     return family(said, hint=hint)
-
-
-def _forbidden(detail: str) -> Forbidden:
-    if detail == "Instructor access required":
-        return Forbidden(
-            "This token is a student's; publishing needs an instructor.", hint=_HOW_TO_GET_ONE
-        )
-    if not detail or detail == "403 Forbidden":
-        return Forbidden("The hub does not accept this token.", hint=_HOW_TO_GET_ONE)
-    return Forbidden(detail)
 
 
 def _said(media_type: str, body: bytes) -> str:
@@ -376,10 +373,6 @@ def _bounded_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield from (line for line in lines if line.strip())
     if rest.strip():
         yield rest
-
-
-def _status(value: object) -> int:
-    return value if isinstance(value, int) else HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _media_type(response: httpx.Response) -> str:

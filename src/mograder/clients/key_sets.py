@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Final
 
 from anyio import CapacityLimiter, to_thread
 
@@ -103,21 +102,19 @@ class CachedKeySet:
         self._fetched = self._clock.steady()
 
 
-_ACCEPT: Final = (("Accept", "application/json"),)
+def key_request(platform: LtiPlatform) -> Callable[[], object]:
+    """Return what fetches a platform's parsed key set; it raises RemoteFailed."""
+    url = addresses_of(platform).keys
+    http = GuardedHttp(
+        {origin_of(url)},
+        private_network=platform.private_network,
+        name=f"the learning platform {platform.issuer}",
+    )
 
-
-class KeyRequest:
-    def __init__(self, platform: LtiPlatform) -> None:
-        self._url = addresses_of(platform).keys
-        self._http = GuardedHttp(
-            {origin_of(self._url)},
-            private_network=platform.private_network,
-            name=f"the learning platform {platform.issuer}",
-        )
-
-    def __call__(self) -> object:
-        """Return the parsed key set. Raises: RemoteFailed."""
-        answer = self._http.send("GET", self._url, headers=_ACCEPT)
+    def fetch() -> object:
+        answer = http.send("GET", url, headers=(("Accept", "application/json"),))
         if not answer.good:
             raise RemoteFailed(f"The learning platform answered {answer.status} for its keys.")
         return answer.json()
+
+    return fetch

@@ -124,11 +124,19 @@ class AccessTokens:
             self._kept = {each: kept for each, kept in self._kept.items() if kept != token}
 
     def _fetch(self, scopes: frozenset[str]) -> AccessToken:
-        begun = self._clock.steady()
+        begun, now = self._clock.steady(), int(self._clock.now().timestamp())
+        claims = {
+            "iss": self._client_id,
+            "sub": self._client_id,
+            "aud": self._url,
+            "iat": now - _EARLIER,
+            "exp": now + _LIFE,
+            "jti": secrets.token_urlsafe(24),
+        }
         form = {
             "grant_type": "client_credentials",
             "client_assertion_type": _ASSERTION,
-            "client_assertion": self._assertion(),
+            "client_assertion": self._sign(claims),
             "scope": " ".join(sorted(scopes)),
         }
         answer = self._http.send("POST", self._url, form=form)
@@ -139,19 +147,6 @@ class AccessTokens:
                 "compare the clocks of both servers.",
             )
         return _parsed(answer, scopes, begun)
-
-    def _assertion(self) -> str:
-        now = int(self._clock.now().timestamp())
-        return self._sign(
-            {
-                "iss": self._client_id,
-                "sub": self._client_id,
-                "aud": self._url,
-                "iat": now - _EARLIER,
-                "exp": now + _LIFE,
-                "jti": secrets.token_urlsafe(24),
-            }
-        )
 
 
 def _parsed(answer: Answer, asked: frozenset[str], begun: float) -> AccessToken:
@@ -295,7 +290,12 @@ class LtiServices:
         url = _with(url, "user_id", subject) if subject else url
         pages = self._pages(url, SCORE_SCOPES, _RESULTS_TYPE, _RESULTS_BYTES)
         entries = (each for answer in pages for each in _list(answer.json()))
-        return {str(each.get("userId")): _result(each) for each in entries}
+        return {
+            str(each.get("userId")): Result(
+                _number(each.get("resultScore")), _number(each.get("resultMaximum")) or 1.0
+            )
+            for each in entries
+        }
 
     def line_items(self, lineitems: str, resource_id: str) -> tuple[LineItem, ...]:
         """Return the grade items with this id of ours, of those that the hub may use.
@@ -305,7 +305,14 @@ class LtiServices:
         url = _with(lineitems, "resource_id", resource_id)
         headers = [("Accept", _LINE_ITEMS_TYPE)]
         answer = self._ask("GET", url, SCORE_SCOPES, headers, longest=_LINE_ITEMS_BYTES)
-        found = (_line_item(each) for each in _list(answer.json()))
+        found = (
+            LineItem(
+                _text(each, "id", 1000),
+                _text(each, "resourceId"),
+                _text(each, "resourceLinkId") or _text(each, "ltiLinkId"),
+            )
+            for each in _list(answer.json())
+        )
         return tuple(each for each in found if each.address and each.resource_id == resource_id)
 
     def members(self, memberships: str, context: str) -> tuple[Member, ...]:
@@ -334,7 +341,12 @@ class LtiServices:
             headers = [("Accept", kind)]
             answer = self._ask("GET", url, scopes, headers, longest=longest)
             yield answer
-            url = _next_page(answer, url)
+            found = _NEXT.search(answer.headers.get("link", ""))
+            try:
+                url = urljoin(url, found[1]) if found else ""
+            except ValueError:
+                told = "The address of the next page of members cannot be used."
+                raise RemoteFailed(told) from None
 
     def _ask(
         self,
@@ -377,21 +389,11 @@ def _list(found: object) -> list[Mapping[str, object]]:
     return [each for each in found if isinstance(each, dict)]
 
 
-def _result(entry: Mapping[str, object]) -> Result:
-    score, maximum = _number(entry.get("resultScore")), _number(entry.get("resultMaximum"))
-    return Result(score, maximum or 1.0)
-
-
 def _number(value: object) -> float | None:
     """Return a number, None for one that no mark is; JSON has integers of any length."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) < _HIGHEST else None
-
-
-def _line_item(entry: Mapping[str, object]) -> LineItem:
-    link = _text(entry, "resourceLinkId") or _text(entry, "ltiLinkId")
-    return LineItem(_text(entry, "id", 1000), _text(entry, "resourceId"), link)
 
 
 def _members(answer: Answer, context: str) -> Iterator[Member]:
@@ -405,24 +407,20 @@ def _members(answer: Answer, context: str) -> Iterator[Member]:
         subject = _text(entry, "user_id")
         if not subject:
             raise RemoteFailed("The platform's list has a member without an id.")
-        yield _member(subject, entry)
-
-
-def _member(subject: str, entry: Mapping[str, object]) -> Member:
-    roles, name = entry.get("roles"), entry.get("name")
-    named = {
-        "ext.user_username": _text(entry, "ext_user_username"),
-        "lis.person_sourcedid": _text(entry, "lis_person_sourcedid"),
-        "email": _text(entry, "email"),
-    }
-    return Member(
-        subject,
-        # Moodle escapes names here.
-        display_line(html.unescape(name) if isinstance(name, str) else "", _LONGEST_ID),
-        tuple(str(each)[:_LONGEST_ID] for each in roles) if isinstance(roles, list) else (),
-        {claim: text for claim, text in named.items() if text},
-        _text(entry, "status") in ("", "Active"),
-    )
+        roles, name = entry.get("roles"), entry.get("name")
+        named = {
+            "ext.user_username": _text(entry, "ext_user_username"),
+            "lis.person_sourcedid": _text(entry, "lis_person_sourcedid"),
+            "email": _text(entry, "email"),
+        }
+        yield Member(
+            subject,
+            # Moodle escapes names here.
+            display_line(html.unescape(name) if isinstance(name, str) else "", _LONGEST_ID),
+            tuple(str(each)[:_LONGEST_ID] for each in roles) if isinstance(roles, list) else (),
+            {claim: text for claim, text in named.items() if text},
+            _text(entry, "status") in ("", "Active"),
+        )
 
 
 def _text(entry: Mapping[str, object], name: str, longest: int = _LONGEST_ID) -> str:
@@ -435,18 +433,6 @@ def _text(entry: Mapping[str, object], name: str, longest: int = _LONGEST_ID) ->
         return ""
     text = str(value)
     return text if len(text) <= longest and text.isprintable() else ""
-
-
-def _next_page(answer: Answer, url: str) -> str:
-    """Return the address of the next page, "" after the last one."""
-    found = _NEXT.search(answer.headers.get("link", ""))
-    if found is None:
-        return ""
-    following: str = found[1]
-    try:
-        return urljoin(url, following)
-    except ValueError:
-        raise RemoteFailed("The address of the next page of members cannot be used.") from None
 
 
 def register(
@@ -491,7 +477,9 @@ def register(
         bearer=token,
     )
     given = _json_object(answer, "the registration")
-    deployment = _deployment(given)
+    told = given.get(CONFIGURATION)
+    # ILIAS tells a number; some platforms tell none.
+    deployment = _text(told, "deployment_id") if isinstance(told, dict) else ""
     values = platform.model_dump() | {
         "issuer": issuer,
         "client_id": _line(given, "client_id", _LONGEST_TEXT),
@@ -534,9 +522,3 @@ def _address(document: Mapping[str, object], name: str, issuer: str) -> str:
             hint="Register by hand, with its addresses in mograder.toml.",
         )
     return value
-
-
-def _deployment(answer: Mapping[str, object]) -> str:
-    """Return the deployment's id, "" if the platform does not tell it; ILIAS tells a number."""
-    told = answer.get(CONFIGURATION)
-    return _text(told, "deployment_id") if isinstance(told, dict) else ""

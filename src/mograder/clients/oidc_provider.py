@@ -86,7 +86,10 @@ class OidcProvider:
         headers = [("Accept", "application/json")]
         match provider.client_auth(self._secret):
             case "client_secret_basic":
-                headers.append(("Authorization", _basic(client_id, self._secret)))
+                # Both parts are form-encoded first (RFC 6749, 2.3.1).
+                pair = f"{quote(client_id, safe='')}:{quote(self._secret, safe='')}"
+                basic = b64encode(pair.encode()).decode()
+                headers.append(("Authorization", f"Basic {basic}"))
             case "client_secret_post":
                 form |= {"client_id": client_id, "client_secret": self._secret}
             case "none":
@@ -146,12 +149,6 @@ class OidcProvider:
             private_network=self._settings.private_network,
             name="the sign-in provider",
         )
-
-
-def _basic(client_id: str, secret: str) -> str:
-    """Return the header of HTTP Basic; both parts are form-encoded first (RFC 6749, 2.3.1)."""
-    pair = f"{quote(client_id, safe='')}:{quote(secret, safe='')}"
-    return f"Basic {b64encode(pair.encode()).decode()}"
 
 
 def _members(document: object) -> Mapping[str, object]:

@@ -163,7 +163,6 @@ class TokenStore:
 
     @property
     def path(self) -> Path:
-        """The file that holds the tokens of all servers."""
         return self._directory / self._kind.ours
 
     def find(self, url: str) -> CachedToken | None:

@@ -163,12 +163,8 @@ def counted(number: int, one: str, several: str = "") -> str:
     return f"{number} {one if number == 1 else several or f'{one}s'}"
 
 
-def _by_name(test: Callable[[str, str], bool]) -> _Rule:
-    return lambda entry, text: any(test(name, text) for name in entry.names())
-
-
-def _by_name_in_any_case(test: Callable[[str, str], bool]) -> _Rule:
-    return lambda entry, text: any(test(name.casefold(), text.casefold()) for name in entry.names())
+def _by_name(test: Callable[[str, str], bool], spelled: Callable[[str], str] = str) -> _Rule:
+    return lambda entry, text: any(test(spelled(name), spelled(text)) for name in entry.names())
 
 
 def _by_digits(entry: Entry, text: str) -> bool:
@@ -193,10 +189,6 @@ def _contains(name: str, text: str) -> bool:
     return text in name
 
 
-def _same_letters(name: str, text: str) -> bool:
-    return bool(_plain(text)) and _plain(name) == _plain(text)
-
-
 def _plain(name: str) -> str:
     return _SEPARATORS.sub("", name).casefold()
 
@@ -214,14 +206,14 @@ def _label(name: str) -> str:
 _WHOLE_WORDS: tuple[_Rule, ...] = (
     _by_name(str.__eq__),
     _by_digits,
-    _by_name_in_any_case(str.__eq__),
+    _by_name(str.__eq__, str.casefold),
     _by_name(_begins_with_word),
-    _by_name_in_any_case(_begins_with_word),
-    _by_name(_same_letters),
+    _by_name(_begins_with_word, str.casefold),
+    lambda entry, text: bool(_plain(text)) and _plain(text) in map(_plain, entry.names()),
 )
 _RULES: tuple[_Rule, ...] = (
     *_WHOLE_WORDS,
     _by_name(_begins_with),
-    _by_name_in_any_case(_begins_with),
-    _by_name_in_any_case(_contains),
+    _by_name(_begins_with, str.casefold),
+    _by_name(_contains, str.casefold),
 )

@@ -83,7 +83,6 @@ class LoadedSettings:
 
     @property
     def state_dir(self) -> Path:
-        """The program's own directory in the course."""
         return self.course_dir / STATE_DIR
 
     @property
@@ -415,7 +414,10 @@ def _demand_apart(loaded: LoadedSettings) -> None:
     named = settings.dirs.model_dump(by_alias=True)
     course = {f"[dirs] {name}": text for name, text in named.items() if text}
     course[f"the program's own {STATE_DIR}"] = STATE_DIR
-    places = {name: _real(loaded.path(text)) for name, text in (hub | course).items()}
+    # Unlike Path.resolve(), realpath takes links in a circle.
+    places = {
+        name: Path(os.path.realpath(loaded.path(text))) for name, text in (hub | course).items()
+    }
     for name in hub:
         others = hub if name == "[hub] release_dir" else places
         for other in others:
@@ -424,10 +426,6 @@ def _demand_apart(loaded: LoadedSettings) -> None:
                     f"{name}, {places[name]}, is or holds {other}, {places[other]}.",
                     hint="Give each a directory of its own, beside the other.",
                 )
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))  # unlike Path.resolve(), it takes links in a circle
 
 
 def _read_file(file: Path) -> bytes | None:
@@ -569,11 +567,10 @@ def _secret(environ: Mapping[str, str], name: str, credential: str = "") -> Secr
 
 
 def _for_builds(name: str) -> bool:
-    if name.upper() in _BUILD_VARIABLES:
-        return True
-    if SYSTEM == "windows" and name.upper() in _WINDOWS_VARIABLES:
-        return True
-    return name.startswith("UV_") and not name.startswith(_NOT_FOR_BUILDS)
+    known = _BUILD_VARIABLES | (_WINDOWS_VARIABLES if SYSTEM == "windows" else frozenset())
+    return name.upper() in known or (
+        name.startswith("UV_") and not name.startswith(_NOT_FOR_BUILDS)
+    )
 
 
 def _node_environ(environ: Mapping[str, str], home: Path) -> NodeEnviron:

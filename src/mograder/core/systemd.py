@@ -88,17 +88,18 @@ class Service:
         if not (self.notify_socket and self.watchdog_seconds):
             yield
             return
-        beating = asyncio.create_task(self._beat())
+
+        async def beat() -> None:
+            while True:
+                self.tell(_ALIVE)
+                await asyncio.sleep(self.watchdog_seconds / _BEATS)
+
+        beating = asyncio.create_task(beat())
         try:
             yield
         finally:
             beating.cancel()
             await asyncio.wait({beating})
-
-    async def _beat(self) -> None:
-        while True:
-            self.tell(_ALIVE)
-            await asyncio.sleep(self.watchdog_seconds / _BEATS)
 
 
 def _number(environ: Mapping[str, str], name: str, whose: str) -> int:

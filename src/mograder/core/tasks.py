@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from mograder.core.errors import MograderError
@@ -102,7 +101,6 @@ class Paced:
         self._waiting: asyncio.TimerHandle | None = None
 
     def __call__(self) -> None:
-        """Ask for the call."""
         if self._waiting is not None:
             return
         loop = asyncio.get_running_loop()
@@ -216,23 +214,18 @@ async def set_within(event: asyncio.Event, seconds: float) -> bool:
     return event.is_set()
 
 
-class _Told:
-    """The progress of one task, passed on to all callers that wait for it."""
+class _Work(Generic[T]):
+    """A task, whose progress is passed on to all callers that wait for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, do: Callable[[Progress], Awaitable[T]]) -> None:
         self.listeners: list[Progress] = []
         self.last = ""
+        self.task = asyncio.ensure_future(do(self._tell))
 
-    def __call__(self, message: str) -> None:
+    def _tell(self, message: str) -> None:
         self.last = message
         for listener in tuple(self.listeners):
             listener(message)
-
-
-@dataclass(frozen=True, slots=True)
-class _Work(Generic[T]):
-    task: asyncio.Future[T]
-    told: _Told
 
 
 class SingleFlight(Generic[K, T]):
@@ -254,13 +247,13 @@ class SingleFlight(Generic[K, T]):
         work = self._works.get(key)
         if work is None:
             work = self._begin(key, do)
-        elif work.told.last:
-            progress(work.told.last)
-        work.told.listeners.append(progress)
+        elif work.last:
+            progress(work.last)
+        work.listeners.append(progress)
         try:
             return await asyncio.shield(work.task)
         finally:
-            work.told.listeners.remove(progress)
+            work.listeners.remove(progress)
 
     def begin(self, key: K, do: Callable[[], Awaitable[T]]) -> asyncio.Future[T]:
         """Run ``do`` once the key's running task has ended; return the task that does.
@@ -306,9 +299,7 @@ class SingleFlight(Generic[K, T]):
         await self.settle()
 
     def _begin(self, key: K, do: Callable[[Progress], Awaitable[T]]) -> _Work[T]:
-        told = _Told()
-        work = _Work(asyncio.ensure_future(do(told)), told)
-        self._works[key] = work
+        work = self._works[key] = _Work(do)
         self._running.add(work.task)
         work.task.add_done_callback(lambda task: self._finish(key, task))
         return work

@@ -29,7 +29,10 @@ def record_of(files: Mapping[str, bytes], record: str) -> bytes:
 
     ``record`` is the path of that file itself, which has no digest.
     """
-    lines = [f"{name},{_hash(data)},{len(data)}\n" for name, data in files.items()]
+    lines = []
+    for name, data in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=")
+        lines.append(f"{name},sha256={digest.decode()},{len(data)}\n")
     return "".join([*lines, f"{record},,\n"]).encode()
 
 
@@ -49,8 +52,3 @@ def pack_wheel(files: Mapping[str, bytes], info: str, *, deflate: bool = False) 
             entry.compress_type = method
             archive.writestr(entry, data)
     return buffer.getvalue()
-
-
-def _hash(data: bytes) -> str:
-    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest())
-    return f"sha256={digest.rstrip(b'=').decode()}"

@@ -59,12 +59,14 @@ def when_free(call: Callable[[], object], path: str, *, seconds: float = _SECOND
         try:
             call()
         except PermissionError as error:
-            if not _may_pass(error):
+            code = getattr(error, "winerror", None)  # only Windows has it
+            if SYSTEM != "windows" or (code not in _HELD and code != _ACCESS_DENIED):
                 raise
             if _made_writable(path):
                 continue
             if time.monotonic() >= deadline:
-                raise _held(path) from error
+                told = "another program has it open; close it there, then try again"
+                raise FileHeld(errno.EACCES, told, shown(path)) from error
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         else:
@@ -104,12 +106,6 @@ def extended(path: str, *, longest: int = _LONGEST_PATH) -> str:
     return _SHARE + text[2:] if text.startswith("\\\\") else _EXTENDED + text
 
 
-def _may_pass(error: PermissionError) -> bool:
-    # Only Windows has this attribute.
-    code = getattr(error, "winerror", None)
-    return SYSTEM == "windows" and (code in _HELD or code == _ACCESS_DENIED)
-
-
 def _made_writable(path: str) -> bool:
     """Take a file's mark as read-only away; return False if it had none."""
     place = Path(path)
@@ -121,11 +117,6 @@ def _made_writable(path: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _held(path: str) -> FileHeld:
-    told = "another program has it open; close it there, then try again"
-    return FileHeld(errno.EACCES, told, shown(path))
 
 
 def same_text(one: bytes, other: bytes) -> bool:

@@ -126,7 +126,7 @@ class Layers:
             text = environ[name]
             if not text.strip() and key in _SET_OR_NOT:
                 continue
-            value: object = split_list(text) if _is_list(key) else text
+            value: object = split_list(text) if key in _LISTS else text
             self._merge(section, {last: value}, Origin.ENVIRONMENT, _refuser(name, key))
         gone = {_variable(key): hint for key, hint in _GONE.items()}
         for name in sorted(environ):
@@ -158,7 +158,11 @@ class Layers:
             raise _no_table(ITEMS, "[items.NAME]", shown)
         items: dict[str, ItemSettings] = {}
         for written, decided in table.items():
-            name = _item_name(written, shown)
+            try:
+                name = ItemName.parse(written)
+            except InvalidInput as error:
+                place = shown((ITEMS, written))
+                raise InvalidInput(f"{place}: [items]: {error.message}", hint=error.hint) from error
             if name in items:
                 raise InvalidInput(f"{shown((ITEMS, written))}: {item_key(name)} is there twice.")
             items[name] = _item(name, written, decided, shown)
@@ -187,15 +191,6 @@ class Layers:
             self.settings = self.settings.model_copy(update=given)
         for name in given:
             self.origins[_dotted(section, _written(name, model.model_fields[name]))] = origin
-
-
-def _item_name(written: str, shown: _Place) -> str:
-    try:
-        return ItemName.parse(written)
-    except InvalidInput as error:
-        raise InvalidInput(
-            f"{shown((ITEMS, written))}: [items]: {error.message}", hint=error.hint
-        ) from error
 
 
 def _item(name: str, written: str, table: object, shown: _Place) -> ItemSettings:
@@ -236,13 +231,11 @@ def _refuser(who: str, key: str) -> Callable[[ErrorDetails], InvalidInput]:
     return lambda error: InvalidInput(f"{who} {complaint(error, secret=secret)}.", hint=hint)
 
 
-def _sections() -> Iterator[tuple[str, type[Section]]]:
-    for name, info in Settings.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
-            yield name, info.annotation
-
-
-SECTIONS: Mapping[str, type[Section]] = dict(_sections())
+SECTIONS: Mapping[str, type[Section]] = {
+    name: info.annotation
+    for name, info in Settings.model_fields.items()
+    if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
+}
 """The tables of the file, by name."""
 
 
@@ -282,6 +275,11 @@ def _dotted(section: str, name: str) -> str:
 
 
 _FIELDS: Mapping[str, FieldInfo] = dict(_fields())
+_LISTS = frozenset(
+    key
+    for key, info in _FIELDS.items()
+    if any(get_origin(each) is tuple for each in (info.annotation, *get_args(info.annotation)))
+)
 KEYS: tuple[str, ...] = tuple(sorted(_FIELDS, key=lambda key: ("." in key, key)))
 """Every key of the settings, dotted, as the file writes it; the top-level ones first. Keys of items
 come from :func:`item_keys`."""
@@ -299,11 +297,6 @@ def _variable(key: str) -> str:
 def split_list(text: str) -> tuple[str, ...]:
     """Return the entries of a list that is separated by commas."""
     return tuple(part for each in text.split(",") if (part := each.strip()))
-
-
-def _is_list(key: str) -> bool:
-    annotation = _FIELDS[key].annotation
-    return any(get_origin(each) is tuple for each in (annotation, *get_args(annotation)))
 
 
 def _nearest(section: str, name: str) -> str:
