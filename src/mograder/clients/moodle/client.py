@@ -8,7 +8,7 @@ the result; the methods here send one request each and raise
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
@@ -23,6 +23,7 @@ from mograder.clients.moodle.models import (
     AssignmentsModel,
     ByAssignmentModel,
     CourseModuleModel,
+    FlagModel,
     GroupsModel,
     ReportModel,
     SectionModel,
@@ -76,7 +77,6 @@ class MoodleClient(FileTransfers, Closing):
 
     @property
     def url(self) -> str:
-        """The site's address without a trailing slash."""
         return self._wire.url
 
     def close(self) -> None:
@@ -132,9 +132,8 @@ class MoodleClient(FileTransfers, Closing):
         module = self._module(assignment)
         if module is None:
             return GradingMethod.UNKNOWN
-        method = module.method()
         known = {each.value: each for each in GradingMethod} | {"": GradingMethod.SIMPLE}
-        return known.get("unknown" if method is None else method, GradingMethod.UNKNOWN)
+        return known.get(module.method(), GradingMethod.UNKNOWN)
 
     def scale_items(self, assignment: Assignment) -> tuple[str, ...]:
         """Return the names of the items of an assignment's scale, the lowest first.
@@ -205,11 +204,7 @@ class MoodleClient(FileTransfers, Closing):
     # Submissions.
 
     def submissions(self, assignment_id: int) -> tuple[Submission, ...]:
-        """Return the latest attempts, including rows without work and the teacher's own.
-
-        Raises:
-            Forbidden: This account may not see them: Moodle returns an empty list and a warning.
-        """
+        """Return the latest attempts, including rows without work and the teacher's own."""
         found = self._readable("mod_assign_get_submissions", assignment_id)
         return tuple(row for each in found.assignments for row in each.submissions)
 
@@ -280,7 +275,6 @@ class MoodleClient(FileTransfers, Closing):
     # Grades.
 
     def grades(self, assignment_id: int) -> tuple[Grade, ...]:
-        """Raise Forbidden where Moodle returns an empty list and a warning."""
         found = self._readable("mod_assign_get_grades", assignment_id)
         return tuple(grade for each in found.assignments for grade in each.grades)
 
@@ -315,32 +309,32 @@ class MoodleClient(FileTransfers, Closing):
         self._ask.change("mod_assign_save_grade", **fields)
 
     def workflow_states(self, assignment_id: int) -> Mapping[int, str]:
-        """Return the marking workflow states by user id; users without one are missing.
-
-        Raises:
-            Forbidden: This account may not see them: Moodle returns an empty list and a warning.
-        """
-        found = self._readable("mod_assign_get_user_flags", assignment_id)
-        flags = (flag for each in found.assignments for flag in each.userflags)
+        """Return the states of the marking workflow by user id; users without one are missing."""
+        flags = self._flags(assignment_id)
         return {flag.userid: flag.workflowstate for flag in flags if flag.workflowstate}
 
     def extensions(self, assignment_id: int) -> Mapping[int, datetime]:
-        """Return the extended deadlines by user id, for users who have an extension.
-
-        Raises:
-            Forbidden: As :meth:`workflow_states`.
-        """
-        found = self._readable("mod_assign_get_user_flags", assignment_id)
-        flags = (flag for each in found.assignments for flag in each.userflags)
+        """Return the extended deadlines by user id, for users who have an extension."""
+        flags = self._flags(assignment_id)
         return {flag.userid: flag.extensionduedate for flag in flags if flag.extensionduedate}
+
+    def _flags(self, assignment_id: int) -> Iterator[FlagModel]:
+        found = self._readable("mod_assign_get_user_flags", assignment_id)
+        return (flag for each in found.assignments for flag in each.userflags)
 
     def _by_assignment(self, function: str, assignment_id: int) -> ByAssignmentModel:
         return self._ask.read(ByAssignmentModel, function, **{"assignmentids[0]": assignment_id})
 
     def _readable(self, function: str, assignment_id: int) -> ByAssignmentModel:
-        """Return the answer; raises Forbidden where Moodle returns an empty list and a warning."""
+        """Return the answer.
+
+        Raises:
+            Forbidden: This account may not see it: Moodle returns an empty list and a warning.
+        """
         found = self._by_assignment(function, assignment_id)
-        demand_access(found.warnings, function)
+        for warning in found.warnings:
+            if warning.warningcode == "1":
+                raise as_error("nopermission", warning.message, function)
         return found
 
 
@@ -382,13 +376,6 @@ class Functions:
                 hint="Ask the Moodle administrator to add it to the service; our documentation "
                 "lists the functions and why.",
             ) from error
-
-
-def demand_access(warnings: Sequence[Warned], function: str) -> None:
-    """Raise Forbidden if a list is empty because we may not read it: Moodle only warns."""
-    denied = [warning for warning in warnings if warning.warningcode == "1"]
-    if denied:
-        raise as_error("nopermission", denied[0].message, function)
 
 
 def demand_course(warnings: Sequence[Warned], course_id: int) -> None:

@@ -15,6 +15,7 @@ import html
 import io
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -37,7 +38,6 @@ _LOCKED = "Grade can be changed"
 _SCALE = "Scale"
 """The column in place of the maximum where the grade is an item of a scale."""
 _PARTICIPANT = re.compile(r"(?:.*\D)?(\d{1,18})")
-_DELIMITERS = ",;\t"
 _LINE_END = re.compile(r"</p>|[\r\n]")
 _TAG = re.compile(r"<[^>]*>")
 _BEFORE_QUOTE = re.compile(r'\\(?="|\Z)')
@@ -149,7 +149,7 @@ def parse_worksheet(data: bytes) -> Worksheet:
         raise InvalidInput(
             "The worksheet is not UTF-8 text.", hint="Save it as CSV UTF-8, or download it again."
         ) from error
-    delimiter = _delimiter(text)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
     csv.field_size_limit(_MOST_BYTES)  # of the whole process: an online text may be long
     try:
         table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
@@ -165,7 +165,9 @@ def parse_worksheet(data: bytes) -> Worksheet:
         raise TooLarge(f"The worksheet has more than {_MOST_ROWS} rows.")
     lines = enumerate(table[1:], start=2)
     rows = tuple(_row(number, line, columns) for number, line in lines if any(line))
-    _refuse_twice(rows)
+    for participant, count in Counter(row.participant for row in rows).items():
+        if count > 1:
+            raise InvalidInput(f"Participant {participant} is in the worksheet twice.")
     return Worksheet(columns, rows, delimiter)
 
 
@@ -219,14 +221,13 @@ def fill(sheet: Worksheet, entries: Mapping[int, Entry], now: datetime) -> Fille
     changed = tuple(row.participant for row in rows)
     filled_sheet = replace(sheet, rows=tuple(rows))
     if all(entries[each].comment is None for each in changed):
-        filled_sheet = _without_comments(filled_sheet)
+        kept = [number for number, name in enumerate(sheet.columns) if name != COMMENTS]
+        filled_sheet = replace(
+            sheet,
+            columns=tuple(sheet.columns[each] for each in kept),
+            rows=tuple(replace(row, cells=tuple(row.cells[each] for each in kept)) for row in rows),
+        )
     return Filled(filled_sheet, changed, tuple(unchanged), skipped, erased)
-
-
-def _without_comments(sheet: Worksheet) -> Worksheet:
-    kept = [number for number, name in enumerate(sheet.columns) if name != COMMENTS]
-    rows = (replace(row, cells=tuple(row.cells[each] for each in kept)) for row in sheet.rows)
-    return replace(sheet, columns=tuple(sheet.columns[each] for each in kept), rows=tuple(rows))
 
 
 def moodle_date(moment: datetime) -> str:
@@ -280,11 +281,6 @@ def _mark_or_none(sheet: Worksheet, row: WorksheetRow) -> Decimal | None:
         return None
 
 
-def _delimiter(text: str) -> str:
-    heading = text.partition("\n")[0]
-    return max(_DELIMITERS, key=heading.count)
-
-
 def _row(number: int, line: Sequence[str], columns: tuple[str, ...]) -> WorksheetRow:
     if len(line) != len(columns):
         raise InvalidInput(
@@ -299,14 +295,6 @@ def _row(number: int, line: Sequence[str], columns: tuple[str, ...]) -> Workshee
             hint="It should read like “Participant 8”. " + _HINT,
         )
     return WorksheetRow(int(found[1]), tuple(line))
-
-
-def _refuse_twice(rows: Sequence[WorksheetRow]) -> None:
-    seen: set[int] = set()
-    for row in rows:
-        if row.participant in seen:
-            raise InvalidInput(f"Participant {row.participant} is in the worksheet twice.")
-        seen.add(row.participant)
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,14 @@ class Wire(Closing):
             if response.status_code != httpx.codes.OK:
                 self.refuse(response, form)
             body = bounded_body(response, _MAX_ANSWER, ANSWER_SECONDS)
-        return self._parsed(body, response, form)
+        try:
+            answer: object = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise as_page_error(response.status_code, "", self.url) from error
+        refused = refusal_in(body, form) if isinstance(answer, dict) else None
+        if refused is not None:
+            raise refused
+        return answer
 
     @contextmanager
     def sent(
@@ -216,16 +223,6 @@ class Wire(Closing):
         if refused is not None:
             raise refused
         return body
-
-    def _parsed(self, body: bytes, response: httpx.Response, form: Form) -> object:
-        try:
-            answer: object = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise as_page_error(response.status_code, "", self.url) from error
-        refused = refusal_in(body, form) if isinstance(answer, dict) else None
-        if refused is not None:
-            raise refused
-        return answer
 
     def _request(self, form: Form, headers: Mapping[str, str]) -> httpx.Request:
         for _, stream in form.files:
@@ -408,7 +405,10 @@ def as_error(told: str, message: str, asked: str, detail: str = "") -> MograderE
     deed = _DEEDS.get(asked, f"use {asked}")
     text = rule.message.format(asked=asked, deed=deed, message=_sentence(message))
     if code in {"invalidparameter", "nopermission", "dmlwriteexception"}:
-        text = _with_detail(text, detail or message)
+        # The missing right, or a debugging site's words.
+        told_more = detail or message
+        if told_more not in {"", "error/nopermission", "Invalid parameter value detected"}:
+            text = f"{text[:-1]}: {_sentence(told_more[:500])}"
     return rule.family(text, hint=rule.hint)
 
 
@@ -438,12 +438,6 @@ def as_page_error(status: int, location: str, url: str, body: bytes = b"") -> Mo
         f"What answers at {url} is a page, not Moodle's web service.",
         hint=f"A sign-in page or a proxy may stand in front. {_ADDRESS}",
     )
-
-
-def _with_detail(text: str, told: str) -> str:
-    """Add Moodle's details: the missing right, or a debugging site's words."""
-    empty = {"", "error/nopermission", "Invalid parameter value detected"}
-    return text if told in empty else f"{text[:-1]}: {_sentence(told[:500])}"
 
 
 def _sentence(words: str) -> str:

@@ -139,18 +139,14 @@ def token_of(link: str, started: Launch) -> str:
             hint=f"It begins with {_SCHEME}://token= . Copy it whole, from the address bar or from "
             "the link on the page.",
         ) from error
-    if not hmac.compare_digest(signature, _signature(started)):
+    # MD5 is Moodle's choice, and the random number is ours.
+    signed = hashlib.md5(f"{started.site}{started.passport}".encode(), usedforsecurity=False)
+    if not hmac.compare_digest(signature, signed.hexdigest()):
         raise NotAuthenticated(
             "This link belongs to another sign-in.",
             hint="Use the link of the page that was opened last: `mograder moodle login --sso`.",
         )
     return check_token(token)
-
-
-def _signature(started: Launch) -> str:
-    """Return Moodle's signature; MD5 is its choice, and the random number is ours."""
-    text = f"{started.site}{started.passport}".encode()
-    return hashlib.md5(text, usedforsecurity=False).hexdigest()
 
 
 def _no_moodle(url: str) -> RemoteFailed:

@@ -143,7 +143,8 @@ def comment_html(text: str, *, is_html: bool = False) -> str:
     """
     clean = _CONTROL.sub("", text.replace("\r\n", "\n")).strip()
     if is_html or not clean:
-        return _without_details(clean)
+        divided = _OPEN_DETAILS.sub("<div>", clean).replace("</details>", "</div>")
+        return _OPEN_SUMMARY.sub("<p><b>", divided).replace("</summary>", "</b></p>")
     escaped = _SPACES.sub(
         lambda found: "&nbsp;" * (len(found[0]) - 1) + " ",
         html.escape(clean.expandtabs(4), quote=False),
@@ -152,8 +153,3 @@ def comment_html(text: str, *, is_html: bool = False) -> str:
         return escaped
     paragraphs = re.split(r"\n\s*\n", escaped)
     return "".join(f"<p>{part.strip().replace(chr(10), '<br>')}</p>" for part in paragraphs)
-
-
-def _without_details(text: str) -> str:
-    text = _OPEN_DETAILS.sub("<div>", text).replace("</details>", "</div>")
-    return _OPEN_SUMMARY.sub("<p><b>", text).replace("</summary>", "</b></p>")
