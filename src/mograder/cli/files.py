@@ -42,9 +42,6 @@ def read_text(file: Path) -> str:
         raise InvalidInput(f"{file} cannot be read as UTF-8 text.") from error
 
 
-_PRIVATE = 0o600
-
-
 def write_private(
     path: Path, text: str, content: str = "", *, for_spreadsheet: bool = False
 ) -> None:
@@ -56,9 +53,7 @@ def write_private(
     click.echo(f"Wrote {path}{f': {content}' if content else ''}.", err=True)
 
 
-def save_file(
-    path: Path, text: str, mode: int = _PRIVATE, *, for_spreadsheet: bool = False
-) -> None:
+def save_file(path: Path, text: str, *, for_spreadsheet: bool = False) -> None:
     """Write a file that a person named: replace a plain one, and write into a device or a pipe.
 
     ``for_spreadsheet``: a plain one is a CSV file that people open, not another program.
@@ -74,7 +69,7 @@ def save_file(
         else:
             # The target of a link: root would replace the link /dev/stdout itself.
             kept = for_spreadsheets(text) if for_spreadsheet else text
-            atomic_write(path.resolve(), kept.encode(), mode)
+            atomic_write(path.resolve(), kept.encode(), 0o600)
     except OSError as error:
         raise InvalidInput(
             f"{path} cannot be written: {error.strerror}.",

@@ -162,7 +162,10 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
         return _preview(chosen, how, loaded, output)
     done = _graded(chosen, how, loaded, output)
     if csv_file is not None:
-        _write_table(csv_file, done, output)
+        # The tables of several assignments stand one below the other.
+        save_file(csv_file, "\r\n".join(render_csv(each.rows, each.columns) for each in done))
+        output.say("")
+        output.say(f"CSV written to {csv_file}")
     answers = [answer_of(*each) for each in zip(chosen, done, strict=True)]
     failed = any(row.needs_attention for each in done for row in each.rows)
     return Result({"version": 1, "assignments": answers}, status=int(failed))
@@ -192,12 +195,6 @@ def _is_zip(argument: str) -> bool:
     return argument.endswith(".zip")
 
 
-def _one_zip(zips: Sequence[Path]) -> Path | None:
-    if len(zips) > 1:
-        raise click.UsageError("Give one zip at a time.")
-    return zips[0] if zips else None
-
-
 def _chosen(ctx: click.Context, given: Wanted, loaded: LoadedSettings) -> tuple[Chosen, ...]:
     """Return the chosen submissions; an argument may be a zip, as that of ``--moodle-zip``."""
     archives = [
@@ -205,7 +202,9 @@ def _chosen(ctx: click.Context, given: Wanted, loaded: LoadedSettings) -> tuple[
         *map(Path, filter(_is_zip, given.arguments)),
     ]
     arguments = tuple(each for each in given.arguments if not _is_zip(each))
-    wanted = replace(given, arguments=arguments, archive=_one_zip(archives))
+    if len(archives) > 1:
+        raise click.UsageError("Give one zip at a time.")
+    wanted = replace(given, arguments=arguments, archive=next(iter(archives), None))
     if wanted.archive is None:
         if wanted.worksheet is not None:
             raise click.UsageError("--moodle-csv says who is who in a --moodle-zip.")
@@ -335,11 +334,3 @@ def _request(chosen: Chosen, how: _How, loaded: LoadedSettings) -> AutogradeRequ
         limits=lambda limits: lowered(limits, settings.rlimits, how.max_memory),
         deadlines=lambda deadlines: timed(deadlines, how.timeout),
     )
-
-
-def _write_table(file: Path, done: Sequence[Autograded], output: Output) -> None:
-    """Write the table of the submissions; several assignments have one below the other."""
-    tables = (render_csv(each.rows, each.columns) for each in done)
-    save_file(file, "\r\n".join(tables))
-    output.say("")
-    output.say(f"CSV written to {file}")

@@ -85,13 +85,6 @@ class Server:
         several = f"You have signed in to {listed(known)}.\n{_FORGET}" if known else SIGN_IN
         raise click.UsageError(f"{_NO_URL}\n{several}")
 
-    def _token_for(self, url: str) -> str:
-        """Return the token: from the option, the environment, the cache for ``url``, the file."""
-        if self.told_token:
-            return self.told_token
-        cached = self.tokens.find(url)
-        return first(cached.token if cached else "", token_in_file(self.loaded, url))
-
     @contextmanager
     def connected(self) -> Iterator[tuple[HttpsTransport, Transfers]]:
         """Yield a connection, and the display of its transfers.
@@ -103,7 +96,10 @@ class Server:
         if left_out:
             away = f"{listed(left_out)} could not be reached when you signed in"
             tell(f"The server is {url}: {away}. {_FORGET}", err=True)
-        token = self._token_for(url)
+        token = self.told_token
+        if not token:
+            cached = self.tokens.find(url)
+            token = first(cached.token if cached else "", token_in_file(self.loaded, url))
         with (
             transferring() as transfers,
             HttpsTransport(url, token, insecure=self.insecure, meter=transfers.meter) as transport,

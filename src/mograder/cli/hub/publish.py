@@ -97,13 +97,21 @@ def publish(  # noqa: PLR0913  # one argument per option
     _announce(release, kind, detected=stated is None)
     if kind is ItemKind.ASSIGNMENT and not force:
         _demand_same_on_moodle(release, loaded, moodle_assignment)
-    source = None if no_source else _source_of(release, kind, loaded)
+    source = None
+    if kind is ItemKind.ASSIGNMENT and not no_source:
+        source = find_source(release.name, loaded.path(loaded.settings.dirs.source))
     done = _Done()
     # A dry run without a hub has printed the files already.
     if not dry_run or address.complete:
-        way = _Way(dry_run=dry_run, again=again, warm=not no_warm)
         with address.client() as client:
-            done = _exchange(release, kind, source, client, way)
+            found = _compare(release, kind, client)
+            published = not dry_run and (again or not found.none)
+            if published:
+                _send(release, kind, client, warm=not no_warm)
+            sent = SourceSent.NONE
+            if source is not None:
+                sent = send_source(source, client, dry_run=dry_run)
+        done = _Done(found, published, sent)
     return Result(_as_json(release, kind, done), _conclusion(done, kind, dry_run=dry_run))
 
 
@@ -121,45 +129,12 @@ class SourceSent(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    dry_run: bool
-    again: bool
-    warm: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Done:
     """The changes that publishing has made, or would make; ``found`` is None without a hub."""
 
     found: Changes | None = None
     published: bool = False
     sent: SourceSent = SourceSent.NONE
-
-
-def _source_of(
-    release: LocalRelease, kind: ItemKind, loaded: LoadedSettings
-) -> LocalRelease | None:
-    if kind is not ItemKind.ASSIGNMENT:
-        return None
-    return find_source(release.name, loaded.path(loaded.settings.dirs.source))
-
-
-def _exchange(
-    release: LocalRelease,
-    kind: ItemKind,
-    source: LocalRelease | None,
-    client: HubClient,
-    way: _Way,
-) -> _Done:
-    """Send the release if it differs from the hub's, then the source."""
-    found = _compare(release, kind, client)
-    published = not way.dry_run and (way.again or not found.none)
-    if published:
-        _send(release, kind, client, warm=way.warm)
-    sent = SourceSent.NONE
-    if source is not None:
-        sent = send_source(source, client, dry_run=way.dry_run)
-    return _Done(found, published, sent)
 
 
 def _find(assignment: str, loaded: LoadedSettings) -> LocalRelease:

@@ -190,7 +190,11 @@ def _sign_in(address: str, username: str | None, *, sso: bool, insecure: bool) -
         click.echo(f"{config.name} signs people in with the browser.")
         return _with_browser(config)
     name = username or _asked("Moodle user name", "--username")
-    return login_with_password(address, name, _password(), insecure=insecure)
+    if sys.stdin.isatty():
+        password = str(click.prompt("Password", hide_input=True, type=str))
+    else:  # a script's
+        password = sys.stdin.readline().rstrip("\r\n")
+    return login_with_password(address, name, password, insecure=insecure)
 
 
 def _asked(prompt: str, option: str) -> str:
@@ -201,13 +205,6 @@ def _asked(prompt: str, option: str) -> str:
         if sys.stdin.isatty():
             raise
         raise click.UsageError(f"Missing option '{option}'.") from error
-
-
-def _password() -> str:
-    """Prompt for the password without echo; in a script, read it as a line of standard input."""
-    if sys.stdin.isatty():
-        return str(click.prompt("Password", hide_input=True, type=str))
-    return sys.stdin.readline().rstrip("\r\n")
 
 
 def _demand_open(config: PublicConfig) -> None:

@@ -124,7 +124,14 @@ def print_json(value: object, *, indent: int | None = None, err: bool = False) -
 
 def similar(text: str) -> str:
     """Return a text in ASCII that is as similar as possible, "?" for what has no similar one."""
-    return "".join(map(_in_ascii, text))
+
+    def in_ascii(letter: str) -> str:
+        if letter.isascii():
+            return letter
+        bare = "".join(each for each in unicodedata.normalize("NFKD", letter) if each.isascii())
+        return _SIMILAR.get(letter) or bare or ("" if unicodedata.combining(letter) else "?")
+
+    return "".join(map(in_ascii, text))
 
 
 def _data(value: object) -> object:
@@ -146,12 +153,3 @@ def _replaced(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return similar(error.object[error.start : error.end]), error.end
-
-
-def _in_ascii(letter: str) -> str:
-    if letter.isascii():
-        return letter
-    if letter in _SIMILAR:
-        return _SIMILAR[letter]
-    plain = "".join(each for each in unicodedata.normalize("NFKD", letter) if each.isascii())
-    return plain or ("" if unicodedata.combining(letter) else "?")

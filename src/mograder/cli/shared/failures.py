@@ -129,7 +129,8 @@ def _line(extra: str) -> str:
     requirement = f'"{PROGRAM}[{extra}] @ {_origin()}"'
     if any(part in _UVX for part in PurePath(sys.prefix).parts):
         return f"uvx --from {requirement} mograder"
-    return f"{_quoted(sys.executable)} -m uv pip install {requirement}"
+    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+    return f"{python} -m uv pip install {requirement}"
 
 
 def _origin() -> str:
@@ -144,7 +145,3 @@ def _origin() -> str:
     except (metadata.PackageNotFoundError, ValueError):
         return wheel
     return url or wheel
-
-
-def _quoted(path: str) -> str:
-    return f'"{path}"' if " " in path else path

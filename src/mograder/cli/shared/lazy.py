@@ -67,8 +67,7 @@ class Lazy:
         return found[1] if found else ""
 
     def load(self) -> click.Command:
-        module, _, attribute = self.target.partition(":")
-        command = getattr(importlib.import_module(module), attribute)
+        command = _imported(self.target)
         if not isinstance(command, click.Command):
             raise TypeError(f"{self.target} is not a command")
         return command
@@ -119,7 +118,11 @@ class LazyGroup(click.Group):
         elsewhere: dict[str, list[str]] = {}
         for name in self.list_commands(ctx):
             lazy = self.table[name]
-            lacks = _lacks(lazy.needs)
+            lacks = ""
+            if lazy.needs is Needs.LINUX and SYSTEM != "linux":
+                lacks = "On Linux only"
+            elif lazy.needs is not Needs.NOTHING and not has_server_packages():
+                lacks = "With the extra [server] installed"
             if lacks:
                 elsewhere.setdefault(lacks, []).append(name)
             else:
@@ -135,6 +138,10 @@ class LazyGroup(click.Group):
 def server_part(command: str, target: str) -> Any:
     """Import ``module:attribute``, which only Linux has; raises :class:`Unsupported` elsewhere."""
     _demand_linux(command)
+    return _imported(target)
+
+
+def _imported(target: str) -> Any:
     module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -142,15 +149,6 @@ def server_part(command: str, target: str) -> Any:
 def has_server_packages() -> bool:
     """Return whether the packages of the extra ``server`` are installed."""
     return importlib.util.find_spec(_SERVER_PACKAGE) is not None
-
-
-def _lacks(needs: Needs) -> str:
-    """Return the heading of the commands that do not run here for want of it; empty if they do."""
-    if needs is Needs.LINUX and SYSTEM != "linux":
-        return "On Linux only"
-    if needs is not Needs.NOTHING and not has_server_packages():
-        return "With the extra [server] installed"
-    return ""
 
 
 def _demand_linux(command: str) -> None:

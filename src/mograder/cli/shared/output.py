@@ -15,6 +15,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -120,11 +121,8 @@ def transferring() -> Iterator[Transfers]:
 
     With ``--json`` nothing is shown.
     """
-    quiet = wants_json()
-    console = Console(stderr=True, quiet=quiet, highlight=False)
-    columns = (TextColumn("  {task.description}", markup=False), BarColumn(), DownloadColumn())
-    shown = console.is_terminal and not quiet
-    with Progress(*columns, console=console, transient=True, disable=not shown) as bars:
+    with _bars(DownloadColumn(), quiet=wants_json()) as bars:
+        console, shown = bars.console, not bars.disable
         if shown:
             _before_questions(bars.stop)
         rows: dict[str, TaskID] = {}
@@ -149,15 +147,15 @@ def counting(total: int, description: str, *, quiet: bool = False) -> Iterator[C
     On a terminal a bar on stderr shows how many are, and the time left; elsewhere, and with
     ``--json``, nothing is shown.
     """
-    quiet = quiet or wants_json()
-    console = Console(stderr=True, quiet=quiet, highlight=False)
-    columns = (
-        TextColumn("  {task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    shown = console.is_terminal and not quiet
-    with Progress(*columns, console=console, transient=True, disable=not shown) as bars:
+    columns = MofNCompleteColumn(), TimeRemainingColumn()
+    with _bars(*columns, quiet=quiet or wants_json()) as bars:
         task = bars.add_task(description, total=total)
         yield lambda: bars.advance(task)
+
+
+def _bars(*columns: ProgressColumn, quiet: bool) -> Progress:
+    """Return bars that are shown on a terminal only, and not where the command is to be quiet."""
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    first = TextColumn("  {task.description}", markup=False), BarColumn()
+    hidden = quiet or not console.is_terminal
+    return Progress(*first, *columns, console=console, transient=True, disable=hidden)

@@ -32,9 +32,6 @@ from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.mark_release import MarkReleases
 
-_PAGE = ".html"
-
-
 unreleased_option = click.option(
     "--unreleased",
     is_flag=True,
@@ -58,7 +55,6 @@ class ReleasedCourseMarks:
 
     @property
     def grades(self) -> tuple[StudentGrade, ...]:
-        """The released marks, ordered by username."""
         return tuple(self.marks[each].grade for each in sorted(self.marks, key=str.casefold))
 
     @contextmanager
@@ -68,18 +64,16 @@ class ReleasedCourseMarks:
         Their pages are written from the released marks, unless ``as_they_are``.
         """
         with tempfile.TemporaryDirectory(prefix="mograder-feedback-") as made:
-            _put_files(directory, Path(made), self.marks)
+            place = Path(made)
+            _put_files(directory, place, self.marks)
             if not as_they_are:
-                self._write_pages(Path(made))
-            yield Path(made)
-
-    def _write_pages(self, directory: Path) -> None:
-        with viewed_gradebook(self.loaded.gradebook_path) as book:
-            now, key = SystemClock().now(), grading_key(self.loaded)
-            feedback = CourseFeedback(self.loaded, book, self.assignment, key, now)
-            for student, why in write_released_pages(feedback, self.marks.values(), directory):
-                (directory / f"{student}{_PAGE}").unlink(missing_ok=True)
-                click.echo(plain(f"Warning: no page for {student}: {why}"), err=True)
+                with viewed_gradebook(self.loaded.gradebook_path) as book:
+                    now, key = SystemClock().now(), grading_key(self.loaded)
+                    feedback = CourseFeedback(self.loaded, book, self.assignment, key, now)
+                    for student, why in write_released_pages(feedback, self.marks.values(), place):
+                        (place / f"{student}.html").unlink(missing_ok=True)
+                        click.echo(plain(f"Warning: no page for {student}: {why}"), err=True)
+            yield place
 
 
 def released_of(

@@ -26,7 +26,6 @@ class Address:
 
     @property
     def given(self) -> bool:
-        """Whether the command line itself names a hub."""
         return bool(self.url or self.ssh)
 
     @property
