@@ -106,9 +106,8 @@ def feedback(
         for each in chosen:
             output = output_dir or loaded.path(settings.dirs.feedback) / each.assignment
             refuse_to_replace(output, each.directory)
-            facts = _record_terms(book, each, given, off=no_penalties)
             late = CourseLate(loaded, submitted=loaded.path(settings.dirs.submitted))
-            terms = late.terms(each.assignment, facts)
+            terms = late.terms(each.assignment, _record_terms(book, each, given, off=no_penalties))
             if terms.rule.enabled and not (terms.due.general or terms.due.extensions):
                 click.echo("WARNING: no due date found — skipping penalties", err=True)
             now = SystemClock().now()

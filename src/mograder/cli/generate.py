@@ -88,8 +88,6 @@ def generate(  # noqa: PLR0913  # one argument per option
     given, the source is run, where every check must pass, and the release, where none may pass
     that should wait. A release that fails is not written, and the old one stays.
     """
-    if submit_url and lecture:
-        raise click.UsageError("--submit-url is for assignments: a lecture is not handed in.")
     settings = loaded.settings
     sources, releases = loaded.path(settings.dirs.source), loaded.path(settings.dirs.release)
     items = _items(assignments, sources)
@@ -101,7 +99,7 @@ def generate(  # noqa: PLR0913  # one argument per option
         dry_run=dry_run or validate,
         valid_only=validate,
         lecture=lecture,
-        submit_url=submit_url and parse_hub_url(submit_url, insecure=True, what="server"),
+        submit_url=_server(submit_url, lecture=lecture),
         jobs=jobs,
         unprotected={name: each.unprotected for name, each in settings.items.items()},
         denied=None if settings.security.safety_scan == "off" else denied_by(settings.safety),
@@ -113,22 +111,9 @@ def generate(  # noqa: PLR0913  # one argument per option
         output.event("start", assignments=[item.name for item in items])
         # If nothing runs, no environment is needed.
         sandbox = not (no_validate or options.dry_run or lecture or no_sandbox or own_python)
-        opening = open_runs(
-            *(loaded, read_environ(), output.warn),
-            runs=2 * sum(len(item.notebooks) for item in items),  # each source and each release
-            jobs=jobs,
-            sandbox=sandbox,
-            own_python=own_python,
-        )
+        opening = _opening(items, loaded, output, jobs=jobs, sandbox=sandbox, own_python=own_python)
         outcomes = asyncio.run(_generate(items, options, opening, output))
-    for outcome in outcomes:
-        for line in outcome.lines:
-            click.echo(coloured(str(line)))
-        for problem in outcome.problems:
-            output.problem(outcome.name, problem)
-    results = {outcome.name: "ok" if outcome.ok else "failed" for outcome in outcomes}
-    output.event("results", results=results)
-    ctx.exit(0 if all(outcome.ok for outcome in outcomes) else 1)
+    ctx.exit(_tell(outcomes, output))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +152,13 @@ class _Progress(Watch):
         self.event("answers", assignment=name, notebook=notebook, answers=dict(answers))
 
 
+def _server(url: str, *, lecture: bool) -> str:
+    """Return the address of the server to which a form hands in; "" without a form."""
+    if url and lecture:
+        raise click.UsageError("--submit-url is for assignments: a lecture is not handed in.")
+    return url and parse_hub_url(url, insecure=True, what="server")
+
+
 def _items(arguments: Sequence[str], sources: Path) -> list[SourceItem]:
     """Return the items named by the arguments without duplicates, as each has one directory."""
     if not arguments:
@@ -186,6 +178,26 @@ def _items(arguments: Sequence[str], sources: Path) -> list[SourceItem]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise click.UsageError(f"Two directories are called {twice[0]}; generate them apart.")
     return list(found.values())
+
+
+def _opening(
+    items: Sequence[SourceItem],
+    loaded: LoadedSettings,
+    output: _Progress,
+    *,
+    jobs: int,
+    sandbox: bool,
+    own_python: bool,
+) -> AbstractAsyncContextManager[AuthorRuns]:
+    """Return the context of the runs of the items: each source and each release once."""
+    runs = 2 * sum(len(item.notebooks) for item in items)
+    return open_runs(
+        *(loaded, read_environ(), output.warn),
+        runs=runs,
+        jobs=jobs,
+        sandbox=sandbox,
+        own_python=own_python,
+    )
 
 
 async def _generate(
@@ -215,3 +227,15 @@ def _advice(item: SourceItem) -> tuple[Line, ...]:
         except MograderError:
             continue  # the item's outcome tells why the notebook cannot be read
     return tuple(Line(Step.ADVICE, str(finding)) for finding in found)
+
+
+def _tell(outcomes: Sequence[Generated], output: _Progress) -> int:
+    """Print the outcome of each item, mistakes on stderr; return the exit status."""
+    for outcome in outcomes:
+        for line in outcome.lines:
+            click.echo(coloured(str(line)))
+        for problem in outcome.problems:
+            output.problem(outcome.name, problem)
+    results = {outcome.name: "ok" if outcome.ok else "failed" for outcome in outcomes}
+    output.event("results", results=results)
+    return 0 if all(outcome.ok for outcome in outcomes) else 1

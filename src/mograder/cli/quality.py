@@ -103,18 +103,8 @@ def quality(  # noqa: PLR0913  # one argument per option
         sandbox=not (no_sandbox or own_python),
         own_python=own_python,
     )
-    seconds = loaded.settings.defaults.timeout
-    common = QualityOptions(mutants=mutants, seed=seed, jobs=chosen, budget=budget, seconds=seconds)
-    wanted = [
-        (
-            path,
-            replace(
-                common, item=item.name, unprotected=loaded.settings.of_item(item.name).unprotected
-            ),
-        )
-        for item in items
-        for path in item.notebooks
-    ]
+    common = QualityOptions(mutants=mutants, seed=seed, jobs=chosen, budget=budget)
+    wanted = [(path, _options(loaded, item, common)) for item in items for path in item.notebooks]
     if submissions is not None:
         if len(wanted) > 1:
             raise click.UsageError("--submissions belong to one notebook; name only that one.")
@@ -149,6 +139,13 @@ def _run(
     told = [each for each in reports if each.seconds]
     data = {"notebooks": [each.as_data() for each in told]}
     return Result(data, map(plain, _lines(told)), status, failure=failure)
+
+
+def _options(loaded: LoadedSettings, item: SourceItem, common: QualityOptions) -> QualityOptions:
+    settings = loaded.settings
+    unprotected = settings.of_item(item.name).unprotected
+    seconds = settings.defaults.timeout
+    return replace(common, seconds=seconds, item=item.name, unprotected=unprotected)
 
 
 def _with_submissions(

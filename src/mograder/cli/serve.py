@@ -83,13 +83,7 @@ def serve(  # noqa: PLR0913  # one argument per option
     """
     code = _code(enrollment_code, enrollment_code_file)
     if generate_tokens is not None:
-        from mograder.web.server.services import read_names  # noqa: PLC0415
-
-        names = read_names(read_text(generate_tokens))
-        secret = ensure_secret(directory / SECRET_FILE)  # and the instructor's token (B144)
-        people = NameRegistry(directory / PEOPLE_FILE)
-        people.note(names, How.ISSUED, SystemClock().now())
-        print_tokens(secret, names, people.epoch)
+        _print_all(directory, generate_tokens)
         return
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("Give --tls-cert and --tls-key together.")
@@ -114,6 +108,20 @@ def serve(  # noqa: PLR0913  # one argument per option
         forced=force,
     )
     run.serve_course(options, listening)
+
+
+def _print_all(root: Path, file: Path) -> None:
+    """Print a token for every name in a file, and the instructor's (B144).
+
+    Raises: :class:`InvalidInput`.
+    """
+    from mograder.web.server.services import read_names  # noqa: PLC0415
+
+    names = read_names(read_text(file))
+    secret = ensure_secret(root / SECRET_FILE)
+    people = NameRegistry(root / PEOPLE_FILE)
+    people.note(names, How.ISSUED, SystemClock().now())
+    print_tokens(secret, names, people.epoch)
 
 
 def _code(given: str | None, file: Path | None) -> str:

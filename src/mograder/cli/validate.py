@@ -83,9 +83,7 @@ def validate_command(  # one argument per option
     if fix:  # accepted for 0.3.16, which changed the student's file
         click.echo("Warning: --fix has no effect: no file is changed.", err=True)
     seconds = timeout or loaded.settings.defaults.timeout
-    bases = (loaded.path(loaded.settings.dirs.source), *_releases(loaded))
-    found = (path for argument in assignments for path in find_notebooks(argument, bases))
-    notebooks = tuple(dict.fromkeys(found))
+    notebooks = _notebooks(assignments, loaded)
     _warn(notebooks, loaded, no_sandbox=no_sandbox)
     pairs = [_read(path, release, loaded) for path in notebooks]
     try:
@@ -105,9 +103,7 @@ def validate_command(  # one argument per option
             raise
         raise SandboxUnavailable(error.message, hint=f"{error.hint} {_TRUSTED}") from error
     if html is not None:
-        html.mkdir(parents=True, exist_ok=True)
-        for name, report in zip(page_names(notebooks), reports, strict=True):
-            atomic_write(html / f"{name}.html", render_html(report).encode())
+        _write_pages(html, notebooks, reports)
     answers = [answer_of(each, html_available=html is not None) for each in reports]
     told = [answer.model_dump(mode="json") for answer in answers]
     lines = (coloured(render_text(report)).removesuffix("\n") for report in reports)
@@ -127,6 +123,12 @@ class _Read:
     header: str
     item: str
     folder: Path | None
+
+
+def _notebooks(arguments: Sequence[str], loaded: LoadedSettings) -> tuple[Path, ...]:
+    bases = (loaded.path(loaded.settings.dirs.source), *_releases(loaded))
+    found = (path for argument in arguments for path in find_notebooks(argument, bases))
+    return tuple(dict.fromkeys(found))
 
 
 def _warn(notebooks: Sequence[Path], loaded: LoadedSettings, *, no_sandbox: bool) -> None:
@@ -235,6 +237,14 @@ def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> _Read | V
 
 def _is_below(path: Path, directory: str, loaded: LoadedSettings) -> bool:
     return path.resolve().is_relative_to(loaded.path(directory).resolve())
+
+
+def _write_pages(
+    directory: Path, notebooks: tuple[Path, ...], reports: list[ValidationReport]
+) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, report in zip(page_names(notebooks), reports, strict=True):
+        atomic_write(directory / f"{name}.html", render_html(report).encode())
 
 
 def page_names(notebooks: Sequence[Path]) -> tuple[str, ...]:

@@ -477,9 +477,7 @@ def register(
         bearer=token,
     )
     given = _json_object(answer, "the registration")
-    told = given.get(CONFIGURATION)
-    # ILIAS tells a number; some platforms tell none.
-    deployment = _text(told, "deployment_id") if isinstance(told, dict) else ""
+    deployment = _deployment(given)
     values = platform.model_dump() | {
         "issuer": issuer,
         "client_id": _line(given, "client_id", _LONGEST_TEXT),
@@ -522,3 +520,9 @@ def _address(document: Mapping[str, object], name: str, issuer: str) -> str:
             hint="Register by hand, with its addresses in mograder.toml.",
         )
     return value
+
+
+def _deployment(answer: Mapping[str, object]) -> str:
+    """Return the deployment's id, "" if the platform does not tell it; ILIAS tells a number."""
+    told = answer.get(CONFIGURATION)
+    return _text(told, "deployment_id") if isinstance(told, dict) else ""

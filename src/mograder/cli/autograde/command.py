@@ -162,10 +162,7 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
         return _preview(chosen, how, loaded, output)
     done = _graded(chosen, how, loaded, output)
     if csv_file is not None:
-        # The tables of several assignments stand one below the other.
-        save_file(csv_file, "\r\n".join(render_csv(each.rows, each.columns) for each in done))
-        output.say("")
-        output.say(f"CSV written to {csv_file}")
+        _write_table(csv_file, done, output)
     answers = [answer_of(*each) for each in zip(chosen, done, strict=True)]
     failed = any(row.needs_attention for each in done for row in each.rows)
     return Result({"version": 1, "assignments": answers}, status=int(failed))
@@ -334,3 +331,11 @@ def _request(chosen: Chosen, how: _How, loaded: LoadedSettings) -> AutogradeRequ
         limits=lambda limits: lowered(limits, settings.rlimits, how.max_memory),
         deadlines=lambda deadlines: timed(deadlines, how.timeout),
     )
+
+
+def _write_table(file: Path, done: Sequence[Autograded], output: Output) -> None:
+    """Write the table of the submissions; several assignments have one below the other."""
+    tables = (render_csv(each.rows, each.columns) for each in done)
+    save_file(file, "\r\n".join(tables))
+    output.say("")
+    output.say(f"CSV written to {file}")

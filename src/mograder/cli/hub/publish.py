@@ -108,9 +108,7 @@ def publish(  # noqa: PLR0913  # one argument per option
             published = not dry_run and (again or not found.none)
             if published:
                 _send(release, kind, client, warm=not no_warm)
-            sent = SourceSent.NONE
-            if source is not None:
-                sent = send_source(source, client, dry_run=dry_run)
+            sent = send_source(source, client, dry_run=dry_run) if source else SourceSent.NONE
         done = _Done(found, published, sent)
     return Result(_as_json(release, kind, done), _conclusion(done, kind, dry_run=dry_run))
 

@@ -86,12 +86,7 @@ def fetch_submissions(
                 "The worksheet says who is who in a zip: give no --map and no --username-from."
             )
         name = item_name(assignment, loaded)
-        directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
-        configured = (
-            each for each in loaded.settings.assignments if each.dir and each.item == name
-        )
-        handed_out = [file.name for each in configured for file in each.files if ".py" in file.name]
-        target = Target(directory, (f"{name}.py", *handed_out))
+        target = _target_of_zip(loaded, name, output_dir)
         names = assignment, name
         works = works_of_zip(archive, worksheet, loaded, target, *names, dry_run=dry_run)
         return _collected(works, target.directory, dry_run=dry_run)
@@ -102,28 +97,35 @@ def fetch_submissions(
         participants = list_participants(client, chosen, known, naming)
         name = item_name(assignment, loaded, chosen)
         directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
-        handed_out = [PurePosixPath(file.name).name for file in chosen.attachments]
-        released = (each for each in handed_out if each.endswith(".py"))
-        target = Target(directory, (f"{name}.py", *released), force)
+        target = Target(directory, _notebooks(chosen, name), force)
         later = _extensions(client, chosen, participants)
         works = plan_collection(chosen, client.submissions(chosen.id), participants, target, later)
         if not dry_run:
             with reporting() as report:
                 works = collect(client, works, target, report, SystemClock().now())
-            # Under anonymous marking there are no names for the graders.
-            anonymous = any(person.participant for person in participants.people)
-            if any(participants.usernames) and not anonymous:
-                with Gradebook(loaded.gradebook_path) as gradebook:
-                    remember(gradebook, client.url, participants, naming)
+            _remember(loaded, client.url, participants, naming)
     _note_names(participants)
     _note_extensions(loaded, name, participants, later or {})
     return _collected(works, directory, dry_run=dry_run)
+
+
+def _target_of_zip(loaded: LoadedSettings, name: str, output_dir: Path | None) -> Target:
+    directory = output_dir or loaded.path(loaded.settings.dirs.submitted) / name
+    configured = (each for each in loaded.settings.assignments if each.dir and each.item == name)
+    handed_out = [file.name for each in configured for file in each.files]
+    return Target(directory, (f"{name}.py", *(each for each in handed_out if ".py" in each)))
 
 
 def _collected(works: Sequence[Work], directory: Path, *, dry_run: bool) -> Result:
     failed = any(work.fate is CollectOutcome.FAILED for work in works)
     lines = _lines(works, directory, dry_run=dry_run)
     return Result([_as_json(work) for work in works], lines, int(failed))
+
+
+def _notebooks(chosen: Assignment, name: str) -> tuple[str, ...]:
+    """Return the names of the released notebooks, to find a student's notebook by."""
+    handed_out = (PurePosixPath(file.name).name for file in chosen.attachments)
+    return (f"{name}.py", *(each for each in handed_out if each.endswith(".py")))
 
 
 def _extensions(
@@ -136,6 +138,15 @@ def _extensions(
         return client.extensions(chosen.id)
     except Forbidden:
         return None
+
+
+def _remember(loaded: LoadedSettings, url: str, participants: Participants, naming: Naming) -> None:
+    """Record the names for the graders; under anonymous marking there is nothing to record."""
+    if any(user for user in participants.usernames) and not any(
+        p.participant for p in participants.people
+    ):
+        with Gradebook(loaded.gradebook_path) as gradebook:
+            remember(gradebook, url, participants, naming)
 
 
 def _note_extensions(

@@ -31,9 +31,11 @@ from mograder.cli.shared.released import (
     unreleased_option,
 )
 from mograder.cli.shared.result import Result, aligned, json_option
+from mograder.clients.moodle.client import MoodleClient
+from mograder.clients.moodle.grading import Outcome
 from mograder.clients.moodle.grading import Result as Fate
 from mograder.clients.moodle.grading_files import parse_worksheet, render_worksheet
-from mograder.clients.moodle.records import Person, WorkflowState
+from mograder.clients.moodle.records import Assignment, Person, WorkflowState
 from mograder.clients.moodle.texts import Scale
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
@@ -150,26 +152,24 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         lines = _grade_lines(
             grades_csv, loaded, name, released, find, scale=scale, html_comments=html_comments
         )
-        if grades_csv is None:
-            _warn_of_maximum(loaded, name, chosen.maximum)
-        if chosen.deducts and any(line.is_reduced for line in lines):
-            click.echo(
-                f"Warning: late work on {name} has a deduction here, and “Grade penalties” are on "
-                "in Moodle, which may deduct again. Use one of the two.",
-                err=True,
-            )
+        _warn_of_settings(loaded, name, chosen, lines, from_file=grades_csv is not None)
         gathered = gather(
             lines, files, people, grades_only=grades_only, clear_comments=clear_comments
         )
         remembered = _remembered(book, client.url, chosen.id)
         drafted = draft(client, chosen, people, gathered, remembered, options, scale)
-        outcomes = drafted.plan.outcomes
-        if not dry_run:
-            with Gradebook(book) as gradebook, reporting() as report:
-                outcomes = send(client, drafted, gradebook, report, SystemClock().now())
-    told = summary(outcomes, people, drafted)
+        outcomes = drafted.plan.outcomes if dry_run else _send(client, drafted, book)
+    return _result(summary(outcomes, people, drafted), drafted, dry_run=dry_run)
+
+
+def _result(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> Result:
     failed = any(line.result in (Fate.FAILED, Fate.SKIPPED) for line in told)
     return Result(told, _lines(told, drafted, dry_run=dry_run), int(failed))
+
+
+def _send(client: MoodleClient, drafted: Draft, book: Path) -> tuple[Outcome, ...]:
+    with Gradebook(book) as gradebook, reporting() as report:
+        return send(client, drafted, gradebook, report, SystemClock().now())
 
 
 def _grade_lines(
@@ -208,6 +208,25 @@ def _without_held_back(
         told = f"Left out of the file, as they are held back: {listed([each.who for each in left])}"
         click.echo(plain(f"{told}. --unreleased takes them, too."), err=True)
     return tuple(sent)
+
+
+def _warn_of_settings(
+    loaded: LoadedSettings,
+    name: str,
+    assignment: Assignment,
+    lines: Sequence[GradeLine],
+    *,
+    from_file: bool,
+) -> None:
+    """Tell of settings on Moodle that give the marks another meaning than here."""
+    if not from_file:
+        _warn_of_maximum(loaded, name, assignment.maximum)
+    if assignment.deducts and any(line.is_reduced for line in lines):
+        click.echo(
+            f"Warning: late work on {name} has a deduction here, and “Grade penalties” are on in "
+            "Moodle, which may deduct again. Use one of the two.",
+            err=True,
+        )
 
 
 def _warn_of_maximum(loaded: LoadedSettings, name: str, maximum: Decimal | None) -> None:
@@ -310,9 +329,7 @@ def export(  # noqa: PLR0913  # one argument per option
     if ctx.get_parameter_source("match_column") is not click.core.ParameterSource.COMMANDLINE:
         match_column = settings.moodle.match_column
     item = item_name(assignment, loaded)
-    # The files have the item's name, or its label (A1) if that was typed.
-    label = item.startswith(assignment) and is_label_of(assignment, item)
-    name = assignment if label else item
+    name = _file_name(assignment, item)
     place = output_dir or Path(shown(loaded.course_dir / "export"))
     filled, archive = place / f"{name}.csv", place / f"{name}-feedback.zip"
     empty = worksheet or find_worksheet(loaded, name, item, assignment)
@@ -336,6 +353,11 @@ def export(  # noqa: PLR0913  # one argument per option
     if made.archive:
         atomic_write(archive, made.archive, 0o600)
     return Result(_export_json(made, filled, archive), _export_lines(made, filled, archive))
+
+
+def _file_name(typed: str, item: str) -> str:
+    """Return the files' name: the item's, or its label (A1) if that was typed."""
+    return typed if item.startswith(typed) and is_label_of(typed, item) else item
 
 
 def _export_lines(made: Exported, filled: Path, archive: Path) -> Iterator[str]:

@@ -67,13 +67,16 @@ class ReleasedCourseMarks:
             place = Path(made)
             _put_files(directory, place, self.marks)
             if not as_they_are:
-                with viewed_gradebook(self.loaded.gradebook_path) as book:
-                    now, key = SystemClock().now(), grading_key(self.loaded)
-                    feedback = CourseFeedback(self.loaded, book, self.assignment, key, now)
-                    for student, why in write_released_pages(feedback, self.marks.values(), place):
-                        (place / f"{student}.html").unlink(missing_ok=True)
-                        click.echo(plain(f"Warning: no page for {student}: {why}"), err=True)
+                self._write_pages(place)
             yield place
+
+    def _write_pages(self, directory: Path) -> None:
+        with viewed_gradebook(self.loaded.gradebook_path) as book:
+            now, key = SystemClock().now(), grading_key(self.loaded)
+            feedback = CourseFeedback(self.loaded, book, self.assignment, key, now)
+            for student, why in write_released_pages(feedback, self.marks.values(), directory):
+                (directory / f"{student}.html").unlink(missing_ok=True)
+                click.echo(plain(f"Warning: no page for {student}: {why}"), err=True)
 
 
 def released_of(

@@ -10,7 +10,7 @@ import io
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,7 +136,7 @@ class FileTransfers:
         Raises:
             MograderError: A download failed as the others would; files that had arrived stay.
         """
-        failures: dict[Path, MograderError] = {}
+        failures: dict[Path, MograderError | None] = {}
         with ThreadPoolExecutor(max_workers=workers) as pool:
             waiting = {
                 pool.submit(self.download, file, to, lambda _: None): (file, to)
@@ -145,14 +145,11 @@ class FileTransfers:
             try:
                 for count, done in enumerate(as_completed(waiting), 1):
                     file, to = waiting[done]
-                    try:
-                        done.result()
-                    except (NotFound, InvalidInput) as error:  # gone meanwhile, or kept elsewhere
-                        failures[to] = error
+                    failures[to] = _failure_of_its_own(done)
                     progress(f"{count} of {len(files)}: {file.name}")
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
-        return failures
+        return {to: failure for to, failure in failures.items() if failure is not None}
 
     def read(self, file: RemoteFile, limit: int) -> bytes:
         """Return the verified bytes of a small file; raises TooLarge above ``limit``."""
@@ -243,6 +240,19 @@ class FileTransfers:
             raise refusal_in(body, form) or _nothing_verified(form.asked)
         if kind.startswith("text/html"):
             raise _nothing_verified(form.asked)
+
+
+def _failure_of_its_own(done: Future[None]) -> MograderError | None:
+    """Return why a file alone could not be had: it is gone meanwhile, or kept elsewhere.
+
+    Raises:
+        MograderError: The download failed as others would.
+    """
+    try:
+        done.result()
+    except (NotFound, InvalidInput) as error:
+        return error
+    return None
 
 
 def _nothing_verified(name: str) -> RemoteFailed:
