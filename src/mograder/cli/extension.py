@@ -68,7 +68,6 @@ class Extensions:
         return course_zone(self.loaded.settings)
 
     def named(self, typed: str) -> str:
-        """Return the assignment, or :data:`ALL_ASSIGNMENTS` for ``all``; raises MograderError."""
         if typed == "all":
             return ALL_ASSIGNMENTS
         return find_name(typed, self.assignments, Words())
@@ -97,7 +96,6 @@ class Extensions:
             click.echo(plain(f"Recorded: {described(change, self.zone)}."))
 
     def show_rule(self, assignment: str) -> None:
-        """Print the rule in force, and where each key comes from."""
         late = CourseLate(self.loaded)
         for each in late.rule_lines(assignment, self.facts):
             click.echo(plain(f"{each.key} = {rule_value(each.value)}  ({each.origin})"))

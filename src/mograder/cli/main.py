@@ -439,7 +439,6 @@ def _tell(error: Exception, *, debug: bool) -> None:
 
 
 def _tell_unexpected(error: Exception, *, debug: bool) -> int:
-    """Print what a package or a file lacks, or a reference for a bug; return the exit status."""
     from mograder.cli.shared.failures import explained  # noqa: PLC0415
 
     failure = explained(error)

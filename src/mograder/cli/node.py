@@ -183,10 +183,6 @@ def _environ_of(
     hub: str = "",
     token_file: Path | None = None,
 ) -> Environ:
-    """Return the variables of this process, with the options that are given.
-
-    Raises: :class:`InvalidInput` for a token file that cannot be read, or that others can.
-    """
     environ = read_environ()
     node = environ.node
     node = replace(
@@ -201,7 +197,6 @@ def _environ_of(
 
 
 def _token_of(environ: Environ) -> NodeToken:
-    """Return this node's token. Raises: :class:`NotFound`, :class:`InvalidInput`."""
     if environ.node.token is None:
         raise NotFound(
             "This machine has no token of a node.",
@@ -227,7 +222,6 @@ def _read_token(file: Path) -> SecretStr:
 
 
 def _demand_shares(config: NodeConfig) -> None:
-    """Raise :class:`InvalidInput` unless there are shares, all of which are directories."""
     if not config.shares:
         raise InvalidInput(
             "A node needs the directories that it has in common with the hub.",

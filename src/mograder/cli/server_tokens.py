@@ -42,7 +42,6 @@ class Source:
     text: str | None
 
     def read(self) -> str:
-        """Return the secret; raises ``click.UsageError``, :class:`InvalidInput`."""
         if sum((self.file is not None, self.stdin, self.text is not None)) > 1:
             raise click.UsageError("Give one of --secret-file, --secret-stdin and --secret only.")
         if self.stdin:
@@ -61,7 +60,6 @@ class Source:
 
     @property
     def path(self) -> Path:
-        """The secret's file, if it is read from one."""
         return self.file or Path(SECRET_FILE)
 
     def people(self) -> NameRegistry | None:

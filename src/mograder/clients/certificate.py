@@ -101,7 +101,6 @@ def look_at_certificate(host: str, port: int, context: ssl.SSLContext) -> Certif
 
 
 def trouble_of(error: ssl.SSLCertVerificationError) -> tuple[str, str]:
-    """Return the problem of a certificate that was not accepted, and the remedy."""
     return _TROUBLES.get(getattr(error, "verify_code", 0), _OTHER)
 
 
@@ -120,7 +119,6 @@ def tls_trouble(error: BaseException | None) -> tuple[str, str] | None:
 
 
 def remedy(error: BaseException, otherwise: str) -> str:
-    """Return the remedy for a certificate or TLS error, ``otherwise`` for any other."""
     trouble = tls_trouble(error)
     return otherwise if trouble is None else trouble[1]
 

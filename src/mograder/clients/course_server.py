@@ -95,7 +95,6 @@ class WorkStatus:
     extended_to: datetime | None = None
 
     def due(self, assignment: RemoteAssignment) -> datetime | None:
-        """Return the due date of an assignment for this person."""
         return max(filter(None, (assignment.due, self.extended_to)), default=None)
 
 
@@ -125,10 +124,9 @@ class NeedsDecision(Conflict):
 
 
 class WouldReplaceOnTime(NeedsDecision):
-    """A late submission would replace one that was on time, and needs the student's consent.
+    """A late submission would replace one that was on time: ``late`` makes it count.
 
-    ``receipt`` is that of the late one, as JSON text, if the server has kept it; submitting again
-    with ``late`` makes it count.
+    ``receipt`` is that of the late one, as JSON text, if the server has kept it.
     """
 
     def __init__(self, message: str, *, hint: str = "", receipt: str = "") -> None:

@@ -81,7 +81,6 @@ class DigestCheck:
     announced: Callable[[httpx.Response], str]
 
     def of(self, stream: io.BufferedReader | io.BytesIO) -> str:
-        """Return the digest of a stream's content, in hex."""
         return hashlib.file_digest(stream, self._new).hexdigest()
 
     def is_digest(self, text: str) -> bool:
@@ -101,8 +100,6 @@ SHA256 = DigestCheck("sha256", _repr_digest)
 
 
 class _Memory(BaseModel):
-    """The file and ETag of a partial file on disk."""
-
     model_config = ConfigDict(extra="ignore")
 
     address: str
@@ -205,12 +202,8 @@ class Downloader:
     ) -> None:
         """Write a file to ``to``, complete and verified or not at all.
 
-        Raises:
-            RemoteFailed: The connection broke too often, or the file is not the one that the server
-                announced.
-            InvalidInput: The file cannot be written; :class:`TooLarge` above ``largest``.
-            Conflict: Another process downloads it to the same place.
-            MograderError: As raised by ``ask``.
+        Raises: RemoteFailed also if the connection broke too often, Conflict if another process
+            downloads it to the same place.
         """
         try:
             reachable(to.parent).mkdir(parents=True, exist_ok=True)
@@ -231,7 +224,6 @@ class Downloader:
     def _complete(
         self, ask: Ask, file: RemoteFile, part: _Part, progress: Progress, meter: Meter
     ) -> None:
-        """Receive the missing bytes, over as many connections as necessary."""
         failures = 0
         while failures < self.retry.tries:
             before = part.size()
@@ -282,7 +274,6 @@ class Downloader:
         return total is None or done >= total
 
     def _problem(self, part: _Part, file: RemoteFile) -> str:
-        """Return the problem of a complete file; "" if it has none."""
         told = ((file.digest or "").lower(), part.announced)
         digest = next(filter(self.check.is_digest, told), "")
         if digest and part.digest(self.check) == digest:
@@ -294,12 +285,10 @@ class Downloader:
 
 
 def other_bytes(name: str) -> str:
-    """Return the message for a file whose digest is not the announced one."""
     return f"{name} arrived with other bytes than the server announced."
 
 
 def damaged(problem: str) -> RemoteFailed:
-    """Return the error for a file that is not what the server announced."""
     return RemoteFailed(
         problem,
         hint="It may be changing right now, or something on the way alters files. Try again.",

@@ -62,10 +62,7 @@ def look_at_front(
     transport: httpx.BaseTransport | None = None,
     trust: ssl.SSLContext | None = None,
 ) -> FrontSeen:
-    """Request a page, a session path and a WebSocket at the public address.
-
-    ``trust`` is the TLS context of the WebSocket; the other requests use ``transport``.
-    """
+    """Request a page, a session path and a WebSocket (whose TLS is ``trust``) there."""
     base = parse_hub_url(url, insecure=True)
     parsed = httpx.URL(base)
     origin = f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
@@ -135,9 +132,6 @@ def try_spoof(
 
     A hub refuses a known user who is not on the course's list with a page, and a client without a
     name with plain text; so a page means that the header was believed.
-
-    Raises:
-        NotFound: There is no hub at that address.
     """
     base = parse_hub_url(url, insecure=True)
     hub = Server("the hub", base, "Check the address, and that the hub is running.")

@@ -60,7 +60,6 @@ class Answer:
         return 200 <= self.status < 300
 
     def json(self) -> object:
-        """Return the parsed body, whatever its media type; raises RemoteFailed if it is no JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -91,10 +90,7 @@ class GuardedHttp:
         self._resolve = resolve or _resolved
 
     def look_up(self, url: str) -> None:
-        """Check that requests may go to an address, without sending one; blocks.
-
-        Raises: PrivateAddress, RemoteFailed if its name is not known or the address not allowed.
-        """
+        """Check that requests may go to an address, without sending one; blocks."""
         self._targets(url)
 
     def send(
@@ -110,9 +106,7 @@ class GuardedHttp:
     ) -> Answer:
         """Return the answer to a request, whatever its status; its body has ``longest`` bytes.
 
-        Raises:
-            RemoteFailed: The address is not allowed, or there is no whole answer. The message
-                holds no body, query or reason phrase.
+        No message of an error holds a body, query or reason phrase.
         """
         targets, parsed = self._targets(url)
         sent = {"Accept-Encoding": "identity", "Host": parsed.netloc.decode(), **dict(headers)}
@@ -143,7 +137,6 @@ class GuardedHttp:
     def _answered(
         self, client: httpx.Client, requests: Iterable[httpx.Request], longest: int
     ) -> Answer:
-        """Return the answer to the first of the requests whose server can be reached."""
         end = time.monotonic() + _SECONDS
         trouble = ""
         for request in requests:

@@ -69,7 +69,6 @@ class HubAnswer(BaseModel):
 
 
 def messages(progress: Progress) -> Event:
-    """Return what passes on the messages of lines of progress."""
     return lambda line: progress(str(line.get("message", "")))
 
 
@@ -110,7 +109,6 @@ class Held:
     own: bool = False
 
     def check(self, size: int, count: int, *, source: bool = False) -> None:
-        """Raise TooLarge if the hub does not accept that many bytes and files, or that source."""
         what = "source" if source else "release"
         kept = "The release is there; --no-source keeps the source here."
         sent = kept if source else "Nothing was sent."
@@ -143,12 +141,7 @@ class HubClient(Closing):
         insecure: bool = False,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Check the address before the token is sent anywhere.
-
-        Raises:
-            InvalidInput: The URL is not valid or would send the token in the clear to another
-                host; or the token is not valid.
-        """
+        """Check the address before the token is sent anywhere."""
         self.url = parse_hub_url(url, insecure=insecure)
         check_token(token, _HOW_TO_GET_ONE)
         self._server = Server(
@@ -194,10 +187,7 @@ class HubClient(Closing):
         return Held({file: digest for file, digest in found if digest}, complete=False)
 
     def held_source(self, name: str) -> Held | None:
-        """Return what the hub holds as an item's source; None if it takes none.
-
-        A hub takes none that has its own, or is too old to grade.
-        """
+        """Return the source that the hub holds; None if it has its own, or is too old to grade."""
         held = self._held(_source_path(name))
         return None if held is None or held.own else held
 
@@ -240,7 +230,6 @@ class HubClient(Closing):
 
     @contextmanager
     def _known(self) -> Iterator[None]:
-        """Translate the failure of a validation: no hub that we know answers so."""
         try:
             yield
         except ValidationError as error:
@@ -260,10 +249,7 @@ class HubClient(Closing):
 
     @contextmanager
     def _sent(self, method: str, path: str, **content: Any) -> Iterator[httpx.Response]:
-        """Send a request with this content, and yield its answer, whose body is unread.
-
-        Failures of the network are translated, also while the body is read.
-        """
+        """Yield the answer, its body unread; failures of the network are translated, then too."""
         with (
             self._server.errors(),
             self._client.stream(method, f"{self.url}{path}", **content) as response,
@@ -291,11 +277,9 @@ class HubClient(Closing):
         )
 
     def _answer(self, response: httpx.Response) -> dict[str, object]:
-        """Return the JSON object of a plain answer, or raise the error for a refusal."""
         return _object(self._body(response), self.url)
 
     def _body(self, response: httpx.Response) -> bytes:
-        """Return the body of a plain answer, or raise the error for a refusal."""
         status = response.status_code
         body = bounded_body(response, _MAX_ANSWER, _ANSWER_SECONDS)
         if status == HTTPStatus.OK:

@@ -58,12 +58,7 @@ class CachedKeySet:
         types: Collection[str] = ("", "JWT"),
         kid_required: bool = True,
     ) -> dict[str, object]:
-        """Return the claims of a token, as :func:`mograder.auth.jose.verify` does.
-
-        Raises:
-            InvalidToken: The token is not valid.
-            RemoteFailed: There is no key set yet, and none could be fetched.
-        """
+        """Return the claims of a token, as :func:`mograder.auth.jose.verify` does."""
         if self._keys is None or self._clock.steady() - self._fetched > _LIFETIME:
             await self._refresh()
         check = partial(

@@ -106,11 +106,7 @@ class AccessTokens:
         self._kept: dict[frozenset[str], AccessToken] = {}
 
     def get(self, scopes: Collection[str]) -> AccessToken:
-        """Return a token for some of the scopes at least; blocks.
-
-        Raises:
-            RemoteFailed: The platform gives none. The message holds nothing secret.
-        """
+        """Return a token for some of the scopes at least; blocks. No error holds a secret."""
         wanted = frozenset(scopes)
         with self._lock:
             kept = self._kept.get(wanted)
@@ -119,7 +115,6 @@ class AccessTokens:
             return kept
 
     def drop(self, token: AccessToken) -> None:
-        """Forget a token that the platform refused."""
         with self._lock:
             self._kept = {each: kept for each, kept in self._kept.items() if kept != token}
 
@@ -176,8 +171,6 @@ def _code(answer: Answer) -> str:
 
 
 class Refused(RemoteFailed):
-    """The platform answered with a status that is no success."""
-
     def __init__(self, message: str, *, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
@@ -228,8 +221,6 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class LineItem:
-    """A grade item of the platform."""
-
     address: str
     resource_id: str = ""
     resource_link: str = ""
@@ -260,12 +251,6 @@ class LtiServices:
         self._tokens = tokens
 
     def send(self, lineitem: str, score: Score) -> None:
-        """Send a mark to a grade item.
-
-        Raises:
-            RemoteFailed: The answer is a page, as of a proxy or of maintenance: its success says
-                nothing about the mark. Moodle's own has no body.
-        """
         headers = [("Content-Type", _SCORE_TYPE)]
         url = _below(lineitem, "scores")
         answer = self._ask("POST", url, SCORE_SCOPES, headers, body=score.body(lineitem))
@@ -316,12 +301,6 @@ class LtiServices:
         return tuple(each for each in found if each.address and each.resource_id == resource_id)
 
     def members(self, memberships: str, context: str) -> tuple[Member, ...]:
-        """Return all members of a course: all pages, or none at all.
-
-        Raises:
-            RemoteFailed: A page could not be read, is of another course, or there are too many
-                pages or members.
-        """
         members: dict[str, Member] = {}
         for answer in self._pages(memberships, (ROSTER_SCOPE,), _MEMBERS_TYPE, _MEMBERS_BYTES):
             members |= {each.subject: each for each in _members(answer, context)}
@@ -358,10 +337,7 @@ class LtiServices:
         body: bytes = b"",
         longest: int = 65_536,
     ) -> Answer:
-        """Return the answer to a request; a token that the platform refuses is replaced once.
-
-        Raises: Refused if its status is no success.
-        """
+        """Return the answer to a request; a token that the platform refuses is replaced once."""
         send = partial(self._http.send, method, url, headers=headers, body=body, longest=longest)
         token = self._tokens.get(scopes)
         answer = send(bearer=token.text)
@@ -447,10 +423,6 @@ def register(
     """Register the hub, and return the platform with its client id, deployment and addresses.
 
     ``title`` is the tool's name on the platform; ``token`` may be empty, not all platforms use one.
-
-    Raises:
-        InvalidInput: The configuration is not that of the expected platform, or incomplete.
-        RemoteFailed: The platform does not answer, or refuses.
     """
     if token:
         check_token(token, _REGISTER_AGAIN)

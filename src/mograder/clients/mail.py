@@ -45,7 +45,7 @@ class MailServer:
     password: str = field(default="", repr=False)
 
     def check(self) -> None:
-        """Connect and sign in; nothing is sent. Raises RemoteFailed."""
+        """Connect and sign in; nothing is sent."""
         with self.connected() as smtp:
             code, words = smtp.noop()
             if code >= 400:
@@ -53,12 +53,7 @@ class MailServer:
 
     @contextmanager
     def connected(self) -> Iterator[smtplib.SMTP]:
-        """Yield a connection with the sign-in done, for :meth:`send`.
-
-        Raises:
-            RemoteFailed: The server cannot be reached, refuses the sign-in or the sender, or the
-                connection was lost.
-        """
+        """Yield a connection with the sign-in done, for :meth:`send`."""
         context = ssl.create_default_context()
         secured = partial(smtplib.SMTP_SSL, context=context)
         make = secured if self.security == "tls" else smtplib.SMTP

@@ -71,11 +71,7 @@ class OidcProvider:
             raise RemoteFailed(failure.message, hint=failure.hint)
 
     def exchange(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
-        """Return the tokens for a code.
-
-        Raises: InvalidToken for a code that the provider refuses, RemoteFailed otherwise; the
-            messages hold nothing of the code and of the provider's words.
-        """
+        """Return the tokens for a code; no error holds the code or the provider's words."""
         provider, client_id = self.describe(), self._settings.client_id
         form = {
             "grant_type": "authorization_code",
@@ -116,7 +112,6 @@ class OidcProvider:
         return _members(self._get("userinfo", provider, provider.userinfo_url, access))
 
     def key_set(self) -> object:
-        """Return the provider's parsed key set."""
         provider = self.describe()
         return self._get("keys", provider, provider.keys_url)
 

@@ -41,7 +41,6 @@ class BackgroundTasks:
         return self.keep(asyncio.get_running_loop().create_task(work))
 
     def keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
-        """Keep a task until it has ended."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -54,7 +53,6 @@ class BackgroundTasks:
         return tasks
 
     async def close(self) -> None:
-        """Cancel the tasks, and wait until they have ended."""
         await asyncio.gather(*self.cancel(), return_exceptions=True)
 
     async def wait(self) -> None:
@@ -116,7 +114,6 @@ class Paced:
         self._call()
 
     def close(self) -> None:
-        """Make no call that was asked for before."""
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
@@ -207,7 +204,6 @@ async def _try(name: str, job: Job) -> None:
 
 
 async def set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for an event; return whether it was set within so many seconds."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -282,18 +278,15 @@ class SingleFlight(Generic[K, T]):
             await asyncio.wait({work.task}, timeout=seconds)
 
     def __len__(self) -> int:
-        """Return the number of running tasks."""
         return len(self._works)
 
     def busy(self, key: K) -> bool:
         return key in self._works
 
     async def settle(self) -> None:
-        """Wait until all running tasks have ended by themselves."""
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def close(self) -> None:
-        """Cancel all running tasks and wait until they have ended."""
         for task in self._running:
             task.cancel()
         await self.settle()

@@ -25,10 +25,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def record_of(files: Mapping[str, bytes], record: str) -> bytes:
-    """Return the content of a wheel's ``RECORD``: path, digest and size of its files.
-
-    ``record`` is the path of that file itself, which has no digest.
-    """
+    """Return the content of a wheel's ``RECORD``, whose path ``record`` has no digest."""
     lines = []
     for name, data in files.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=")

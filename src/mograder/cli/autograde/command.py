@@ -171,11 +171,7 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
 def _refuse_contradictions(
     csv_file: Path | None, *, force: bool, failed: bool, verify: bool, look: bool
 ) -> None:
-    """Check that the options fit together; ``look`` is that of ``--preview``.
-
-    Raises:
-        UsageError: Two of them do not, or the directory of ``--csv`` does not exist.
-    """
+    """Raise UsageError for options that do not fit; ``look`` is that of ``--preview``."""
     if verify and (force or failed or csv_file):
         raise click.UsageError("--verify grades nothing: give it without --force, --failed, --csv.")
     if look and (failed or verify or csv_file):
@@ -334,7 +330,7 @@ def _request(chosen: Chosen, how: _How, loaded: LoadedSettings) -> AutogradeRequ
 
 
 def _write_table(file: Path, done: Sequence[Autograded], output: Output) -> None:
-    """Write the table of the submissions; several assignments have one below the other."""
+    """Write one table of the submissions for each assignment."""
     tables = (render_csv(each.rows, each.columns) for each in done)
     save_file(file, "\r\n".join(tables))
     output.say("")

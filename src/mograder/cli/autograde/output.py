@@ -44,11 +44,7 @@ _LEAST_NAME = 10
 
 
 class Output:
-    """Prints how grading goes on; call :meth:`close` last.
-
-    ``events`` prints 0.3.16's JSON lines on stderr.
-    Mutable state: ``_open``, the spinner or bar that is shown, and ``_advance``, its next step.
-    """
+    """Prints how grading goes on; ``events``: as 0.3.16's JSON lines. Call :meth:`close` last."""
 
     def __init__(self, *, jobs: int, events: bool) -> None:
         self._jobs = jobs
@@ -67,7 +63,6 @@ class Output:
             click.echo(f"Warning: {plain(message)}", err=True)
 
     def event(self, kind: str, **facts: object) -> None:
-        """Print an event, if they were asked for."""
         if self._events:
             print_json({"event": kind, **facts}, err=True)
 
@@ -102,7 +97,6 @@ class Output:
         self.event("progress", completed=completed, total=total, notebook=f"{row.student}.py")
 
     def close(self) -> None:
-        """Remove the spinner or bar."""
         self._open.close()
         self._open = ExitStack()
         self._report = lambda _: None

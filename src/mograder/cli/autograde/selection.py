@@ -64,13 +64,7 @@ class Chosen:
 
 
 def choose(wanted: Wanted, loaded: LoadedSettings) -> tuple[Chosen, ...]:
-    """Return the submissions that the command line means, by assignment; all are of one course.
-
-    Raises:
-        InvalidInput: An argument means nothing, or several things.
-        UsageError: The arguments are of several courses.
-        NotFound: A student of ``--student`` has no submission.
-    """
+    """Return the submissions that the command line means, by assignment; all are of one course."""
     if not wanted.arguments:
         raise click.UsageError("Missing argument 'ASSIGNMENTS...'.")
     places: dict[Path, list[Path] | None] = {}
@@ -93,9 +87,6 @@ def choose_from_zip(
     """Unpack Moodle's zip of submissions below ``workshop``, and return them.
 
     The assignment is the one argument, else that of ``--source``.
-
-    Raises:
-        MograderError: The zip or the worksheet cannot be used, or the assignment is unknown.
     """
     if wanted.arguments:
         name = ItemName.parse(_named(wanted.arguments[0], loaded))
@@ -252,7 +243,6 @@ def _output(
 def _source(
     given: Path | None, loaded: LoadedSettings, name: str
 ) -> tuple[Path | None, tuple[str, ...]]:
-    """Return the source, and sentences about the choice."""
     if given is not None:
         return given.absolute(), ()
     sources = loaded.path(loaded.settings.dirs.source)

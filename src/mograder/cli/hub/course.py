@@ -256,7 +256,6 @@ def schedule(
 
 
 def _course_zone() -> str:
-    """Return the ``timezone`` of the course here; "" without one."""
     return load_course().settings.timezone
 
 
@@ -287,10 +286,7 @@ def _open_by_file(plan: Schedule, address: Address, *, dry_run: bool) -> None:
 def _shown_by_file(
     removed: Mapping[str, Visibility], rules: Mapping[str, Visibility], published: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield what students see because a file removed a rule: a sentence without its full stop.
-
-    ``rules`` are those after it.
-    """
+    """Yield what students see because a file removed a rule; ``rules`` are those after it."""
     now = SystemClock().now()
     for name, rule in sorted(removed.items()):
         if rule.visible(now) or not rules.get(name, Visibility()).visible(now):
@@ -310,9 +306,6 @@ def _openings(
 
     An item that the file lists by its whole name is meant by no other name of the file. ``before``
     are the items that have rules.
-
-    Raises:
-        InvalidInput: A name may mean several items, or two names mean the same one.
     """
     others = [name for name in published if name not in plan.opens]
     meant: dict[str, str] = {}

@@ -98,7 +98,6 @@ def _update(client: HubClient, item: str, *, only_preview: bool, yes: bool) -> R
 
 
 def _agrees() -> bool:
-    """Ask whether to offer the update. Raises: Conflict if no person can be asked."""
     try:
         return click.confirm("Offer the update to these copies?", err=True)
     except click.Abort:
@@ -206,8 +205,6 @@ def _asked(client: HubClient, typed: Sequence[str], ask: Callable[[list[str]], _
 
     A hub also has demos, which it does not list: a name that only is in that of an item counts as
     its name if the hub does not know it.
-
-    Raises: NotFound with the names of the items, InvalidInput if several match.
     """
     known = tuple(hub_course.items(client)) if typed else ()
     try:

@@ -228,7 +228,6 @@ def people(*, issuer: str, loaded: LoadedSettings) -> None:
 
 
 def _remove(platforms: Platforms, client_id: str) -> None:
-    """Raise NotFound for an unknown client id, Conflict if several issuers have it."""
     found = [key for key in platforms.stored() if key[1] == client_id]
     if len(found) > 1:
         raise Conflict(f"Several registered platforms have the client id {client_id}.")
@@ -253,11 +252,6 @@ def _day(moment: datetime) -> str:
 
 
 def _expected(issuer: str, courses: tuple[str, ...], choices: Mapping[str, object]) -> LtiPlatform:
-    """Return the settings of a platform that is to register.
-
-    Raises:
-        InvalidInput: The address is no platform's, or a course's id is empty.
-    """
     values = {
         "issuer": issuer.rstrip("/"),
         "client_id": UNREGISTERED,

@@ -159,12 +159,9 @@ def _announce(release: LocalRelease, kind: ItemKind, *, detected: bool) -> None:
 
 
 def _demand_same_on_moodle(release: LocalRelease, loaded: LoadedSettings, named: str) -> None:
-    """Compare every file with Moodle's attachments (B86, B89; compatibility-0.3.16.md 10).
+    """Refuse if a file is not as Moodle's attachment (B86, B89; compatibility-0.3.16.md 10).
 
     ``named`` is the assignment's name on Moodle, "" for the release's.
-
-    Raises:
-        click.ClickException: A file differs, or Moodle cannot be asked; nothing was sent.
     """
     # Imported here: courses without Moodle need not load its client.
     from mograder.cli.moodle.site import Site  # noqa: PLC0415
@@ -206,7 +203,6 @@ def _names_a_moodle(loaded: LoadedSettings) -> bool:
 
 
 def _remedy(release: LocalRelease, found: Differences) -> list[str]:
-    """Return lines that say how to make the files here and on Moodle equal again."""
     lines = ["Nothing was sent. To fix it:"]
     if found.missing or found.differing:
         lines.append(
@@ -231,7 +227,6 @@ def _compare(release: LocalRelease, kind: ItemKind, client: HubClient) -> Change
 
 
 def _conclusion(done: _Done, kind: ItemKind, *, dry_run: bool) -> Iterator[str]:
-    """Yield why nothing was published, and after a dry run what would change."""
     if dry_run:
         if done.found is not None:
             yield from _changes(done.found, kind)
@@ -299,7 +294,6 @@ def _as_json(release: LocalRelease, kind: ItemKind, done: _Done) -> dict[str, ob
 
 
 def find_source(name: ItemName, source_dir: Path) -> LocalRelease | None:
-    """Return an assignment's source, None without one; raises InvalidInput."""
     directory = entry_named(source_dir, name)
     if not entry_named(directory, f"{name}.py").is_file():
         return None
@@ -307,7 +301,6 @@ def find_source(name: ItemName, source_dir: Path) -> LocalRelease | None:
 
 
 def send_source(source: LocalRelease, client: HubClient, *, dry_run: bool) -> SourceSent:
-    """Send a source unless the hub has it already; print what was done. Raises MograderError."""
     held = client.held_source(source.name)
     if held is None:
         return SourceSent.NOT_TAKEN

@@ -48,7 +48,6 @@ def warm_here(
 
 
 async def _warm(loaded: LoadedSettings, paths: Sequence[Path], *, dry_run: bool) -> list[_Outcome]:
-    """Prepare one notebook after the other, and print each outcome at once."""
     scripts: dict[Path, Script] = {}
     unreadable: dict[Path, _Outcome] = {}
     for path in paths:
@@ -73,7 +72,6 @@ async def _warm(loaded: LoadedSettings, paths: Sequence[Path], *, dry_run: bool)
 
 
 async def _prepare(path: Path, script: Script, environments: Environments | None) -> _Outcome:
-    """Prepare one notebook; without ``environments`` only report its requirements."""
     if environments is None or not script.dependencies:
         return _Outcome(str(path), script.dependencies)
     try:

@@ -44,10 +44,7 @@ HEADING = "# Allowed users — synced from Moodle"
 
 
 def naming_options(command: Callable[..., object]) -> Callable[..., object]:
-    """Add ``--map`` and ``--username-from``; the command gets a :class:`Naming` as ``naming``.
-
-    They are for sites that do not show usernames to teachers.
-    """
+    """Add ``--map`` and ``--username-from``, for sites that do not show usernames to teachers."""
 
     @wraps(command)
     def with_naming(
@@ -127,7 +124,6 @@ def sync(
 
 
 def _export(loaded: LoadedSettings) -> None:
-    """Export the marks with the deductions by the new due dates, if that is set."""
     try:
         book = existing_gradebook(loaded.gradebook_path)
         if book is not None:
@@ -138,11 +134,6 @@ def _export(loaded: LoadedSettings) -> None:
 
 
 def _hidden(client: MoodleClient, course: int) -> frozenset[int]:
-    """Return the numbers of the assignments that students do not see.
-
-    Raises:
-        Forbidden: Moodle does not show this to the account; nothing is written then.
-    """
     try:
         modules = client.contents(course)
     except Forbidden as error:
@@ -302,7 +293,6 @@ def _write(
     naming: Naming,
     address: Address | None,
 ) -> None:
-    """Record the names, then replace the hub's access list."""
     users = participants.users(naming.by)
     if not users:
         raise NotFound(

@@ -48,12 +48,6 @@ class Site:
 
     @contextmanager
     def client(self) -> Iterator[MoodleClient]:
-        """Yield a connection as the owner of the token.
-
-        Raises:
-            click.UsageError: No address is known.
-            MograderError: There is no token for it, or the address is not valid.
-        """
         url = _moodle_url(self.url, self.loaded)
         _warn_unencrypted(url)
         with MoodleClient(url, self._token(url)) as client:
@@ -65,7 +59,6 @@ class Site:
         return told or only_course(client.courses())
 
     def assignment(self, client: MoodleClient, named: str) -> Assignment:
-        """Raise MograderError if no assignment or several match."""
         there = client.assignments(self.course(client))
         configured = self.loaded.settings.assignments
         return choose_assignment(named, there, configured, items_of(self.loaded))
@@ -81,12 +74,6 @@ class Site:
 
 
 def _moodle_url(told: str | None, loaded: LoadedSettings) -> str:
-    """Return the site's address.
-
-    Raises:
-        click.UsageError: No address is known.
-        InvalidInput: The address is not valid.
-    """
     text = first(told, loaded.settings.moodle.url)
     if not text:
         raise click.UsageError(_NO_URL)
@@ -101,7 +88,6 @@ def _warn_unencrypted(url: str) -> None:
 
 
 def token_store() -> TokenStore:
-    """Return the Moodle tokens in this person's home directory."""
     return TokenStore(read_environ().home, MOODLE)
 
 

@@ -46,8 +46,7 @@ class Needs(Enum):
 class Lazy:
     """A command that is not imported yet: ``target`` is ``module:attribute``.
 
-    ``section`` is the heading in ``--help`` below which the command stands; the commands of one
-    section follow each other.
+    ``section`` is its heading in ``--help``; the commands of one follow each other.
     """
 
     target: str
@@ -81,11 +80,9 @@ class LazyGroup(click.Group):
         self.table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands' names in the table's order, which is the order of use."""
         return [name for name, lazy in self.table.items() if not lazy.hidden]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command; raises :class:`Unsupported` for one of Linux on another system."""
         lazy = self.table.get(cmd_name)
         if lazy is not None and lazy.needs is Needs.LINUX:
             _demand_linux(f"{ctx.command_path} {cmd_name}")
@@ -104,16 +101,12 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"{error.message} Did you mean '{close[0]}'?", ctx) from None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Return the names that a shell offers, from the table, without importing a command."""
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
         found = [CompletionItem(name, help=self.table[name].summary) for name in names]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands that run here with their summaries, and the names of the others.
-
-        Nothing is imported for it.
-        """
+        """Write the commands that run here with their summaries, and the names of the others."""
         here: dict[str, list[tuple[str, str]]] = {}
         elsewhere: dict[str, list[str]] = {}
         for name in self.list_commands(ctx):

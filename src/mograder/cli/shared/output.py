@@ -117,10 +117,7 @@ class Transfers:
 
 @contextmanager
 def transferring() -> Iterator[Transfers]:
-    """Yield callbacks that show transfers on stderr, so that stdout has results only.
-
-    With ``--json`` nothing is shown.
-    """
+    """Yield callbacks that show transfers on stderr; with ``--json`` nothing is shown."""
     with _bars(DownloadColumn(), quiet=wants_json()) as bars:
         console, shown = bars.console, not bars.disable
         if shown:
@@ -144,8 +141,7 @@ def transferring() -> Iterator[Transfers]:
 def counting(total: int, description: str, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
     """Yield a function to call for each of ``total`` things that are done.
 
-    On a terminal a bar on stderr shows how many are, and the time left; elsewhere, and with
-    ``--json``, nothing is shown.
+    A bar on a terminal's stderr shows how many are; nothing elsewhere, and with ``--json``.
     """
     columns = MofNCompleteColumn(), TimeRemainingColumn()
     with _bars(*columns, quiet=quiet or wants_json()) as bars:

@@ -59,7 +59,7 @@ class ReleasedCourseMarks:
 
     @contextmanager
     def files(self, directory: Path, *, as_they_are: bool) -> Iterator[Path]:
-        """Yield a directory with the feedback files of these students from another one.
+        """Yield a directory with these students' feedback files from another one.
 
         Their pages are written from the released marks, unless ``as_they_are``.
         """
@@ -114,10 +114,7 @@ def released_of(
 def grades_to_send(
     loaded: LoadedSettings, assignment: str, released: ReleasedCourseMarks | None
 ) -> tuple[StudentGrade, ...]:
-    """Return the released marks, if there are any, else those in the gradebook; it may be missing.
-
-    Prints to stderr what the present marks lack.
-    """
+    """Return the released marks, else those in the gradebook; print what the latter lack."""
     if released is not None:
         return released.grades
     if not loaded.gradebook_path.is_file():
@@ -134,10 +131,7 @@ def released_files(
     given: Path | None,
     usual: Path,
 ) -> Path:
-    """Return the directory of feedback files to send, which exists until the command ends.
-
-    ``given`` is the option's, whose pages are sent as they are.
-    """
+    """Return the directory of feedback to send; the pages of the option ``given`` stay."""
     if released is None:
         return given or usual
     return ctx.with_resource(released.files(given or usual, as_they_are=given is not None))
@@ -146,10 +140,7 @@ def released_files(
 def _tell_held_back(
     released: Mapping[str, ReleasedMarks], present: Sequence[StudentGrade], sent: str
 ) -> None:
-    """Print to stderr the students who are held back, and those whose marks have changed since.
-
-    ``sent`` says what the latter get.
-    """
+    """Print who is held back, and whose marks have changed since, with what is ``sent``."""
     graded = [each for each in present if each.final is not None]
     held = [each.student for each in graded if each.student not in released]
     older = [
@@ -165,10 +156,7 @@ def _tell_held_back(
 
 
 def _put_files(source: Path, target: Path, students: Collection[str]) -> None:
-    """Put the files and directories of some students into a directory, as links.
-
-    They are copied on Windows, which makes links for administrators only.
-    """
+    """Link the files of some students; only administrators make links on Windows."""
     if not source.is_dir():
         return
     for entry in source.iterdir():

@@ -114,11 +114,7 @@ class StudentWork:
         return Result(told, lines)
 
     def submit(self, found: RemoteAssignment, file: Path, *, late: bool, yes: bool) -> Result:
-        """Hand a notebook in; ask before it replaces newer work, or late work one on time.
-
-        Raises:
-            NeedsDecision: There is nobody to ask.
-        """
+        """Hand a notebook in; ask before it replaces newer work, or late work one on time."""
         saved = SavedDraft()
         if isinstance(self.transport, KeepsDrafts):
             saved = self._save_draft(found, file, yes=yes)
@@ -299,10 +295,7 @@ def _submitted_lines(
 def _status_lines(
     assignment: RemoteAssignment, returned: Returned, draft: RemoteDraft | None
 ) -> Iterator[str]:
-    """Yield lines about the state of the work; the first ones are those of 0.3.16.
-
-    ``draft`` is one of another text than what counts.
-    """
+    """Yield lines about the work, first those of 0.3.16; ``draft`` has another text."""
     status = returned.status
     yield f"Assignment: {plain(assignment.name)}"
     yield f"Status: {status.state}"

@@ -71,9 +71,7 @@ class GradeRow:
 class HttpsTransport(Closing):
     """One person's connection to an assignment server; use it as a context manager.
 
-    It implements :class:`~mograder.clients.course_server.Transport` and
-    :class:`~mograder.clients.course_server.KeepsDrafts`. Without a token it connects as
-    ``user`` to a server that requires no token.
+    Without a token it connects as ``user`` to a server that requires no token.
     """
 
     def __init__(
@@ -87,12 +85,7 @@ class HttpsTransport(Closing):
         retry: RetryPolicy | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Check the address before the token is sent anywhere.
-
-        Raises:
-            InvalidInput: The URL is not valid or would send the token in the clear to another
-                host; or the token is not valid.
-        """
+        """Check the address before the token is sent anywhere."""
         self._connection = Connection(
             url, token, insecure=insecure, retry=retry, transport=transport
         )
@@ -105,7 +98,6 @@ class HttpsTransport(Closing):
 
     @property
     def user(self) -> str:
-        """The name in the token; empty without a token."""
         return self._user
 
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
@@ -206,11 +198,7 @@ class HttpsTransport(Closing):
         return self._connection.ask(call, protocol.Stored, progress).files
 
     def who_am_i(self) -> Identity:
-        """Return the token's identity; a server of 0.3.16 only confirms that the token is valid.
-
-        Raises:
-            NotAuthenticated: The token is not one of this server's.
-        """
+        """Return the token's identity; a server of 0.3.16 only confirms that the token is valid."""
         try:
             me = self._connection.ask(Call("GET", "/me"), protocol.Identity)
         except NotFound:
@@ -219,12 +207,7 @@ class HttpsTransport(Closing):
         return Identity(user=me.user or self._user, role=me.role)
 
     def verify_receipt(self, receipt: str) -> Verification:
-        """Ask the server whether it signed a receipt and holds its file; no token is needed.
-
-        Raises:
-            InvalidInput: It is not a receipt.
-            NotFound: The server gives no receipts (0.3.16).
-        """
+        """Ask the server whether it signed a receipt and holds its file; no token is needed."""
         call = Call("POST", "/receipts/verify", content=receipt.encode())
         return self._connection.ask(call, protocol.Verification)
 
@@ -286,10 +269,6 @@ def register(
     Each name is given out once. The request can be repeated after a lost answer, with the same
     ``retry_key`` (:meth:`~mograder.clients.token_store.TokenStore.retry_key`), or the name's
     existing ``token``.
-
-    Raises:
-        MograderError: The code or the name is refused, the name is taken, or the server cannot be
-            reached.
     """
     # The enrollment code is protected like a token.
     parse_hub_url(url, insecure=insecure, what="server")

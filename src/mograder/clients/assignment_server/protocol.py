@@ -111,12 +111,7 @@ class Connection(Closing):
         transport: httpx.BaseTransport | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
-        """Check the address before a secret is sent anywhere.
-
-        Raises:
-            InvalidInput: The URL is not valid or would send the token in the clear to another
-                host; or the token is not valid.
-        """
+        """Check the address before a secret is sent anywhere."""
         # Without a token, a request has no secret.
         self.url = parse_hub_url(url, insecure=insecure or not token, what="server")
         if token:
@@ -149,7 +144,6 @@ class Connection(Closing):
             ) from error
 
     def read(self, call: Call, limit: int, progress: Progress = lambda _: None) -> bytes:
-        """Return the body of a successful answer, at most ``limit`` bytes."""
         with self.sent(call, progress) as response, self._server.errors():
             self.demand(response, HTTPStatus.OK)
             return bounded_body(response, limit, _ANSWER_SECONDS)
@@ -193,7 +187,6 @@ class _Refusal(BaseModel):
 
 
 def _refusal(status: int, said: _Refusal, wait: int) -> MograderError:
-    """Return the error for a refusal's status; the server's words are kept."""
     words = one_line(said.error or said.detail) or f"The server answered {status}"
     words += "" if words.endswith((".", "!", "?")) else "."
     hint = one_line(said.hint)
@@ -266,8 +259,6 @@ class _Answer(BaseModel):
 
 
 class File(_Answer):
-    """One file of an assignment."""
-
     filename: str
     url: Text = ""
     size: Number = None
@@ -301,8 +292,6 @@ class Draft(DraftFacts):
 
 
 class Status(_Answer):
-    """The state of one person's work on one assignment."""
-
     status: str
     graded: bool = False
     grade: Text = ""
@@ -316,8 +305,6 @@ class Status(_Answer):
 
 
 class Submitted(_Answer):
-    """The acknowledgement of a submission; the receipt is kept unchanged."""
-
     status: str
     filename: Text = ""
     late: bool = False
@@ -334,20 +321,14 @@ class Submission(File):
 
 
 class Counted(_Answer):
-    """The number of grades that the server holds of an assignment now."""
-
     count: int
 
 
 class Stored(_Answer):
-    """The names of the feedback files that the server has stored."""
-
     files: tuple[str, ...]
 
 
 class Registered(_Answer):
-    """A new member of the course."""
-
     user: str
     token: str = Field(repr=False)
 
@@ -369,7 +350,6 @@ class Verification(_Answer):
 
 
 def assignment_of(entry: Entry) -> RemoteAssignment:
-    """Raise RemoteFailed if the URL of one of its files is on another server."""
     return RemoteAssignment(
         key=entry.name,
         name=entry.name,
@@ -409,13 +389,11 @@ def draft_of(answer: DraftFacts) -> RemoteDraft:
 
 
 def acknowledgement_of(answer: Submitted) -> Acknowledgement:
-    """Return an acknowledgement, with the receipt as JSON text for storing unchanged."""
     when, receipt = _received(answer.receipt), _receipt_text(answer.receipt)
     return Acknowledgement(answer.filename, when, answer.late, answer.repeated, receipt)
 
 
 def _receipt_text(receipt: Mapping[str, object] | None) -> str:
-    """Return a receipt as JSON text, empty for None."""
     return json.dumps(receipt, indent=2, ensure_ascii=False) if receipt else ""
 
 
@@ -439,13 +417,9 @@ def _remote_file(assignment: str, kind: str, file: File) -> RemoteFile:
 
 
 def _address(given: str, usual: str, plain: str) -> str:
-    """Return the URL path that the server gives, if it is on this server.
+    """Return the URL path that the server gives; raise RemoteFailed for one elsewhere.
 
-    0.3.16 does not encode the addresses it gives; if the given one equals ``plain``, ``usual`` is
-    returned.
-
-    Raises:
-        RemoteFailed: It is on another server, or leads up.
+    0.3.16 does not encode the addresses it gives; for one that is ``plain`` it is ``usual``.
     """
     if not given or given == plain:
         return usual

@@ -65,11 +65,7 @@ class MoodleClient(FileTransfers, Closing):
         transport: httpx.BaseTransport | None = None,
         pause: Pause = time.sleep,
     ) -> None:
-        """Check address and token before anything is sent; the caller has to warn about http.
-
-        Raises:
-            InvalidInput: The address or the token is not valid.
-        """
+        """Check address and token before anything is sent; the caller has to warn about http."""
         check_token(token)
         super().__init__(Wire(url, transport=transport, pause=pause), token)
         self._ask = Functions(self._wire, token)
@@ -92,17 +88,11 @@ class MoodleClient(FileTransfers, Closing):
         return self._site
 
     def courses(self) -> tuple[Course, ...]:
-        """Return the courses that this account is enrolled in."""
         function = "core_enrol_get_users_courses"
         return self._ask.read(tuple[Course, ...], function, userid=self.site().user_id)
 
     def assignments(self, course_id: int) -> tuple[Assignment, ...]:
-        """Return a course's assignments; a student's list has no hidden ones.
-
-        Raises:
-            NotFound: There is no such course for this account; Moodle only returns a warning.
-            Forbidden: Moodle refuses this account the course; the message has its reason.
-        """
+        """Return a course's assignments; for an unknown course Moodle only returns a warning."""
         wanted = {"courseids[0]": course_id}
         found = self._ask.read(AssignmentsModel, "mod_assign_get_assignments", **wanted)
         courses = [course for course in found.courses if course.id == course_id]
@@ -138,8 +128,7 @@ class MoodleClient(FileTransfers, Closing):
     def scale_items(self, assignment: Assignment) -> tuple[str, ...]:
         """Return the names of the items of an assignment's scale, the lowest first.
 
-        Empty if the service or the role does not give them: Moodle gives them to those who may edit
-        the assignment.
+        Empty unless this account may edit the assignment.
         """
         module = self._module(assignment)
         return () if module is None else module.scale_items()
@@ -162,7 +151,6 @@ class MoodleClient(FileTransfers, Closing):
         return self._optional(CourseModuleModel, function, cmid=assignment.cmid)
 
     def _optional(self, shape: type[T], function: str, **fields: Value) -> T | None:
-        """Return an answer, None if the service lacks the function or Moodle refuses it."""
         if function not in self.site().functions:
             return None
         try:
@@ -187,7 +175,6 @@ class MoodleClient(FileTransfers, Closing):
         )
 
     def allowed_groups(self, cmid: int) -> tuple[Group, ...]:
-        """Return the groups of an activity that this account may see."""
         function = "core_group_get_activity_allowed_groups"
         return tuple(self._ask.read(GroupsModel, function, cmid=cmid).groups)
 
@@ -249,9 +236,6 @@ class MoodleClient(FileTransfers, Closing):
         Moodle drops files that are too large or too many and still reports success: read it back.
         ``text`` replaces the text in Moodle. Give it if the assignment takes online text too, as
         Moodle's database refuses a submission without one then, and only then.
-
-        Raises:
-            Conflict: It was not saved.
         """
         fields: dict[str, Value] = {"plugindata[files_filemanager]": draft}
         if text is not None:
@@ -262,13 +246,7 @@ class MoodleClient(FileTransfers, Closing):
         self._ask.warned("mod_assign_save_submission", assignmentid=assignment_id, **fields)
 
     def submit_for_grading(self, assignment_id: int) -> None:
-        """Submit a draft for grading and accept the statement, if there is one.
-
-        Moodle refuses if saving submits already.
-
-        Raises:
-            Conflict: It was not submitted.
-        """
+        """Accept the statement, and submit a draft; Moodle refuses if saving submits already."""
         function = "mod_assign_submit_for_grading"
         self._ask.warned(function, assignmentid=assignment_id, acceptsubmissionstatement=True)
 
@@ -309,12 +287,11 @@ class MoodleClient(FileTransfers, Closing):
         self._ask.change("mod_assign_save_grade", **fields)
 
     def workflow_states(self, assignment_id: int) -> Mapping[int, str]:
-        """Return the states of the marking workflow by user id; users without one are missing."""
+        """Return the states of the marking workflow by user id."""
         flags = self._flags(assignment_id)
         return {flag.userid: flag.workflowstate for flag in flags if flag.workflowstate}
 
     def extensions(self, assignment_id: int) -> Mapping[int, datetime]:
-        """Return the extended deadlines by user id, for users who have an extension."""
         flags = self._flags(assignment_id)
         return {flag.userid: flag.extensionduedate for flag in flags if flag.extensionduedate}
 
@@ -326,11 +303,7 @@ class MoodleClient(FileTransfers, Closing):
         return self._ask.read(ByAssignmentModel, function, **{"assignmentids[0]": assignment_id})
 
     def _readable(self, function: str, assignment_id: int) -> ByAssignmentModel:
-        """Return the answer.
-
-        Raises:
-            Forbidden: This account may not see it: Moodle returns an empty list and a warning.
-        """
+        """Return the answer; Forbidden where Moodle returns an empty list and a warning."""
         found = self._by_assignment(function, assignment_id)
         for warning in found.warnings:
             if warning.warningcode == "1":
@@ -359,7 +332,6 @@ class Functions:
         self._call(function, fields, safe=False)
 
     def warned(self, function: str, **fields: Value) -> None:
-        """Call a function whose refusal is a list of warnings."""
         answer = self._call(function, fields, safe=False)
         warnings = _shaped(list[Warned], function, answer or [])
         if warnings:

@@ -142,8 +142,6 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Moodle's data of the whole assignment before anything is sent."""
-
     people: frozenset[int]
     grades: Mapping[int, Grade]
     work: Mapping[int, Submission]
@@ -162,11 +160,6 @@ def plan_marks(
 
     ``marks`` hold one for each person; ``people`` are the user ids of the participants. Unless a
     mark ``may_go_back``, a workflow state that is further than its own stays.
-
-    Raises:
-        Conflict: The assignment cannot take such marks at all, as it has a rubric.
-        InvalidInput: The assignment has no points.
-        Forbidden: This account may not grade here.
     """
     pointless = assignment.maximum is None and not assignment.scale
     if pointless and any(mark.grade is not None for mark in marks):
@@ -379,7 +372,6 @@ def kept_state(state: str) -> str:
 
 
 def _objection(assignment: Assignment, mark: Mark, held: _State) -> str:
-    """Return the reason why a mark must not be sent, or ""."""
     if mark.user_id not in held.people:
         return (
             "Not a participant of this assignment (a teacher, suspended, or unknown): Moodle "
@@ -498,7 +490,6 @@ def _after_failure(outcome: Outcome, grade: Grade | None, states: Mapping[int, s
 
 
 def _wanted(outcome: Outcome) -> Decimal | None:
-    """Return the grade that a mark leaves on Moodle."""
     before = outcome.held.grade.grade if outcome.held.grade else None
     return before if outcome.mark.grade is None else _rounded(outcome.mark.grade)
 

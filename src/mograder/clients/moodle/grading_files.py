@@ -72,10 +72,7 @@ _NOT_IN_A_FOLDER = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|'`]")
 
 @dataclass(frozen=True, slots=True)
 class WorksheetRow:
-    """One student's line; ``participant`` is the number in this assignment's identifier.
-
-    ``cells`` are all columns unchanged, in the order of the sheet.
-    """
+    """One student's line, all ``cells`` unchanged; ``participant`` is the identifier's number."""
 
     participant: int
     cells: tuple[str, ...]
@@ -83,14 +80,11 @@ class WorksheetRow:
 
 @dataclass(frozen=True, slots=True)
 class Worksheet:
-    """A whole worksheet; ``columns`` as the site wrote them."""
-
     columns: tuple[str, ...]
     rows: tuple[WorksheetRow, ...]
     delimiter: str = ","
 
     def cell(self, row: WorksheetRow, column: str) -> str:
-        """Return a row's cell in a column, "" if the sheet has no such column."""
         return row.cells[self.columns.index(column)] if column in self.columns else ""
 
     def mark(self, row: WorksheetRow) -> Decimal | None:
@@ -101,7 +95,6 @@ class Worksheet:
             raise InvalidInput(f"{self.cell(row, IDENTIFIER)}: {error.message}") from error
 
     def maximum(self, row: WorksheetRow) -> Decimal | None:
-        """Return the assignment's maximum, None if the sheet does not have it."""
         return parse_mark(self.cell(row, MAXIMUM))
 
     def changeable(self, row: WorksheetRow) -> bool:
@@ -135,12 +128,7 @@ class Filled:
 
 
 def parse_worksheet(data: bytes) -> Worksheet:
-    """Read a worksheet: UTF-8 with or without BOM, separated by commas, semicolons or tabs.
-
-    Raises:
-        InvalidInput: A column or row is wrong; the message names it.
-        TooLarge: It is too large.
-    """
+    """Read a worksheet: UTF-8 with or without BOM, separated by commas, semicolons or tabs."""
     if len(data) > _MOST_BYTES:
         raise TooLarge(f"The worksheet is larger than {_MOST_BYTES // 1_000_000} MB.")
     try:
@@ -189,11 +177,7 @@ def fill(sheet: Worksheet, entries: Mapping[int, Entry], now: datetime) -> Fille
 
     A row that changes gets ``now`` as its date, in the zone that it has, which should be Moodle's:
     Moodle skips a row whose date is older than the grade that it holds, so the same sheet could not
-    be corrected twice.
-
-    Raises:
-        InvalidInput: A mark is above the maximum, or is to be an item of a scale; raised before
-            anything is written, since Moodle would silently skip that row.
+    be corrected twice. A mark that Moodle would silently skip is refused before.
     """
     rows: list[WorksheetRow] = []
     unchanged: list[int] = []
@@ -322,12 +306,6 @@ class FeedbackFile:
 
 
 def read_submissions(data: bytes) -> tuple[Submitted, ...]:
-    """Return all files of a zip of submissions, in folders or flat.
-
-    Raises:
-        InvalidInput: It is not such a zip (Moodle sends a web page if nothing was submitted).
-        TooLarge: It unpacks to too many bytes.
-    """
     if data[:200].lstrip().lower().startswith((b"<!doctype", b"<html")):
         raise InvalidInput(
             "This is a web page, not a zip.",
@@ -339,11 +317,7 @@ def read_submissions(data: bytes) -> tuple[Submitted, ...]:
 
 
 def feedback_zip(files: Iterable[FeedbackFile]) -> bytes:
-    """Return a zip that Moodle's "Upload feedback files in a zip" takes.
-
-    Raises:
-        InvalidInput: Two files of one person have the same name.
-    """
+    """Return a zip that Moodle's "Upload feedback files in a zip" takes."""
     buffer = io.BytesIO()
     seen: set[tuple[int, str]] = set()
     with zipfile.ZipFile(buffer, "w") as archive:

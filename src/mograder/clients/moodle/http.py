@@ -157,7 +157,7 @@ class Wire(Closing):
         transport: httpx.BaseTransport | None = None,
         pause: Pause = time.sleep,
     ) -> None:
-        """Check the address before anything is sent; raises InvalidInput."""
+        """Check the address before anything is sent."""
         self.url = parse_moodle_url(url)
         self.retry = replace(_READING, sleep=pause)
         self._server = Server(
@@ -178,7 +178,6 @@ class Wire(Closing):
         return self.ask(Form(_REST, {**head, **fields}, function, safe=safe))
 
     def ask(self, form: Form) -> object:
-        """Send a form and return the JSON of the answer."""
         with self.sent(form) as response, self.errors(form):
             if response.status_code != httpx.codes.OK:
                 self.refuse(response, form)
@@ -206,12 +205,10 @@ class Wire(Closing):
             yield response
 
     def errors(self, form: Form) -> AbstractContextManager[None]:
-        """Translate exceptions of httpx while the body of an answer to ``form`` is read."""
         unsure = "" if form.safe else "It may have been done all the same: look in Moodle first."
         return self._server.errors(form.asked, unsure)
 
     def refuse(self, response: httpx.Response, form: Form) -> None:
-        """Raise the error for a status other than 200."""
         body = self.demand_no_refusal(response, form)
         raise as_page_error(response.status_code, redirect_target(response), self.url, body)
 
@@ -251,7 +248,6 @@ def written(value: Value) -> str:
 
 
 def check_token(token: str) -> str:
-    """Raise InvalidInput if the token is empty or has characters that are not allowed."""
     return http.check_token(token, "Get one: `mograder moodle login`.")
 
 

@@ -190,7 +190,6 @@ class Assignment:
 
     @property
     def revealed(self) -> bool:
-        """Whether it was marked anonymously, and the identities have been revealed."""
         return self.blind and self.identified
 
 
@@ -228,7 +227,6 @@ class Person:
 
     @property
     def shown(self) -> str:
-        """The person's name in messages."""
         return self.full_name or self.email or f"user {self.user_id}"
 
 
@@ -298,7 +296,6 @@ _FEEDBACK_BESIDE = BeforeValidator(
 
 
 def _newest(attempts: list[Earlier]) -> Earlier | None:
-    """Return the newest attempt that has a grade or feedback."""
     given = (
         each
         for each in attempts
@@ -308,7 +305,6 @@ def _newest(attempts: list[Earlier]) -> Earlier | None:
 
 
 def _is_there(value: object) -> object:
-    """Return whether an object is given, neither null nor PHP's empty list."""
     return bool(value) if isinstance(value, dict | list | None) else value
 
 
@@ -402,8 +398,6 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class PublicConfig:
-    """A site's public configuration: whether and how a user can get a token."""
-
     url: Annotated[str, AfterValidator(lambda url: url.rstrip("/")), _key("wwwroot")]
     name: Annotated[Plain, _key("sitename")] = ""
     web_services: Annotated[bool, _key("enablewebservices")] = False

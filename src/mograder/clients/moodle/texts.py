@@ -105,11 +105,7 @@ class Scale:
     items: tuple[str, ...] = ()
 
     def parse(self, text: str) -> Decimal | None:
-        """Return the number of a scale's item from its name or number (from 1); None if empty.
-
-        Raises:
-            InvalidInput: There is no such item.
-        """
+        """Return the number of a scale's item from its name or number (from 1); None if empty."""
         wanted = " ".join(text.split()).casefold()
         if wanted in _NO_MARK:
             return None
@@ -122,7 +118,6 @@ class Scale:
         return Decimal(number)
 
     def listed(self) -> str:
-        """Return the items with their numbers, for a message."""
         if not self.items:
             return f"numbers from 1 to {self.count} (Moodle does not tell you the names)"
         return ", ".join(f"{number} {item}" for number, item in enumerate(self.items, start=1))

@@ -120,12 +120,7 @@ class MoodleTransport:
     def submit(
         self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
     ) -> Acknowledgement:
-        """Submit a file for grading and check that Moodle holds it.
-
-        Raises:
-            Conflict: Moodle would not accept it, did not keep it, or it is late and would replace
-                work that was on time, which only ``late`` allows.
-        """
+        """Submit a file; only ``late`` replaces one on time. Check that Moodle holds it."""
         return self._hand_in(assignment, file, progress, late=late, final=True)
 
     def save_draft(
@@ -262,11 +257,7 @@ def _is_late(settings: Assignment, status: Status, at: datetime | None) -> bool:
 
 
 def demand_acceptable(settings: Assignment, file: Path) -> None:
-    """Raise for a file that the assignment does not accept; Moodle would drop it silently.
-
-    Raises:
-        InvalidInput: Its type is not allowed, or it cannot be read; TooLarge above the limit.
-    """
+    """Raise for a file that the assignment does not accept; Moodle would drop it silently."""
     try:
         size = file.stat().st_size
     except OSError as error:

@@ -49,9 +49,6 @@ def when_free(call: Callable[[], object], path: str, *, seconds: float = _SECOND
     """Make a call that replaces, renames or removes a file; on Windows wait until it is free.
 
     A file that is read-only there is made writable, as the other systems do not regard that.
-
-    Raises: :class:`FileHeld` if another program holds the file after ``seconds``; ``OSError`` as
-    the call.
     """
     deadline = time.monotonic() + seconds
     pause = _FIRST_PAUSE
@@ -74,7 +71,6 @@ def when_free(call: Callable[[], object], path: str, *, seconds: float = _SECOND
 
 
 def unlink(path: Path) -> None:
-    """Remove a file, if it exists. Raises: as :func:`when_free`."""
     when_free(lambda: path.unlink(missing_ok=True), str(path))
 
 
@@ -127,7 +123,6 @@ def same_text(one: bytes, other: bytes) -> bool:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Return whether two files are the same, as by :func:`same_text`. Raises: ``OSError``."""
     if filecmp.cmp(one, other, shallow=False):
         return True
     if max(one.stat().st_size, other.stat().st_size) > _LARGEST_TEXT:
@@ -144,7 +139,6 @@ def digests(data: bytes) -> frozenset[str]:
 
 
 def digests_of_file(path: Path) -> frozenset[str]:
-    """Return the digests of a file, see :func:`digests`. Raises: ``OSError``."""
     if path.stat().st_size <= _LARGEST_TEXT:
         return digests(path.read_bytes())
     with path.open("rb") as stream:
