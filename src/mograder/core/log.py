@@ -85,14 +85,11 @@ def get_logger(name: str) -> logging.Logger:
 def configure_logging(
     *, level: str = "info", journal: bool = False, to: QuietHandler | None = None
 ) -> None:
-    """Send every record, masked, to standard error; may be called again.
+    """Send every record, masked, to standard error, or ``to`` another place; may be called again.
 
-    ``to`` is where they go instead. ``journal``: standard error goes to journald, which adds the
-    time and reads a priority (B45).
+    ``journal``: standard error goes to journald, which adds the time and reads a priority (B45).
     Our records are written from ``level`` up, those of libraries from ``warning`` up (from
     ``level`` up if that is ``debug``).
-
-    Raises: InvalidInput for a level that does not exist.
     """
     chosen = logging.getLevelNamesMapping().get(level.upper())
     if chosen is None:

@@ -61,7 +61,6 @@ def user_id() -> int:
 
 
 def is_root() -> bool:
-    """Return whether this process may do everything: False on Windows, which has no such user."""
     return user_id() == 0
 
 

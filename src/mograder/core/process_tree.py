@@ -31,10 +31,7 @@ class Apart(TypedDict):
 
 
 def apart() -> Apart:
-    """Return the arguments for a process that a :class:`ProcessTree` will end.
-
-    Ctrl+C in the terminal does not reach it.
-    """
+    """Return the arguments for a process that a :class:`ProcessTree` ends, and Ctrl+C does not."""
     if sys.platform == "win32":
         return {"start_new_session": False, "creationflags": _NEW_PROCESS_GROUP}
     else:  # noqa: RET505 - mypy takes no other form for a choice by system

@@ -111,7 +111,6 @@ def _number(environ: Mapping[str, str], name: str, whose: str) -> int:
 
 
 def _is_stderr(stream: str) -> bool:
-    """Return whether standard error is the journal's stream, given as ``device:inode``."""
     try:
         status = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError, AttributeError):  # closed, or replaced by a test

@@ -116,8 +116,6 @@ class Layers:
 
         An unknown variable is a warning only: all defaults are safe, and the environment is shared
         with other programs.
-
-        Raises: InvalidInput naming the variable whose value cannot be used.
         """
         variables = {_variable(key): key for key in KEYS if key not in _FILE_ONLY}
         for name in sorted(environ.keys() & variables.keys()):
@@ -135,10 +133,7 @@ class Layers:
                 self.warnings.append(f"The variable {name} is not a setting. {hint}".rstrip())
 
     def add_options(self, overrides: Mapping[str, object]) -> None:
-        """Merge command-line options, by dotted key, over all else; ``None`` is "not given".
-
-        Raises: InvalidInput naming the option whose value cannot be used.
-        """
+        """Merge command-line options, by dotted key, over all else; ``None`` is "not given"."""
         for key, value in overrides.items():
             if value is None:
                 continue
@@ -194,7 +189,6 @@ class Layers:
 
 
 def _item(name: str, written: str, table: object, shown: _Place) -> ItemSettings:
-    """Return one item's settings; raise InvalidInput for a mistake, as in all our sections."""
     try:
         return ItemSettings.model_validate(table, strict=True)
     except ValidationError as error:
@@ -246,7 +240,6 @@ def item_key(name: str) -> str:
 
 
 def item_keys(name: str, item: ItemSettings) -> Mapping[str, object]:
-    """Return the values that are set for an item, by dotted key."""
     own = item.model_dump(
         mode="json", exclude_unset=True, exclude_none=True, exclude=set(_ITEM_TABLES)
     )
@@ -286,7 +279,6 @@ come from :func:`item_keys`."""
 
 
 def note_on(key: str) -> str:
-    """Return the note on a key of :data:`KEYS`: ``NO_EFFECT``, or ""."""
     return NO_EFFECT if NO_EFFECT in _FIELDS[key].metadata else ""
 
 
@@ -295,7 +287,6 @@ def _variable(key: str) -> str:
 
 
 def split_list(text: str) -> tuple[str, ...]:
-    """Return the entries of a list that is separated by commas."""
     return tuple(part for each in text.split(",") if (part := each.strip()))
 
 
