@@ -149,7 +149,6 @@ class _Request:
 
 
 _Answer = tuple[int, bytes]
-"""The HTTP status and the body of a response."""
 
 
 def _server(url: str) -> str:

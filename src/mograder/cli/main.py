@@ -88,7 +88,6 @@ _HUB_SETTINGS: Mapping[str, str] = MappingProxyType(
 _HUB_LISTS: Mapping[str, str] = MappingProxyType(
     {"instructors": "hub.instructors", "markers": "marking.markers"}
 )
-"""The same for options that are lists separated by commas."""
 
 _on_server = partial(Lazy, needs=Needs.LINUX)
 """A command on the hub's machine; the others are clients of a hub and run on every system."""

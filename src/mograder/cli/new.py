@@ -49,24 +49,18 @@ def new(
     loaded = load_course(course_dir)
     sources, runtime = loaded.path(loaded.settings.dirs.source), loaded.state_dir / "runtime"
     generate = ["mograder", "generate", *([] if course_dir is None else ["-C", str(course_dir)])]
-    if assignment is not None:
-        name = ItemName.parse_new(assignment, _names_in(sources))
-        _say(new_assignment(name, sources, runtime))
-        _next(["marimo", "edit", shown(sources / name / f"{name}.py")], [*generate, name])
-    if lecture is not None:
-        name = ItemName.parse_new(lecture, _names_in(sources))
-        _say(new_lecture(name, sources, runtime))
-        notebook = shown(sources / name / f"{name}.py")
-        _next(["marimo", "edit", notebook], [*generate, "--lecture", name])
+    others = [each.name for each in sources.iterdir()] if sources.is_dir() else []
+    name = ItemName.parse_new(assignment or lecture or "", others)
+    make = new_lecture if assignment is None else new_assignment
+    _say(make(name, sources, runtime))
+    kind = ["--lecture"] if assignment is None else []
+    notebook = shown(sources / name / f"{name}.py")
+    _next(["marimo", "edit", notebook], [*generate, *kind, name])
 
 
 def _next(*commands: list[str]) -> None:
     """Print commands as a shell takes them."""
     click.echo(f"Next: {'; '.join(map(shlex.join, commands))}")
-
-
-def _names_in(sources: Path) -> list[str]:
-    return [each.name for each in sources.iterdir()] if sources.is_dir() else []
 
 
 def _say(written: tuple[Path, ...]) -> None:

@@ -35,7 +35,6 @@ from mograder.core.files.windows_files import reachable, unlink
 from mograder.core.tasks import Progress
 
 MAX_FILE = 1_000_000_000
-"""Largest file in bytes: the size limit of a whole release."""
 
 _APPEND = (
     os.O_RDWR

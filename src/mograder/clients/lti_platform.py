@@ -51,7 +51,6 @@ _RESULTS_BYTES = 16 << 20
 _LONGEST_ID = 255
 _HIGHEST = 1e12
 _CANVAS = "/api/lti/courses/"
-"""The address of every grade item of a Canvas has this in its path."""
 
 _CANVAS_SUBMISSION = "https://canvas.instructure.com/lti/submission"
 _NEXT = re.compile(r'<([^<>]{1,2000})>\s*;[^,<]*\brel="?next"?')

@@ -29,7 +29,6 @@ def demand_reach(at: D) -> D:
 
 
 SentTime = Annotated[AwareDatetime, AfterValidator(demand_reach)]
-"""A time in a request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from pathlib import PurePosixPath
 from mograder.core.errors import InvalidInput
 
 SPECIFIER = "marimo/"
-"""The beginning of the names by which the scripts import each other."""
 WORKER = re.compile(r"(?:save-)?worker-[\w-]+\.js")
 """The names of the scripts of marimo's workers, which only a notebook in the browser alone has."""
 

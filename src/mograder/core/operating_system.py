@@ -36,10 +36,8 @@ def system_of(platform: str) -> System:
 
 
 SYSTEM: Final[System] = system_of(sys.platform)
-"""The system of this process."""
 
 SYSTEM_NAME: Final[str] = {"linux": "Linux", "macos": "macOS", "windows": "Windows"}[SYSTEM]
-"""Its name in messages."""
 
 
 def ending_signals() -> tuple[signal.Signals, ...]:

@@ -18,7 +18,6 @@ if sys.platform == "win32":
     import psutil
 
 _NEW_PROCESS_GROUP = 0x200
-"""Windows' CREATE_NEW_PROCESS_GROUP."""
 _AGE_SECONDS = 60.0
 """A process may have been started this long before its tree is known here."""
 

@@ -35,7 +35,6 @@ from mograder.core.systemd import NO_SERVICE, Service
 from mograder.core.web_origin import session_url
 
 FILE_NAME = "mograder.toml"
-"""The file's name in the course directory."""
 STATE_DIR = ".mograder"
 """The name of the program's own directory in a course: database, environments, logs."""
 
@@ -179,11 +178,8 @@ class Environ:
     """The user who started this process by sudo; 0 without one."""
     moodle_token: SecretStr | None = None
     oidc_secret: SecretStr | None = None
-    """The client's secret at the OpenID Connect provider (`[oidc]`)."""
     mail_password: SecretStr | None = None
-    """The password at the mail server (`[mail]`)."""
     service: Service = NO_SERVICE
-    """The service manager that started this process."""
     authority: Path | None = None
     """The file of a certificate authority that systemd passed (``LoadCredential=authority:…``)."""
     grader: GraderEnviron = field(default_factory=GraderEnviron)

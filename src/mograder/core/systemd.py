@@ -18,7 +18,6 @@ from dataclasses import dataclass
 _log = logging.getLogger(__name__)
 
 _FIRST_DESCRIPTOR = 3
-"""The file descriptor of the first socket that systemd passes to us."""
 
 _MICROSECONDS = 1_000_000
 _BEATS = 3
@@ -119,7 +118,6 @@ def _is_stderr(stream: str) -> bool:
 
 
 NO_SERVICE = Service()
-"""No service manager: the process was started by hand."""
 
 
 def _send(address: str, message: bytes) -> None:

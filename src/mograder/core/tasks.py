@@ -23,7 +23,6 @@ P = ParamSpec("P")
 
 Job = Callable[[], Awaitable[object]]
 Progress = Callable[[str], None]
-"""A callback that takes a progress message, a sentence for users."""
 
 _RETRY_SECONDS = 0.5
 _TOLD_SECONDS = 60.0

@@ -22,7 +22,6 @@ PLACE = "{session}"
 _LABEL = re.compile(r"[a-z0-9]{20,63}")
 _WILDCARD = 'Give a wildcard on a domain that nothing else uses: "https://{session}.example.net".'
 _COUNTRY = 2
-"""Letters of a country's domain."""
 _SOLD = frozenset(
     {"ac", "co", "com", "edu", "go", "gob", "gov", "mil", "ne", "net", "nom", "or", "org", "sch"}
 )

@@ -98,7 +98,7 @@ def register(
     tool, Manage tools. All other values can be changed later only by registering again, or by a
     [[lti.platform]] table in mograder.toml.
     """
-    addresses = _addresses(loaded)
+    addresses = ToolAddresses(own_url(loaded))
     wanted = _expected(platform, courses, choices)
     _look_up(wanted)
     code = make_code()
@@ -124,7 +124,7 @@ def platforms(*, remove: str | None, loaded: LoadedSettings) -> None:
 
     A table in mograder.toml counts before a registered platform of the same issuer and client id.
     """
-    addresses = _addresses(loaded)
+    addresses = ToolAddresses(own_url(loaded))
     with current_hub_state(loaded) as state:
         found = Platforms(state.engine, loaded.settings.lti)
         if remove is not None:
@@ -256,13 +256,9 @@ def _expected(issuer: str, courses: tuple[str, ...], choices: Mapping[str, objec
         "issuer": issuer.rstrip("/"),
         "client_id": UNREGISTERED,
         "courses": courses,
-        "username": choices["username"],
+        **{name: value for name, value in choices.items() if name != "same_names"},
         "names": "same" if choices["same_names"] else "own",
-        "teachers": choices["teachers"],
-        "assistants": choices["assistants"],
-        "roster": choices["roster"],
         "scores": "released" if choices["scores"] else "off",
-        "private_network": choices["private_network"],
     }
     try:
         return LtiPlatform.model_validate(values)
@@ -287,7 +283,3 @@ def _look_up(platform: LtiPlatform) -> None:
         ) from error
     except RemoteFailed as error:
         click.echo(f"Warning: {error.message} Look at the address.", err=True)
-
-
-def _addresses(loaded: LoadedSettings) -> ToolAddresses:
-    return ToolAddresses(own_url(loaded))

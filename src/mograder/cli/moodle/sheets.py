@@ -24,7 +24,6 @@ from mograder.store.course.course import shown
 from mograder.store.gradebook.gradebook import Identity, existing_gradebook
 
 _MOST_BYTES = 2_000_000_000
-"""The largest zip with all submissions, in bytes."""
 
 
 def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:

@@ -13,7 +13,6 @@ from mograder.store.database.database import awaits_upgrade
 from mograder.store.hub.hub_state import HubState, existing_state
 
 HERE: Final = "command line"
-"""The place of what is done here, in the hub's database."""
 
 
 @contextmanager

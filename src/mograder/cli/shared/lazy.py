@@ -28,7 +28,6 @@ from mograder.core.errors import Unsupported
 from mograder.core.operating_system import SYSTEM, SYSTEM_NAME
 
 _SOURCES = Path(__file__).parents[3]
-"""The directory that the package is in."""
 
 _SERVER_PACKAGE = "sqlalchemy"
 """One of the extra ``server``, which no light install has."""

@@ -43,8 +43,11 @@ def _of(place: Path, part: Part, loaded: LoadedSettings) -> LoadedSettings:
     if place.resolve() == own.resolve():
         return loaded
     base = place.parent.resolve()
-    if place.name == own.name and base != loaded.course_dir and _looks_like_a_course(base, loaded):
-        return load_course(base)
+    if place.name == own.name and base != loaded.course_dir:
+        settings = loaded.settings  # a course has one of these
+        names = (FILE_NAME, settings.gradebook.path, settings.dirs.source, settings.dirs.release)
+        if any((base / name).exists() for name in names if not Path(name).is_absolute()):
+            return load_course(base)
     nearest = course_above(base)
     if nearest is None or nearest == loaded.course_dir:
         return loaded
@@ -55,13 +58,6 @@ def _of(place: Path, part: Part, loaded: LoadedSettings) -> LoadedSettings:
 def _part(part: Part, loaded: LoadedSettings) -> Path:
     dirs = loaded.settings.dirs
     return loaded.path(dirs.submitted if part == "submitted" else dirs.autograded)
-
-
-def _looks_like_a_course(base: Path, loaded: LoadedSettings) -> bool:
-    """Whether a directory has settings, a gradebook, sources or releases, named as ours."""
-    settings = loaded.settings
-    names = (FILE_NAME, settings.gradebook.path, settings.dirs.source, settings.dirs.release)
-    return any((base / name).exists() for name in names if not Path(name).is_absolute())
 
 
 def path_named(argument: str) -> tuple[Path, Path | None] | None:

@@ -29,7 +29,6 @@ from mograder.core.name_lookup import counted
 _WORTH_A_BAR = 1 << 17
 """Bytes; smaller transfers are over too soon for a bar."""
 _STOP = "mograder.stop_display"
-"""The key, in the context's ``meta``, of what removes the spinner or the bars."""
 Report = Callable[[str], None]
 _UV = re.compile(
     r"(?:.*: )?(?:(?P<package>\+ \S+(?: \(from .*\))?)|- \S+==\S+"

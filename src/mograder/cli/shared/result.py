@@ -29,7 +29,6 @@ _LEVELS = {
     Level.PROBLEM: "problem",
     Level.PLAIN: "told",
 }
-"""The names of the levels in JSON."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,6 @@ def _or(instead: object) -> BeforeValidator:
 
 
 Text = Annotated[str, _or("")]
-"""A text that may also be null in Moodle's JSON."""
 
 Plain = Annotated[
     str, BeforeValidator(lambda value: plain(value) if isinstance(value, str) else value), _or("")
@@ -58,16 +57,13 @@ Plain = Annotated[
 """A text that Moodle escapes for HTML, without the escapes."""
 
 Stripped = Annotated[str, StringConstraints(strip_whitespace=True), _or("")]
-"""A text without spaces around it."""
 
 Count = Annotated[int, _or(0)]
-"""A number that may also be null in Moodle's JSON."""
 
 Moment = Annotated[datetime | None, BeforeValidator(moment)]
 """A time in Unix seconds; None for 0 and null."""
 
 Points = Annotated[Decimal | None, BeforeValidator(number)]
-"""A grade; None for null and for a negative number."""
 
 
 def made_of(shape: object, make: Callable[[Any], object]) -> GetPydanticSchema:
@@ -97,7 +93,6 @@ class _File(Loose):
 
 
 File = Annotated[RemoteFile, made_of(_File, _File.record)]
-"""A file in any list of Moodle's."""
 
 
 class _FileArea(Loose):
@@ -144,7 +139,6 @@ PluginFiles = Annotated[
         lambda all_: tuple(f for area in _plugin(all_, "file").fileareas for f in area.files),
     ),
 ]
-"""The files in a list of plugins of a submission or of feedback."""
 
 PluginComment = Annotated[
     str,
@@ -153,7 +147,6 @@ PluginComment = Annotated[
         lambda all_: "\n".join(each.text for each in _plugin(all_, "comments").editorfields),
     ),
 ]
-"""The comment in a list of plugins of feedback."""
 
 PluginFormat = Annotated[
     int,
@@ -162,7 +155,5 @@ PluginFormat = Annotated[
         lambda all_: next((each.format for each in _plugin(all_, "comments").editorfields), 1),
     ),
 ]
-"""Moodle's number for the format of that comment."""
 
 PluginText = Annotated[OnlineText, made_of(list[_Plugin], _online_text)]
-"""The text in a list of plugins of a submission."""

@@ -40,13 +40,10 @@ from mograder.core.errors import (
 from mograder.core.tasks import Progress
 
 _NO_GRADE = Decimal(-1)
-"""Moodle's value for a missing grade."""
 
 _KEPT = Decimal("0.00001")
-"""The precision of grades on Moodle."""
 
 _AT_ONCE = 4
-"""Concurrent requests."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _HOPELESS = (NotAuthenticated, Forbidden, Busy, TimedOut)
@@ -204,7 +201,6 @@ HIDDEN = (
     "alone would erase it. Without --grades-only, add a column feedback with the comment (empty, "
     "with --clear-comments, to erase it)."
 )
-"""The reason why a grade without a comment is not sent."""
 
 
 def hides_comment(assignment: Assignment, outcome: Outcome) -> bool:

@@ -124,7 +124,6 @@ class Filled:
     unchanged: tuple[int, ...]
     skipped: Mapping[int, str]
     erased: Mapping[int, str]
-    """The comments of the sheet that were erased, by participant."""
 
 
 def parse_worksheet(data: bytes) -> Worksheet:

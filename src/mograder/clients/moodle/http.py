@@ -96,7 +96,6 @@ _DEEDS = {
     "mod_assign_submit_for_grading": "hand work in",
     "core_enrol_get_enrolled_users": "see who is in the course",
 }
-"""The action of each function, in the words of messages."""
 
 _SAME_AS = {
     "invalidrecord": "invalidrecordunknown",
@@ -138,9 +137,7 @@ class Form:
     safe: bool = False
     files: Sequence[tuple[str, BinaryIO]] = ()
     document: str = ""
-    """The whole body instead of fields."""
     in_address: bool = False
-    """Whether the fields are sent in the address, by GET."""
 
 
 class Wire(Closing):

@@ -18,13 +18,11 @@ _BLOCKS = frozenset({"p", "div", "li", "tr", "pre", "h1", "h2", "h3", "h4", "h5"
 """Elements that a browser shows on lines of their own."""
 
 _FOLDED = re.compile(r"[ \t]+")
-"""Spaces that a browser shows as one; it keeps no-break spaces."""
 
 _EMPTY_LINES = re.compile(r"\n{3,}")
 _MARK = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?")
 
 _PLACES = Decimal("0.00001")
-"""The precision of grades on Moodle: five decimal places."""
 
 _NO_MARK = frozenset({"", "-", "–", "—"})
 

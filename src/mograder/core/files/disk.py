@@ -228,7 +228,6 @@ class PortableDisk(Disk):
 
 
 DISK = Disk() if SYSTEM == "linux" else PortableDisk()
-"""The disk of this machine."""
 
 
 @contextlib.contextmanager

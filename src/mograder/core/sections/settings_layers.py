@@ -36,10 +36,8 @@ from mograder.core.sections.settings_values import Section, complaint
 
 _OUR_PREFIXES = tuple(f"MOGRADER_{each.upper()}_" for each in sorted(OUR_SECTIONS))
 ITEMS = "items"
-"""The table with a section per item."""
 
 _ITEM_TABLES: Mapping[str, type[Section]] = {"limits": ItemLimits, "penalties": LateRule}
-"""The tables within the table of an item."""
 
 _Place = Callable[[tuple[str, ...]], str]
 """Returns where a key of the file stands, as messages name it: ``FILE:LINE``."""
@@ -230,7 +228,6 @@ SECTIONS: Mapping[str, type[Section]] = {
     for name, info in Settings.model_fields.items()
     if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
 }
-"""The tables of the file, by name."""
 
 
 def item_key(name: str) -> str:

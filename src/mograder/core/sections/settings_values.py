@@ -224,7 +224,6 @@ def present(text: str) -> str:
 
 
 Present = Annotated[str, AfterValidator(present)]
-"""A text that is not empty."""
 
 
 class Section(BaseModel):
