@@ -3,60 +3,21 @@
 Texts of servers are printed without control characters.
 
 A console of Windows, or a pipe from it, may have a code page of 256 characters. There a character
-that it lacks is written as a similar one of ASCII, or as "?", and JSON is written in ASCII.
+that it lacks is written as "?", and JSON is written in ASCII.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
 import re
 import sys
-import unicodedata
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
 import click
-
-_HANDLER = "mograder-similar"
-_SIMILAR = MappingProxyType(
-    {
-        "…": "...",
-        "–": "-",
-        "—": "-",
-        "‑": "-",
-        "−": "-",
-        "→": "->",
-        "←": "<-",
-        "×": "x",
-        "“": '"',
-        "”": '"',
-        "„": '"',
-        "‘": "'",
-        "’": "'",
-        "•": "*",
-        "·": "-",
-        "✓": "+",
-        "✗": "x",
-        "≤": "<=",
-        "≥": ">=",
-        "≠": "!=",
-        "≈": "~",
-        "\u00a0": " ",
-        "\u202f": " ",
-        "ß": "ss",
-        "ø": "o",
-        "Ø": "O",
-        "ł": "l",
-        "Ł": "L",
-        "đ": "d",
-        "æ": "ae",
-        "œ": "oe",
-    }
-)
 
 _COLOURS = MappingProxyType(
     {
@@ -104,11 +65,10 @@ def prepare_output() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
-    codecs.register_error(_HANDLER, _replaced)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # a test's stream may have none
         if reconfigure is not None:
-            reconfigure(errors="backslashreplace" if _shows_all(stream) else _HANDLER)
+            reconfigure(errors="backslashreplace" if _shows_all(stream) else "replace")
 
 
 def print_json(value: object, *, indent: int | None = None, err: bool = False) -> None:
@@ -118,18 +78,6 @@ def print_json(value: object, *, indent: int | None = None, err: bool = False) -
     """
     readable = _shows_all(sys.stderr if err else sys.stdout)
     click.echo(json.dumps(value, indent=indent, ensure_ascii=not readable, default=_data), err=err)
-
-
-def similar(text: str) -> str:
-    """Return a text in ASCII that is as similar as possible, "?" for what has no similar one."""
-
-    def in_ascii(letter: str) -> str:
-        if letter.isascii():
-            return letter
-        bare = "".join(each for each in unicodedata.normalize("NFKD", letter) if each.isascii())
-        return _SIMILAR.get(letter) or bare or ("" if unicodedata.combining(letter) else "?")
-
-    return "".join(map(in_ascii, text))
 
 
 def _data(value: object) -> object:
@@ -145,9 +93,3 @@ def _data(value: object) -> object:
 def _shows_all(stream: object) -> bool:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return encoding.lower().replace("_", "-").startswith("utf")
-
-
-def _replaced(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return similar(error.object[error.start : error.end]), error.end

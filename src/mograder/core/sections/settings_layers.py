@@ -24,7 +24,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.core.sections.settings_model import (
     NO_EFFECT,
-    OUR_SECTIONS,
+    OLD_SECTIONS,
     SECRET_KEYS,
     Assignment,
     ItemLimits,
@@ -34,7 +34,6 @@ from mograder.core.sections.settings_model import (
 )
 from mograder.core.sections.settings_values import Section, complaint
 
-_OUR_PREFIXES = tuple(f"MOGRADER_{each.upper()}_" for each in sorted(OUR_SECTIONS))
 ITEMS = "items"
 
 _ITEM_TABLES: Mapping[str, type[Section]] = {"limits": ItemLimits, "penalties": LateRule}
@@ -170,7 +169,7 @@ class Layers:
         refusal: Callable[[ErrorDetails], InvalidInput],
     ) -> None:
         """Validate a table, and merge its keys. Raises: ``refusal`` for a mistake."""
-        strict = origin is Origin.FILE and section in OUR_SECTIONS
+        strict = origin is Origin.FILE and section not in ("", *OLD_SECTIONS)
         model = SECTIONS[section] if section else Settings
         try:
             checked = model.model_validate(table, strict=strict)
@@ -228,6 +227,11 @@ SECTIONS: Mapping[str, type[Section]] = {
     for name, info in Settings.model_fields.items()
     if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
 }
+
+
+_OUR_PREFIXES = tuple(
+    f"MOGRADER_{each.upper()}_" for each in (*SECTIONS, ITEMS) if each not in OLD_SECTIONS
+)
 
 
 def item_key(name: str) -> str:
