@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from mograder.core.sections import settings_model
 from mograder.core.sections.settings_model import (
     NO_EFFECT,
-    OUR_SECTIONS,
+    OLD_SECTIONS,
     ItemLimits,
     ItemSettings,
     LateRule,
@@ -88,8 +88,8 @@ def render() -> str:
     """Return the page: the top-level keys, our own sections, then the others."""
     notes = _notes()
     sections = [name for name, field in Settings.model_fields.items() if _model(field)]
-    ours = [name for name in sections if name in OUR_SECTIONS]
-    others = [name for name in sections if name not in OUR_SECTIONS]
+    ours = [name for name in sections if name not in OLD_SECTIONS]
+    others = [name for name in sections if name in OLD_SECTIONS]
     plain = {n: f for n, f in Settings.model_fields.items() if not _model(f) and n != "items"}
     parts = [_OPENING, "## Top level\n", *_table(plain, notes.get("Settings", {}))]
     for name in [*ours, *others]:

@@ -143,15 +143,12 @@ def status(url: str, assignment: str, user: str, token: str = "") -> dict[str, o
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """One request; one with a body is a POST."""
-
     url: str
     headers: dict[str, str]
     body: bytes | None = None
 
 
 _Answer = tuple[int, bytes]
-"""The HTTP status and the body of a response."""
 
 
 def _server(url: str) -> str:
@@ -173,7 +170,6 @@ def _credentials(url: str, token: str) -> dict[str, str]:
 
 
 def _is_here(url: str) -> bool:
-    """Whether an address is this machine's."""
     host = urlsplit(url.strip()).hostname or ""
     return host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d+){3}", host) is not None
 
@@ -183,11 +179,7 @@ def _address(url: str, assignment: str) -> str:
 
 
 def _encoded(name: str, plain: str = "") -> str:
-    """Return a name percent-encoded, but for the characters ``plain``, as one part of an address.
-
-    Raises:
-        ValueError: the name is empty, or one of ``.`` and ``..``.
-    """
+    """Return a name, which must not be empty or dots, percent-encoded but for ``plain``."""
     if name in ("", ".", ".."):
         raise ValueError(f"{name!r} is no name of an assignment or a user.")
     return quote(name, safe=plain)

@@ -187,7 +187,6 @@ class _Marks:
 
 
 def _combined(results: Sequence[Result]) -> Status:
-    """Return the status of a question from those of its labels."""
     statuses = {result.status for result in results} or {"warn"}
     if len(statuses) == 1:
         return statuses.pop()

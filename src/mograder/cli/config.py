@@ -32,26 +32,17 @@ def show(course_dir: Path | None) -> Result:
     rows = describe(loaded)
     for warning in loaded.warnings:
         tell(f"Warning: {warning}", err=True)
-    return Result(_as_json(loaded, rows), _lines(loaded, rows))
+    told = {"course_dir": str(loaded.course_dir), "settings": rows, "warnings": loaded.warnings}
+    return Result(told, _lines(loaded, rows))
 
 
 def _lines(loaded: LoadedSettings, rows: tuple[SettingRow, ...]) -> Iterator[str]:
     yield f"# {loaded.course_dir / FILE_NAME}"
-    values = [_shown(row.value) for row in rows]
+    values = [
+        "(unset)" if row.value is None else dumps(row.value, ensure_ascii=False) for row in rows
+    ]
     keys = max(len(row.key) for row in rows)
     width = min(40, max(len(each) for each in values))
     for row, value in zip(rows, values, strict=True):
         note = f"  ({row.note})" if row.note else ""
         yield f"{row.key:{keys}}  {value:{width}}  {row.origin}{note}"
-
-
-def _as_json(loaded: LoadedSettings, rows: tuple[SettingRow, ...]) -> dict[str, object]:
-    return {
-        "course_dir": str(loaded.course_dir),
-        "settings": rows,
-        "warnings": loaded.warnings,
-    }
-
-
-def _shown(value: object) -> str:
-    return "(unset)" if value is None else dumps(value, ensure_ascii=False)

@@ -21,7 +21,7 @@ from mograder.core.csv_table import number_text
 from mograder.core.item_dates import END_OF_DAY, course_zone, given_zone, read_moment
 from mograder.core.name_lookup import Words, counted, find_name
 from mograder.core.settings import LoadedSettings
-from mograder.grading.course_late import ComparedGrade, CourseLate, Preview
+from mograder.grading.course_late import ComparedGrade, CourseLate
 from mograder.grading.late_changes import (
     RULE_KEYS,
     described,
@@ -68,7 +68,6 @@ class Extensions:
         return course_zone(self.loaded.settings)
 
     def named(self, typed: str) -> str:
-        """Return the assignment, or :data:`ALL_ASSIGNMENTS` for ``all``; raises MograderError."""
         if typed == "all":
             return ALL_ASSIGNMENTS
         return find_name(typed, self.assignments, Words())
@@ -79,8 +78,15 @@ class Extensions:
             click.echo(plain(f"WARNING: {text}"), err=True)
         now = SystemClock().now()
         preview = preview_late(self.loaded, self.book, changes, now)
-        for line in _preview(preview, self.zone):
-            click.echo(plain(line))
+        for due in preview.dues:
+            click.echo(plain(f"  {due}"))
+        for each in preview.differing:
+            click.echo(plain(f"  {_line(each, self.zone)}"))
+        click.echo(f"{counted(len(preview.differing), 'mark changes', 'marks change')}.")
+        if preview.is_released:
+            click.echo("Students see released marks as they were until you release them again.")
+        for text in preview.told:
+            click.echo(plain(text))
         if dry_run:
             click.echo("Dry run — nothing was recorded.")
             return
@@ -90,7 +96,6 @@ class Extensions:
             click.echo(plain(f"Recorded: {described(change, self.zone)}."))
 
     def show_rule(self, assignment: str) -> None:
-        """Print the rule in force, and where each key comes from."""
         late = CourseLate(self.loaded)
         for each in late.rule_lines(assignment, self.facts):
             click.echo(plain(f"{each.key} = {rule_value(each.value)}  ({each.origin})"))
@@ -110,25 +115,12 @@ def opened(loaded: LoadedSettings, *, writes: bool) -> Iterator[Extensions]:
         yield Extensions(loaded, book, known_assignments(loaded, book), LateWork(book).facts())
 
 
-def _preview(preview: Preview, zone: tzinfo | None) -> Iterator[str]:
-    yield from (f"  {each}" for each in preview.dues)
-    yield from (f"  {_line(each, zone)}" for each in preview.differing)
-    yield f"{counted(len(preview.differing), 'mark changes', 'marks change')}."
-    if preview.is_released:
-        yield "Students see released marks as they were until you release them again."
-    yield from preview.told
-
-
 def _line(each: ComparedGrade, zone: tzinfo | None) -> str:
     before, after = each.before.grade, each.after
-    name = f"{before.assignment}, {before.student}"
-    marks = f"{_mark(before.final)} -> {_mark(after.grade.final)}"
+    was, now = (number_text(final) or "no mark" for final in (before.final, after.grade.final))
     told = late_sentence(after.grade, after.deduction, zone)
-    return f"{name}: {marks}{f'   {told}' if told else ''}"
-
-
-def _mark(value: float | None) -> str:
-    return number_text(value) or "no mark"
+    told = f"   {told}" if told else ""
+    return f"{before.assignment}, {before.student}: {was} -> {now}{told}"
 
 
 _GROUP = click.option("--group", help="The group, instead of students.")
@@ -311,14 +303,10 @@ def show(*, assignment: str | None, history: bool, loaded: LoadedSettings) -> Re
     if not history:
         rows.sort(key=lambda each: each.entry)
     groups = facts.groups()
-    told = {
-        "extensions": rows,
-        "groups": groups,
-    }
     lines = [_told(each, extensions.zone) for each in rows]
     lines += [f"Group {name}: {', '.join(students)}" for name, students in groups.items()]
     lines += [] if rows else ["There are no extensions."]
-    return Result(told, map(plain, lines))
+    return Result({"extensions": rows, "groups": groups}, map(plain, lines))
 
 
 @click.command("export")

@@ -24,7 +24,7 @@ from mograder.core.names import nfc
 from mograder.core.settings import LoadedSettings
 from mograder.exchange.grade_files import assignment_csv
 from mograder.grading.course_late import CountedGrade, CourseLate
-from mograder.grading.late_work import NO_DEDUCTION, Basis, Terms
+from mograder.grading.late_work import NO_DEDUCTION, Basis
 from mograder.grading.release.feedback import WrittenPage, works_of, write_pages
 from mograder.grading.release.feedback_view import Disclosure
 from mograder.grading.submissions.grading_result import grading_key
@@ -106,10 +106,10 @@ def feedback(
         for each in chosen:
             output = output_dir or loaded.path(settings.dirs.feedback) / each.assignment
             refuse_to_replace(output, each.directory)
-            facts = _record_terms(book, each, given, off=no_penalties)
             late = CourseLate(loaded, submitted=loaded.path(settings.dirs.submitted))
-            terms = late.terms(each.assignment, facts)
-            _tell_unknown_due(terms)
+            terms = late.terms(each.assignment, _record_terms(book, each, given, off=no_penalties))
+            if terms.rule.enabled and not (terms.due.general or terms.due.extensions):
+                click.echo("WARNING: no due date found — skipping penalties", err=True)
             now = SystemClock().now()
             disclosure = Disclosure.of(settings, each.assignment, due=terms.due.last, now=now)
             found = _counted(each, book, late)
@@ -148,11 +148,6 @@ def _tell_counted(found: Sequence[CountedGrade]) -> None:
         click.echo(f"WARNING: no time of submission is known of {names}", err=True)
 
 
-def _tell_unknown_due(terms: Terms) -> None:
-    if terms.rule.enabled and not (terms.due.general or terms.due.extensions):
-        click.echo("WARNING: no due date found — skipping penalties", err=True)
-
-
 def _write_csv(path: Path, grades: Sequence[StudentGrade]) -> None:
     with suppress(OSError):  # told when the file is written
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,13 +163,18 @@ def _record_terms(
     Every later computation of marks uses them, until the next run for the whole assignment. A run
     for some students changes nothing: these count for the others, too.
 
-    Raises: as :func:`_demand_known`.
+    Raises: InvalidInput for a directory whose name is no assignment's.
     """
     work = LateWork(book)
     facts = work.facts()
     if not chosen.whole:
         return facts
-    _demand_known(chosen.assignment, book)
+    known = {each.name for each in book.assignments()}
+    if known and chosen.assignment not in known:  # as after `mograder autograde -o`
+        raise InvalidInput(
+            f"The gradebook has no assignment {chosen.assignment}.",
+            hint=f"Name one of {', '.join(sorted(known))}, or a directory of this name.",
+        )
     held = facts.policy(chosen.assignment)
     change = PolicyChange(chosen.assignment, replace(held, due=due, off=off))
     if change.policy != held:
@@ -192,15 +192,12 @@ def _choose(arguments: Sequence[str], loaded: LoadedSettings) -> tuple[_Chosen, 
             each = replace(known, students=tuple(dict.fromkeys(known.students + each.students)))
         if known is None or not known.whole:
             found[each.directory] = each
-    return tuple(_whole_if_all(each) for each in found.values())
-
-
-def _whole_if_all(chosen: _Chosen) -> _Chosen:
-    """Return the whole assignment if all of its copies are named, as by ``autograded/A1/*.py``."""
-    if chosen.whole:
-        return chosen
-    every = _all(chosen.directory)
-    return every if set(every.students) <= set(chosen.students) else chosen
+    # All copies of an assignment, as by ``autograded/A1/*.py``, are the whole of it.
+    every = {place: each if each.whole else _all(place) for place, each in found.items()}
+    return tuple(
+        every[place] if set(every[place].students) <= set(each.students) else each
+        for place, each in found.items()
+    )
 
 
 def _named(argument: str, loaded: LoadedSettings) -> _Chosen:
@@ -237,16 +234,3 @@ def _counted(chosen: _Chosen, book: Gradebook, late: CourseLate) -> tuple[Counte
         known.get(name) or CountedGrade(StudentGrade(chosen.assignment, name), NO_DEDUCTION)
         for name in wanted
     )
-
-
-def _demand_known(assignment: str, book: Gradebook) -> None:
-    """Refuse a directory whose name is no assignment's, as after `mograder autograde -o`.
-
-    Raises: InvalidInput.
-    """
-    known = {each.name for each in book.assignments()}
-    if known and assignment not in known:
-        raise InvalidInput(
-            f"The gradebook has no assignment {assignment}.",
-            hint=f"Name one of {', '.join(sorted(known))}, or a directory of this name.",
-        )

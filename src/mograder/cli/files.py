@@ -42,29 +42,19 @@ def read_text(file: Path) -> str:
         raise InvalidInput(f"{file} cannot be read as UTF-8 text.") from error
 
 
-_PRIVATE = 0o600
-
-
 def write_private(
     path: Path, text: str, content: str = "", *, for_spreadsheet: bool = False
 ) -> None:
-    """Write a file, and tell so on stderr; ``content`` describes it in words.
-
-    Raises: :class:`InvalidInput` if it cannot be written.
-    """
+    """Write a file, and tell so on stderr; ``content`` describes it in words."""
     save_file(path, text, for_spreadsheet=for_spreadsheet)
     click.echo(f"Wrote {path}{f': {content}' if content else ''}.", err=True)
 
 
-def save_file(
-    path: Path, text: str, mode: int = _PRIVATE, *, for_spreadsheet: bool = False
-) -> None:
+def save_file(path: Path, text: str, *, for_spreadsheet: bool = False) -> None:
     """Write a file that a person named: replace a plain one, and write into a device or a pipe.
 
-    ``for_spreadsheet``: a plain one is a CSV file that people open, not another program.
-
-    Raises: :class:`InvalidInput` if it cannot be written, or is a file of the course, such as the
-        gradebook or a submission.
+    ``for_spreadsheet``: a plain one is a CSV file that people open, not another program. A file of
+    the course, such as the gradebook or a submission, is refused.
     """
     try:
         if path.is_file() and (kind := _kind_in_a_course(path.resolve())):
@@ -74,7 +64,7 @@ def save_file(
         else:
             # The target of a link: root would replace the link /dev/stdout itself.
             kept = for_spreadsheets(text) if for_spreadsheet else text
-            atomic_write(path.resolve(), kept.encode(), mode)
+            atomic_write(path.resolve(), kept.encode(), 0o600)
     except OSError as error:
         raise InvalidInput(
             f"{path} cannot be written: {error.strerror}.",

@@ -118,16 +118,12 @@ def generate(  # noqa: PLR0913  # one argument per option
 
 @dataclass(frozen=True, slots=True)
 class _Progress(Watch):
-    """Reports progress: as JSON lines with ``--json``, else as text.
-
-    See compatibility-0.3.16.md 9.
-    """
+    """Reports progress as text, or as JSON lines (compatibility-0.3.16.md 9)."""
 
     events: bool
     report: Callable[[str], None]
 
     def event(self, kind: str, **facts: object) -> None:
-        """Print an event as JSON; nothing without ``--json``."""
         if self.events:
             print_json({"event": kind, **facts}, err=True)
 
@@ -189,7 +185,6 @@ def _opening(
     sandbox: bool,
     own_python: bool,
 ) -> AbstractAsyncContextManager[AuthorRuns]:
-    """Return the context of the runs of the items: each source and each release once."""
     runs = 2 * sum(len(item.notebooks) for item in items)
     return open_runs(
         *(loaded, read_environ(), output.warn),
@@ -230,7 +225,6 @@ def _advice(item: SourceItem) -> tuple[Line, ...]:
 
 
 def _tell(outcomes: Sequence[Generated], output: _Progress) -> int:
-    """Print the outcome of each item, mistakes on stderr; return the exit status."""
     for outcome in outcomes:
         for line in outcome.lines:
             click.echo(coloured(str(line)))

@@ -88,7 +88,6 @@ _HUB_SETTINGS: Mapping[str, str] = MappingProxyType(
 _HUB_LISTS: Mapping[str, str] = MappingProxyType(
     {"instructors": "hub.instructors", "markers": "marking.markers"}
 )
-"""The same for options that are lists separated by commas."""
 
 _on_server = partial(Lazy, needs=Needs.LINUX)
 """A command on the hub's machine; the others are clients of a hub and run on every system."""
@@ -126,21 +125,13 @@ class _ErrorOptions:
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.option(
-    "-v",
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=lambda ctx, _, wanted: _show_version(ctx) if wanted else None,
-    help="Show the version and exit.",
-)
+@click.version_option(__version__, "-v", "--version", message="mograder %(version)s")
 @click.option(
     "--debug",
     is_flag=True,
     is_eager=True,
     expose_value=False,
-    callback=lambda ctx, _, wanted: _show_details(ctx, wanted=wanted),
+    callback=lambda ctx, _, wanted: setattr(ctx.ensure_object(_ErrorOptions), "debug", wanted),
     envvar="MOGRADER_DEBUG",
     show_envvar=True,
     help="Show the technical details of a failure.",
@@ -440,16 +431,6 @@ def exit_code(family: type[BaseException]) -> int:
     return next(known, EXIT_BUG)
 
 
-def _show_details(ctx: click.Context, *, wanted: bool) -> None:
-    """Remember the option before a command is loaded, which may fail as well."""
-    ctx.ensure_object(_ErrorOptions).debug = wanted
-
-
-def _show_version(ctx: click.Context) -> NoReturn:
-    click.echo(f"mograder {__version__}")
-    ctx.exit()
-
-
 def _tell(error: Exception, *, debug: bool) -> None:
     from mograder.cli.shared.failures import tell  # noqa: PLC0415  # loaded only on failure
 
@@ -457,16 +438,13 @@ def _tell(error: Exception, *, debug: bool) -> None:
 
 
 def _tell_unexpected(error: Exception, *, debug: bool) -> int:
-    """Print what a package or a file lacks, or a reference for a bug; return the exit status."""
     from mograder.cli.shared.failures import explained  # noqa: PLC0415
 
     failure = explained(error)
-    if failure is None:
-        _tell(error, debug=debug)
-        return EXIT_BUG
-    failure.__cause__ = error
-    _tell(failure, debug=debug)
-    return exit_code(type(failure))
+    if failure is not None:
+        failure.__cause__ = error
+    _tell(failure or error, debug=debug)
+    return exit_code(type(failure or error))
 
 
 def _status_of(error: SystemExit) -> int:

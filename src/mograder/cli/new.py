@@ -49,7 +49,8 @@ def new(
     sources, runtime = loaded.path(loaded.settings.dirs.source), loaded.state_dir / "runtime"
     generate = ["mograder", "generate", *([] if course_dir is None else ["-C", str(course_dir)])]
     generate += [] if lecture is None else ["--lecture"]
-    name = ItemName.parse_new(assignment or lecture or "", _names_in(sources))
+    others = [each.name for each in sources.iterdir()] if sources.is_dir() else []
+    name = ItemName.parse_new(assignment or lecture or "", others)
     _say(new_item(name, sources, runtime, lecture=lecture is not None))
     _next(["marimo", "edit", shown(sources / name / f"{name}.py")], [*generate, name])
 
@@ -57,10 +58,6 @@ def new(
 def _next(*commands: list[str]) -> None:
     """Print commands as a shell takes them."""
     click.echo(f"Next: {'; '.join(map(shlex.join, commands))}")
-
-
-def _names_in(sources: Path) -> list[str]:
-    return [each.name for each in sources.iterdir()] if sources.is_dir() else []
 
 
 def _say(written: tuple[Path, ...]) -> None:

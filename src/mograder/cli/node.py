@@ -110,16 +110,29 @@ def run(
     """
     environ = _environ_of(state=state, shares=shares, name=name, hub=hub, token_file=token_file)
     node = environ.node
-    if memory_mb is not None:
-        node = replace(node, memory_mb=memory_mb)
-    if drain_seconds is not None:
-        node = replace(node, drain_seconds=drain_seconds)
+    node = replace(
+        node,
+        memory_mb=node.memory_mb if memory_mb is None else memory_mb,
+        drain_seconds=node.drain_seconds if drain_seconds is None else drain_seconds,
+    )
     environ = replace(environ, node=node)
     configure_logging(journal=environ.service.journal)
     config = node_config(environ)
     _demand_shares(config)
-    address, token = _hub_of(environ), _token_of(environ)
-    _make_state(config.state)
+    if not environ.node.hub:
+        raise InvalidInput(
+            "It is not known which hub this node is for.",
+            hint="Name its address with --hub or MOGRADER_NODE_HUB, for example "
+            "https://hub.example.edu.",
+        )
+    address, token = Hub.parse(environ.node.hub), _token_of(environ)
+    try:
+        config.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"The node's directory {config.state} cannot be made: {error.strerror}.",
+            hint="Name a directory of this user with --state.",
+        ) from error
     _log.info("this machine is the node %s", token.name)
     with held(config.state):
         serve_node(config, address, token.secret, environ.service)
@@ -170,10 +183,6 @@ def _environ_of(
     hub: str = "",
     token_file: Path | None = None,
 ) -> Environ:
-    """Return the variables of this process, with the options that are given.
-
-    Raises: :class:`InvalidInput` for a token file that cannot be read, or that others can.
-    """
     environ = read_environ()
     node = environ.node
     node = replace(
@@ -187,19 +196,7 @@ def _environ_of(
     return replace(environ, node=node)
 
 
-def _hub_of(environ: Environ) -> Hub:
-    """Return the hub's address. Raises: :class:`InvalidInput` for a bad one, or without one."""
-    if not environ.node.hub:
-        raise InvalidInput(
-            "It is not known which hub this node is for.",
-            hint="Name its address with --hub or MOGRADER_NODE_HUB, for example "
-            "https://hub.example.edu.",
-        )
-    return Hub.parse(environ.node.hub)
-
-
 def _token_of(environ: Environ) -> NodeToken:
-    """Return this node's token. Raises: :class:`NotFound`, :class:`InvalidInput`."""
     if environ.node.token is None:
         raise NotFound(
             "This machine has no token of a node.",
@@ -224,19 +221,7 @@ def _read_token(file: Path) -> SecretStr:
         raise InvalidInput(f"The node's token cannot be read from {file}.") from error
 
 
-def _make_state(state: Path) -> None:
-    """Make the node's directory. Raises: :class:`InvalidInput`."""
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInput(
-            f"The node's directory {state} cannot be made: {error.strerror}.",
-            hint="Name a directory of this user with --state.",
-        ) from error
-
-
 def _demand_shares(config: NodeConfig) -> None:
-    """Raise :class:`InvalidInput` unless there are shares, all of which are directories."""
     if not config.shares:
         raise InvalidInput(
             "A node needs the directories that it has in common with the hub.",

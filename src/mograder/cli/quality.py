@@ -97,7 +97,7 @@ def quality(  # noqa: PLR0913  # one argument per option
     offer_runtime(loaded.state_dir / "runtime")
     chosen = jobs or os.cpu_count() or 2
     opening = open_runs(
-        *(loaded, read_environ(), _warn),
+        *(loaded, read_environ(), lambda message: click.echo(f"Warning: {message}", err=True)),
         runs=_MANY_RUNS,
         jobs=chosen,
         sandbox=not (no_sandbox or own_python),
@@ -120,10 +120,16 @@ def _run(
     opening: AbstractAsyncContextManager[AuthorRuns],
 ) -> Result:
     """Examine the notebooks; also what was found before a mistake in a later one is a result."""
+
+    async def examine_all(watch: QualityWatch) -> None:
+        async with opening as runs:  # one after the other: the runs of each use all processors
+            for (path, options), report in zip(wanted, reports, strict=True):
+                await examine(path, runs, options, watch, report)
+
     failure, status = None, 0
     try:
         with ExitStack() as stack:
-            asyncio.run(_examine(wanted, reports, opening, _Watch(stack)))
+            asyncio.run(examine_all(_Watch(stack)))
     except KeyboardInterrupt:
         status = _INTERRUPTED
     except MograderError as error:
@@ -153,22 +159,6 @@ def _with_submissions(
         raise SandboxUnavailable("Submissions are run in sandboxes, which only Linux has.")
 
 
-def _warn(message: str) -> None:
-    click.echo(f"Warning: {message}", err=True)
-
-
-async def _examine(
-    wanted: Sequence[tuple[Path, QualityOptions]],
-    reports: Sequence[QualityReport],
-    opening: AbstractAsyncContextManager[AuthorRuns],
-    watch: QualityWatch,
-) -> None:
-    """Examine the notebooks one after the other, since the runs of each use all processors."""
-    async with opening as runs:
-        for (path, options), report in zip(wanted, reports, strict=True):
-            await examine(path, runs, options, watch, report)
-
-
 class _Watch(QualityWatch):
     """Shows the estimate as a line, and the progress as a bar."""
 
@@ -181,20 +171,14 @@ class _Watch(QualityWatch):
             tell(f"  {filename}: {message}", err=True)
 
     def planned(self, filename: str, runs: int, seconds: float) -> None:
-        told = f"{runs} runs, about {_duration(seconds)}; Ctrl+C ends it early"
-        tell(f"  {filename}: {told}", err=True)
+        about = f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
+        tell(f"  {filename}: {runs} runs, about {about}; Ctrl+C ends it early", err=True)
         self._stack.close()  # the bar of the notebook before
         self._advance = self._stack.enter_context(counting(runs, filename))
 
     def done(self) -> None:
         if self._advance is not None:
             self._advance()
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min"
 
 
 def _lines(reports: Sequence[QualityReport]) -> Iterator[str]:

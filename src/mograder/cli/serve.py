@@ -111,10 +111,7 @@ def serve(  # noqa: PLR0913  # one argument per option
 
 
 def _print_all(root: Path, file: Path) -> None:
-    """Print a token for every name in a file, and the instructor's (B144).
-
-    Raises: :class:`InvalidInput`.
-    """
+    """Print a token for every name in a file, and the instructor's (B144)."""
     from mograder.web.server.services import read_names  # noqa: PLC0415
 
     names = read_names(read_text(file))
@@ -125,7 +122,6 @@ def _print_all(root: Path, file: Path) -> None:
 
 
 def _code(given: str | None, file: Path | None) -> str:
-    """Return the enrollment code, empty if there is none."""
     told = read_environ().enrollment_code
     text = told.get_secret_value() if given is None and told is not None else given
     if file is not None:

@@ -42,7 +42,6 @@ class Source:
     text: str | None
 
     def read(self) -> str:
-        """Return the secret; raises ``click.UsageError``, :class:`InvalidInput`."""
         if sum((self.file is not None, self.stdin, self.text is not None)) > 1:
             raise click.UsageError("Give one of --secret-file, --secret-stdin and --secret only.")
         if self.stdin:
@@ -61,7 +60,6 @@ class Source:
 
     @property
     def path(self) -> Path:
-        """The secret's file, if it is read from one."""
         return self.file or Path(SECRET_FILE)
 
     def people(self) -> NameRegistry | None:
@@ -100,39 +98,31 @@ def token(
     key = source.read()
     if revoke and reset:
         raise click.UsageError("Give --revoke or --reset, not both.")
-    names = tuple(_parse(name, instructor=revoke) for name in usernames)
+    names = tuple(
+        # The instructor's tokens can be ended, too.
+        Username.of_account(name) if revoke and name == INSTRUCTOR else parse_username(name)
+        for name in usernames
+    )
     people = source.people()
     if revoke or reset:
-        _end(people, names, How.REVOKED if revoke else How.RESET)
+        if people is None:
+            raise click.UsageError(
+                f"Run this on the server, where its {SECRET_FILE} is: what is ended is noted "
+                "beside it."
+            )
+        for name in names:
+            people.end(name, How.REVOKED if revoke else How.RESET, SystemClock().now())
+            click.echo(f"All tokens of {name} are void.")
         return
     if people is None:
         click.echo(f"Warning: {_UNNOTED}", err=True)
     else:
-        _note(people, names)
+        try:
+            people.note(names, How.ISSUED, SystemClock().now())
+        except (OSError, MograderError) as error:  # tokens are printed all the same
+            told = f"Warning: these names can still be registered by others: {error}"
+            click.echo(told, err=True)
     print_tokens(key, names, people.epoch if people else lambda _: 0)
-
-
-def _parse(name: str, *, instructor: bool) -> Username:
-    """Return the person's name; the instructor's is accepted too, to end its tokens."""
-    return Username.of_account(name) if instructor and name == INSTRUCTOR else parse_username(name)
-
-
-def _end(people: NameRegistry | None, names: tuple[Username, ...], how: How) -> None:
-    if people is None:
-        raise click.UsageError(
-            f"Run this on the server, where its {SECRET_FILE} is: what is ended is noted beside it."
-        )
-    for name in names:
-        people.end(name, how, SystemClock().now())
-        click.echo(f"All tokens of {name} are void.")
-
-
-def _note(people: NameRegistry, names: tuple[Username, ...]) -> None:
-    """Record the names as given out; without write permission, tokens are still printed."""
-    try:
-        people.note(names, How.ISSUED, SystemClock().now())
-    except (OSError, MograderError) as error:
-        click.echo(f"Warning: these names can still be registered by others: {error}", err=True)
 
 
 def print_tokens(secret: str, names: Sequence[Username], epoch_of: Callable[[str], int]) -> None:

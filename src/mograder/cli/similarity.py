@@ -52,9 +52,14 @@ def similarity(*, assignment: str, file: Path | None, loaded: LoadedSettings) ->
     work = compared_work(loaded, name, None if source is None else source.notebook)
     with counting(len(work.files().students()), "Reading submissions") as tell:
         found = asyncio.run(similar_work(work, tell))
-    verdicts = _verdicts(loaded, name)
+    verdicts: _Verdicts = {}
+    if loaded.gradebook_path.is_file():
+        with viewed_gradebook(loaded.gradebook_path) as book:
+            verdicts = SimilarityVerdicts(book).of(name)
     if file is not None:
-        write_private(file, _csv(found, verdicts), for_spreadsheet=True)
+        columns = ("student", "other", "code", "text", "lines", "other_lines", "verdict", "note")
+        rows = (_row(pair, _verdict(pair, verdicts)) for pair in found.pairs)
+        write_private(file, write_table(columns, rows), for_spreadsheet=True)
     return Result(_json(name, found, verdicts), map(plain, _lines(name, found, verdicts)))
 
 
@@ -64,13 +69,6 @@ def _named(loaded: LoadedSettings, assignment: str) -> ItemName:
     names = [each for each in found if ItemName.valid(each) is not None]
     words = Words(where=f"in {base}", empty="Nothing was handed in yet.")
     return ItemName.parse(find_name(assignment, names, words))
-
-
-def _verdicts(loaded: LoadedSettings, name: str) -> _Verdicts:
-    if not loaded.gradebook_path.is_file():
-        return {}
-    with viewed_gradebook(loaded.gradebook_path) as book:
-        return SimilarityVerdicts(book).of(name)
 
 
 def _verdict(pair: SimilarPair, verdicts: _Verdicts) -> GivenVerdict | None:
@@ -91,27 +89,17 @@ def _lines(name: str, found: SimilarWork, verdicts: _Verdicts) -> Iterator[str]:
     for pair in found.pairs:
         verdict = _verdict(pair, verdicts)
         told = f" [{verdict.verdict}: {verdict.note or 'no note'}]" if verdict else ""
-        yield f"  {pair.one} and {pair.other}: {_shares(pair)}{told}"
+        shares = (("code", pair.code), ("text", pair.prose))
+        parts = ", ".join(f"{100 * share:.0f} % of the {what}" for what, share in shares if share)
+        yield f"  {pair.one} and {pair.other}: {parts}{told}"
         for match in pair.matches[:_MOST_MATCHES]:
             one, other = match.one, match.other
             yield f"      lines {one.first}-{one.last} and {other.first}-{other.last}"
         if len(pair.matches) > _MOST_MATCHES:
             yield f"      and {len(pair.matches) - _MOST_MATCHES} further places"
-    groups = [each for each in found.groups if len(each) > 2]
-    for group in groups:
-        yield f"  group: {', '.join(group)}"
+    yield from (f"  group: {', '.join(group)}" for group in found.groups if len(group) > 2)
     if found.pairs or found.identical:
         yield "A share proves nothing: compare the lines of a pair before you decide."
-
-
-def _shares(pair: SimilarPair) -> str:
-    shares = (("code", pair.code), ("text", pair.prose))
-    return ", ".join(f"{100 * share:.0f} % of the {what}" for what, share in shares if share)
-
-
-def _csv(found: SimilarWork, verdicts: _Verdicts) -> str:
-    columns = ("student", "other", "code", "text", "lines", "other_lines", "verdict", "note")
-    return write_table(columns, (_row(pair, _verdict(pair, verdicts)) for pair in found.pairs))
 
 
 def _row(pair: SimilarPair, verdict: GivenVerdict | None) -> tuple[str | float, ...]:

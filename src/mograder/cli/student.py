@@ -61,9 +61,6 @@ def settings_of(folder_or_url: str) -> LoadedSettings:
     """Return the settings for a folder, or of this one for the assignment server at an address.
 
     A token in ``mograder.toml`` is for the server named there, and is sent to no other.
-
-    Raises:
-        InvalidInput: The folder cannot be made, or the address is that of a ``mograder.toml``.
     """
     from mograder.core.settings import Origin, load_settings  # noqa: PLC0415
 
@@ -85,10 +82,7 @@ def settings_of(folder_or_url: str) -> LoadedSettings:
 
 
 def _place(folder: Path) -> Path:
-    """Return the folder for the work; create it, and say so, if it is missing.
-
-    Raises: InvalidInput if it cannot be created, or a missing one is named like a server.
-    """
+    """Return the folder for the work; create it, and say so, if it is missing."""
     if _HOST.fullmatch(str(folder)) and not folder.exists():
         raise InvalidInput(
             f"There is no folder {folder}, and an address begins with https://.",

@@ -132,12 +132,7 @@ def _notebooks(arguments: Sequence[str], loaded: LoadedSettings) -> tuple[Path, 
 
 
 def _warn(notebooks: Sequence[Path], loaded: LoadedSettings, *, no_sandbox: bool) -> None:
-    """Say that nothing protects this machine, if so.
-
-    Raises:
-        SandboxUnavailable: This system has no sandboxes, and one of the notebooks is in the
-            course's directory of submissions.
-    """
+    """Say that nothing protects this machine, if so; refuse a submission where no sandbox is."""
     if no_sandbox:
         click.echo("Warning: nothing protects this machine from what runs now.", err=True)
         return
@@ -153,10 +148,7 @@ def _warn(notebooks: Sequence[Path], loaded: LoadedSettings, *, no_sandbox: bool
 
 
 def _releases(loaded: LoadedSettings) -> tuple[Path, ...]:
-    """Return where a release may be: made here, published here, or fetched by a student.
-
-    See compatibility-0.3.16.md 4.
-    """
+    """Return where a release may be: made, published, or fetched (compatibility-0.3.16.md 4)."""
     settings = loaded.settings
     wanted = (settings.dirs.release, settings.hub.release_dir, _FETCHED)
     return tuple(map(loaded.path, wanted))

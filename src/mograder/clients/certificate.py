@@ -101,7 +101,6 @@ def look_at_certificate(host: str, port: int, context: ssl.SSLContext) -> Certif
 
 
 def trouble_of(error: ssl.SSLCertVerificationError) -> tuple[str, str]:
-    """Return the problem of a certificate that was not accepted, and the remedy."""
     return _TROUBLES.get(getattr(error, "verify_code", 0), _OTHER)
 
 
@@ -120,7 +119,6 @@ def tls_trouble(error: BaseException | None) -> tuple[str, str] | None:
 
 
 def remedy(error: BaseException, otherwise: str) -> str:
-    """Return the remedy for a certificate or TLS error, ``otherwise`` for any other."""
     trouble = tls_trouble(error)
     return otherwise if trouble is None else trouble[1]
 
@@ -154,9 +152,14 @@ def _shown_anyway(host: str, port: int) -> dict[str, object]:
 def _read(found: dict[str, object], problem: tuple[str, str] = ("", "")) -> Certificate:
     names = found.get("subjectAltName", ())
     issuer = found.get("issuer", ())
+    parts = (
+        {str(key): str(value) for each in issuer for key, value in each}
+        if isinstance(issuer, tuple)
+        else {}
+    )
     return Certificate(
         names=tuple(str(name) for _, name in names) if isinstance(names, tuple) else (),
-        issuer=_issuer(issuer),
+        issuer=parts.get("organizationName") or parts.get("commonName") or "",
         begins=_time(found.get("notBefore")),
         ends=_time(found.get("notAfter")),
         trouble=problem[0],
@@ -164,14 +167,5 @@ def _read(found: dict[str, object], problem: tuple[str, str] = ("", "")) -> Cert
     )
 
 
-def _issuer(issuer: object) -> str:
-    if not isinstance(issuer, tuple):
-        return ""
-    parts = {str(key): str(value) for each in issuer for key, value in each}
-    return parts.get("organizationName") or parts.get("commonName") or ""
-
-
 def _time(text: object) -> datetime | None:
-    if not isinstance(text, str):
-        return None
-    return from_unix(ssl.cert_time_to_seconds(text))
+    return from_unix(ssl.cert_time_to_seconds(text)) if isinstance(text, str) else None

@@ -95,7 +95,6 @@ class WorkStatus:
     extended_to: datetime | None = None
 
     def due(self, assignment: RemoteAssignment) -> datetime | None:
-        """Return the due date of an assignment for this person."""
         return max(filter(None, (assignment.due, self.extended_to)), default=None)
 
 
@@ -125,10 +124,9 @@ class NeedsDecision(Conflict):
 
 
 class WouldReplaceOnTime(NeedsDecision):
-    """A late submission would replace one that was on time, and needs the student's consent.
+    """A late submission would replace one that was on time: ``late`` makes it count.
 
-    ``receipt`` is that of the late one, as JSON text, if the server has kept it; submitting again
-    with ``late`` makes it count.
+    ``receipt`` is that of the late one, as JSON text, if the server has kept it.
     """
 
     def __init__(self, message: str, *, hint: str = "", receipt: str = "") -> None:
@@ -151,33 +149,26 @@ class Transport(Protocol):
     @property
     def user(self) -> str:
         """The signed-in user, by the server's name for them."""
-        ...
 
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
         """Return the assignments that this person may see, in the server's order."""
-        ...
 
     def download(self, file: RemoteFile, to: Path, progress: Progress) -> None:
         """Write a file's bytes to ``to``, complete and verified or not at all; may resume."""
-        ...
 
     def work_status(self, assignment: RemoteAssignment) -> WorkStatus:
         """Return the status of this person's work."""
-        ...
 
     def submit(
         self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
     ) -> Acknowledgement:
         """Submit a notebook; ``late`` allows a late one to replace a submission on time."""
-        ...
 
     def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
         """Return the feedback documents on this person's work; empty if there are none."""
-        ...
 
     def close(self) -> None:
         """Close all connections."""
-        ...
 
 
 @runtime_checkable
@@ -186,7 +177,6 @@ class KeepsDrafts(Protocol):
 
     def draft(self, assignment: RemoteAssignment) -> tuple[RemoteDraft, bytes]:
         """Return this person's draft and its text. Raises: NotFound before the first one."""
-        ...
 
     def save_draft(self, assignment: RemoteAssignment, text: bytes, over: str) -> RemoteDraft:
         """Save a draft over the version with the tag ``over``, "" for the first one.
@@ -194,4 +184,3 @@ class KeepsDrafts(Protocol):
         Raises:
             DraftChanged: It is another version; nothing changed.
         """
-        ...

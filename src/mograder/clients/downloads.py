@@ -29,13 +29,12 @@ from mograder.clients.course_server import RemoteFile
 from mograder.clients.http import RetryPolicy
 from mograder.core.errors import Conflict, InvalidInput, RemoteFailed, TooLarge
 from mograder.core.files import open_flags
-from mograder.core.files.disk import move_file
+from mograder.core.files.disk import DISK, move_file
 from mograder.core.files.file_lock import LockFile
 from mograder.core.files.windows_files import reachable, unlink
 from mograder.core.tasks import Progress
 
 MAX_FILE = 1_000_000_000
-"""Largest file in bytes: the size limit of a whole release."""
 
 _APPEND = (
     os.O_RDWR
@@ -81,7 +80,6 @@ class DigestCheck:
     announced: Callable[[httpx.Response], str]
 
     def of(self, stream: io.BufferedReader | io.BytesIO) -> str:
-        """Return the digest of a stream's content, in hex."""
         return hashlib.file_digest(stream, self._new).hexdigest()
 
     def is_digest(self, text: str) -> bool:
@@ -101,8 +99,6 @@ SHA256 = DigestCheck("sha256", _repr_digest)
 
 
 class _Memory(BaseModel):
-    """The file and ETag of a partial file on disk."""
-
     model_config = ConfigDict(extra="ignore")
 
     address: str
@@ -168,9 +164,7 @@ class _Part:
             self._memory.write_text(memory.model_dump_json(), "utf-8")
 
     def append(self, chunk: bytes) -> None:
-        view = memoryview(chunk)
-        while view:
-            view = view[self._file.write(view) :]
+        DISK.write(self._file.fileno(), chunk)
 
     def digest(self, check: DigestCheck) -> str:
         with self.path.open("rb") as stream:
@@ -207,12 +201,8 @@ class Downloader:
     ) -> None:
         """Write a file to ``to``, complete and verified or not at all.
 
-        Raises:
-            RemoteFailed: The connection broke too often, or the file is not the one that the server
-                announced.
-            InvalidInput: The file cannot be written; :class:`TooLarge` above ``largest``.
-            Conflict: Another process downloads it to the same place.
-            MograderError: As raised by ``ask``.
+        Raises: RemoteFailed also if the connection broke too often, Conflict if another process
+            downloads it to the same place.
         """
         try:
             reachable(to.parent).mkdir(parents=True, exist_ok=True)
@@ -233,7 +223,6 @@ class Downloader:
     def _complete(
         self, ask: Ask, file: RemoteFile, part: _Part, progress: Progress, meter: Meter
     ) -> None:
-        """Receive the missing bytes, over as many connections as necessary."""
         failures = 0
         while failures < self.retry.tries:
             before = part.size()
@@ -275,18 +264,15 @@ class Downloader:
         done = part.size()
         length = str(response.headers.get("content-length", ""))
         total = done + int(length) if length.isdecimal() else file.size
-        if total is not None and total > self.largest:
-            raise self._too_large(file)
         for chunk in response.iter_bytes():
             done += len(chunk)
-            if done > self.largest:
-                raise self._too_large(file)
+            if max(done, total or 0) > self.largest:
+                raise TooLarge(f"{file.name} is larger than {self.largest // 10**9} GB.")
             part.append(chunk)
             meter(file.name, done, total)
         return total is None or done >= total
 
     def _problem(self, part: _Part, file: RemoteFile) -> str:
-        """Return the problem of a complete file; "" if it has none."""
         told = ((file.digest or "").lower(), part.announced)
         digest = next(filter(self.check.is_digest, told), "")
         if digest and part.digest(self.check) == digest:
@@ -296,17 +282,12 @@ class Downloader:
             return f"{file.name} arrived with {size} bytes instead of {file.size}."
         return other_bytes(file.name) if digest else ""
 
-    def _too_large(self, file: RemoteFile) -> TooLarge:
-        return TooLarge(f"{file.name} is larger than {self.largest // 10**9} GB.")
-
 
 def other_bytes(name: str) -> str:
-    """Return the message for a file whose digest is not the announced one."""
     return f"{name} arrived with other bytes than the server announced."
 
 
 def damaged(problem: str) -> RemoteFailed:
-    """Return the error for a file that is not what the server announced."""
     return RemoteFailed(
         problem,
         hint="It may be changing right now, or something on the way alters files. Try again.",

@@ -61,13 +61,7 @@ class _Sent:
 def opened(
     files: Sequence[Upload], progress: Progress = lambda _: None
 ) -> Iterator[list[tuple[str, BinaryIO]]]:
-    """Open all files at once, so that a missing one is found before anything is sent.
-
-    ``progress`` receives the state of a large upload, as the files are read.
-
-    Raises:
-        InvalidInput: A file cannot be read.
-    """
+    """Open all files at once, so that a missing one is found before anything is sent."""
     with ExitStack() as stack:
         parts: list[tuple[str, BinaryIO]] = []
         sent = _Sent(progress)

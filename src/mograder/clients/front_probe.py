@@ -62,10 +62,7 @@ def look_at_front(
     transport: httpx.BaseTransport | None = None,
     trust: ssl.SSLContext | None = None,
 ) -> FrontSeen:
-    """Request a page, a session path and a WebSocket at the public address.
-
-    ``trust`` is the TLS context of the WebSocket; the other requests use ``transport``.
-    """
+    """Request a page, a session path and a WebSocket (whose TLS is ``trust``) there."""
     base = parse_hub_url(url, insecure=True)
     parsed = httpx.URL(base)
     origin = f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
@@ -135,36 +132,25 @@ def try_spoof(
 
     A hub refuses a known user who is not on the course's list with a page, and a client without a
     name with plain text; so a page means that the header was believed.
-
-    Raises:
-        NotFound: There is no hub at that address.
     """
     base = parse_hub_url(url, insecure=True)
     hub = Server("the hub", base, "Check the address, and that the hub is running.")
     with hub.errors(), make_client(base, read=_SECONDS, transport=transport) as client:
-        _demand_hub(client, base)
+        answer = client.get(f"{base}/health")
+        redirected = answer.is_redirect or answer.status_code in (401, 403)
+        if answer.status_code != httpx.codes.OK and not redirected:
+            raise NotFound(
+                f"There is no hub at {base}: it answered {answer.status_code}.",
+                hint="Give the address that browsers use, with the path prefix if there is one.",
+            )
         anonymous = client.get(f"{base}/{_LIST}")
         named = client.get(f"{base}/{_LIST}", headers={header.encode(): user.encode()})
     if anonymous.status_code == httpx.codes.OK:
         return Spoof.OPEN
-    return Spoof.BELIEVED if _is_inside(named, anonymous) else Spoof.REFUSED
-
-
-def _demand_hub(client: httpx.Client, base: str) -> None:
-    answer = client.get(f"{base}/health")
-    redirected = answer.is_redirect or answer.status_code in (401, 403)
-    if answer.status_code != httpx.codes.OK and not redirected:
-        raise NotFound(
-            f"There is no hub at {base}: it answered {answer.status_code}.",
-            hint="Give the address that browsers use, with the path prefix if there is one.",
-        )
-
-
-def _is_inside(named: httpx.Response, anonymous: httpx.Response) -> bool:
-    """Return whether the hub believed the name: it answers, or refuses with an HTML page."""
     if named.status_code == httpx.codes.OK:
-        return True
-    return named.status_code == httpx.codes.FORBIDDEN and _form(named) != _form(anonymous)
+        return Spoof.BELIEVED
+    page = named.status_code == httpx.codes.FORBIDDEN and _form(named) != _form(anonymous)
+    return Spoof.BELIEVED if page else Spoof.REFUSED
 
 
 def _form(answer: httpx.Response) -> tuple[int, str]:

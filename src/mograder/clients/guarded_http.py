@@ -60,7 +60,6 @@ class Answer:
         return 200 <= self.status < 300
 
     def json(self) -> object:
-        """Return the parsed body, whatever its media type; raises RemoteFailed if it is no JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -91,10 +90,7 @@ class GuardedHttp:
         self._resolve = resolve or _resolved
 
     def look_up(self, url: str) -> None:
-        """Check that requests may go to an address, without sending one; blocks.
-
-        Raises: PrivateAddress, RemoteFailed if its name is not known or the address not allowed.
-        """
+        """Check that requests may go to an address, without sending one; blocks."""
         self._targets(url)
 
     def send(
@@ -110,9 +106,7 @@ class GuardedHttp:
     ) -> Answer:
         """Return the answer to a request, whatever its status; its body has ``longest`` bytes.
 
-        Raises:
-            RemoteFailed: The address is not allowed, or there is no whole answer. The message
-                holds no body, query or reason phrase.
+        No message of an error holds a body, query or reason phrase.
         """
         targets, parsed = self._targets(url)
         sent = {"Accept-Encoding": "identity", "Host": parsed.netloc.decode(), **dict(headers)}
@@ -143,12 +137,11 @@ class GuardedHttp:
     def _answered(
         self, client: httpx.Client, requests: Iterable[httpx.Request], longest: int
     ) -> Answer:
-        """Return the answer to the first of the requests whose server can be reached."""
         end = time.monotonic() + _SECONDS
         trouble = ""
         for request in requests:
             try:
-                with _ended_after(_ANSWER_SECONDS, request):
+                with _ended_in_time(request):
                     response = client.send(request, stream=True)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 trouble = remedy(error, "")
@@ -204,8 +197,8 @@ class GuardedHttp:
 
 
 @contextmanager
-def _ended_after(seconds: float, request: httpx.Request) -> Iterator[None]:
-    """End the request's connection if the block takes longer; connecting takes less.
+def _ended_in_time(request: httpx.Request) -> Iterator[None]:
+    """End the request's connection if the block takes too long; connecting takes less.
 
     The timeouts of httpx are between bytes, and the headers may come one byte at a time.
     """
@@ -222,7 +215,7 @@ def _ended_after(seconds: float, request: httpx.Request) -> Iterator[None]:
                 socket.socket.shutdown(each, socket.SHUT_RDWR)
 
     request.extensions["trace"] = trace
-    timer = threading.Timer(seconds, end)
+    timer = threading.Timer(_ANSWER_SECONDS, end)
     timer.start()
     try:
         yield

@@ -84,19 +84,12 @@ def make_client(
 
 @cache
 def trusted_authorities() -> ssl.SSLContext:
-    """Return the TLS of all clients, which trusts httpx's authorities or those of SSL_CERT_FILE.
-
-    Reading them takes some 20 ms, so it is done once a process.
-    """
+    """Return the TLS of all clients, of SSL_CERT_FILE or httpx; reading it takes some 20 ms."""
     return httpx.create_ssl_context()
 
 
 def check_token(token: str, hint: str) -> str:
-    """Return the token if a header can carry it; ``hint`` is the remedy in the error.
-
-    Raises:
-        InvalidInput: The token is empty or holds a space, a control or a non-ASCII character.
-    """
+    """Return the token if a header can carry it; ``hint`` is the remedy in the error."""
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise InvalidInput("The token is empty or holds characters that no token has.", hint=hint)
     return token
@@ -123,10 +116,6 @@ class Server:
 
         ``asked`` names the request; ``note`` is added to the hint if the request may have reached
         the server.
-
-        Raises:
-            RemoteFailed: The server cannot be reached, or the connection ended early.
-            MograderError: The server did not answer in time (``timeout``).
         """
         name = self.name[0].upper() + self.name[1:]
         about = f" ({asked})" if asked else ""
@@ -150,7 +139,6 @@ class Server:
             ) from error
 
     def refuse_redirect(self, response: httpx.Response) -> None:
-        """Raise RemoteFailed if an answer is a redirect."""
         target = redirect_target(response)
         if target:
             raise RemoteFailed(
@@ -165,10 +153,7 @@ def family_of(status: int) -> type[MograderError]:
 
 
 def redirect_target(response: httpx.Response) -> str:
-    """Return the address that a redirect leads to, empty for any other answer.
-
-    The query is left out: it may hold a secret.
-    """
+    """Return where a redirect leads, without the query, which may hold a secret; else ""."""
     if not 300 <= response.status_code < 400:
         return ""
     location = str(response.headers.get("location", "")).partition("?")[0]
@@ -181,9 +166,6 @@ def bounded_body(
     """Return the body of an answer, at most ``limit`` bytes that arrive within ``seconds``.
 
     With ``cut``, the first ``limit`` bytes of a longer body are returned.
-
-    Raises:
-        RemoteFailed: The body is longer, or takes longer.
     """
     body = bytearray()
     end = time.monotonic() + seconds
@@ -192,16 +174,11 @@ def bounded_body(
         if len(body) > limit and cut:
             return bytes(body[:limit])
         if len(body) > limit:
-            raise RemoteFailed(
-                f"The server sends more than {_size(limit)}.", hint="Check the address."
-            )
+            size = f"{limit // 10**6} MB" if limit >= 10**6 else f"{limit // 10**3} KB"
+            raise RemoteFailed(f"The server sends more than {size}.", hint="Check the address.")
         if time.monotonic() > end:
             raise RemoteFailed("The server's answer does not end.", hint="Try again later.")
     return bytes(body)
-
-
-def _size(limit: int) -> str:
-    return f"{limit // 10**6} MB" if limit >= 10**6 else f"{limit // 10**3} KB"
 
 
 def one_line(text: object) -> str:
@@ -243,10 +220,6 @@ class RetryPolicy:
         share = random.uniform(1 - self.spread, 1.0)  # noqa: S311  # no secret
         self.sleep(max(backoff * share, asked_for * (1.5 - share / 2)))
 
-    def may_pass(self, error: httpx.TransportError) -> bool:
-        """Whether the same request may succeed later."""
-        return isinstance(error, self.failures) and tls_trouble(error) is None
-
 
 def send(
     client: httpx.Client,
@@ -258,16 +231,13 @@ def send(
 
     ``build`` makes a new request for each try. An answer whose status is retried is returned after
     the last try.
-
-    Raises:
-        httpx.HTTPError: The last try failed, or the failure is one that is not retried.
     """
     for failures in range(1, retry.tries + 1):
         last = failures == retry.tries
         try:
             response = client.send(build(), stream=True)
         except httpx.TransportError as error:
-            if last or not retry.may_pass(error):
+            if last or not isinstance(error, retry.failures) or tls_trouble(error) is not None:
                 raise
             progress("The server cannot be reached; trying again…")
             retry.pause(failures)

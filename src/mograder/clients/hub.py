@@ -69,7 +69,6 @@ class HubAnswer(BaseModel):
 
 
 def messages(progress: Progress) -> Event:
-    """Return what passes on the messages of lines of progress."""
     return lambda line: progress(str(line.get("message", "")))
 
 
@@ -110,11 +109,9 @@ class Held:
     own: bool = False
 
     def check(self, size: int, count: int, *, source: bool = False) -> None:
-        """Raise TooLarge if the hub does not accept that many bytes and files, or that source."""
         what = "source" if source else "release"
-        sent = "Nothing was sent."
-        if source:
-            sent = "The release is there; --no-source keeps the source here."
+        kept = "The release is there; --no-source keeps the source here."
+        sent = kept if source else "Nothing was sent."
         if self.most_mb and size > self.most_mb * 2**20:
             raise TooLarge(
                 f"The {what} has {size / 2**20:.1f} MB, and the hub takes {self.most_mb} MB.",
@@ -144,12 +141,7 @@ class HubClient(Closing):
         insecure: bool = False,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Check the address before the token is sent anywhere.
-
-        Raises:
-            InvalidInput: The URL is not valid or would send the token in the clear to another
-                host; or the token is not valid.
-        """
+        """Check the address before the token is sent anywhere."""
         self.url = parse_hub_url(url, insecure=insecure)
         check_token(token, _HOW_TO_GET_ONE)
         self._server = Server(
@@ -195,10 +187,7 @@ class HubClient(Closing):
         return Held({file: digest for file, digest in found if digest}, complete=False)
 
     def held_source(self, name: str) -> Held | None:
-        """Return what the hub holds as an item's source; None if it takes none.
-
-        A hub takes none that has its own, or is too old to grade.
-        """
+        """Return the source that the hub holds; None if it has its own, or is too old to grade."""
         held = self._held(_source_path(name))
         return None if held is None or held.own else held
 
@@ -241,7 +230,6 @@ class HubClient(Closing):
 
     @contextmanager
     def _known(self) -> Iterator[None]:
-        """Translate the failure of a validation: no hub that we know answers so."""
         try:
             yield
         except ValidationError as error:
@@ -261,10 +249,7 @@ class HubClient(Closing):
 
     @contextmanager
     def _sent(self, method: str, path: str, **content: Any) -> Iterator[httpx.Response]:
-        """Send a request with this content, and yield its answer, whose body is unread.
-
-        Failures of the network are translated, also while the body is read.
-        """
+        """Yield the answer, its body unread; failures of the network are translated, then too."""
         with (
             self._server.errors(),
             self._client.stream(method, f"{self.url}{path}", **content) as response,
@@ -283,18 +268,18 @@ class HubClient(Closing):
             elif event == "done":
                 return answer
             elif event == "error":
-                raise _refusal(_status(answer.get("status")), _detail(answer), self.url)
+                status = answer.get("status")
+                status = status if isinstance(status, int) else HTTPStatus.INTERNAL_SERVER_ERROR
+                raise _refusal(status, _detail(answer), self.url)
         raise RemoteFailed(
             "The hub closed the connection before it was done.",
             hint="What was published before is still there. Look at the hub's log and try again.",
         )
 
     def _answer(self, response: httpx.Response) -> dict[str, object]:
-        """Return the JSON object of a plain answer, or raise the error for a refusal."""
         return _object(self._body(response), self.url)
 
     def _body(self, response: httpx.Response) -> bytes:
-        """Return the body of a plain answer, or raise the error for a refusal."""
         status = response.status_code
         body = bounded_body(response, _MAX_ANSWER, _ANSWER_SECONDS)
         if status == HTTPStatus.OK:
@@ -314,23 +299,19 @@ def _refusal(status: int, detail: str, url: str) -> MograderError:
     """Return the error for the hub's refusal; pure. ``detail`` has uv's own words, unchanged."""
     said = detail or f"The hub answered {status} {responses.get(status, '')}."
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return _forbidden(detail)
+        if detail == "Instructor access required":
+            told = "This token is a student's; publishing needs an instructor."
+        elif detail and detail != "403 Forbidden":
+            return Forbidden(detail)
+        else:
+            told = "The hub does not accept this token."
+        return Forbidden(told, hint=_HOW_TO_GET_ONE)
     family = family_of(status)
     if family is NotFound and detail in _NOTHING_THERE:
         hint = f"Is {url} the hub's address, with its path prefix?"
         return NotFound(f"There is no hub at {url}, or it is too old: {said}", hint=hint)
     hint = "Look at the hub's log, then publish again." if family is TimedOut else ""
     return family(said, hint=hint)
-
-
-def _forbidden(detail: str) -> Forbidden:
-    if detail == "Instructor access required":
-        return Forbidden(
-            "This token is a student's; publishing needs an instructor.", hint=_HOW_TO_GET_ONE
-        )
-    if not detail or detail == "403 Forbidden":
-        return Forbidden("The hub does not accept this token.", hint=_HOW_TO_GET_ONE)
-    return Forbidden(detail)
 
 
 def _said(media_type: str, body: bytes) -> str:
@@ -376,10 +357,6 @@ def _bounded_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield from (line for line in lines if line.strip())
     if rest.strip():
         yield rest
-
-
-def _status(value: object) -> int:
-    return value if isinstance(value, int) else HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _media_type(response: httpx.Response) -> str:

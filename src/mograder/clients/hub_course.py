@@ -65,7 +65,6 @@ def all_items(client: HubClient) -> Mapping[str, str]:
 
 
 def rules(client: HubClient) -> Mapping[str, Visibility]:
-    """Return the visibility rules by item, for items that have one."""
     return client.read(dict[str, Visibility], "GET", "/visibility")
 
 
@@ -117,8 +116,6 @@ class Preview(HubAnswer):
 
 
 class UpdatedCopy(HubAnswer):
-    """The state of one copy after the last offer."""
-
     student: str
     state: str
     conflicts: int
@@ -126,8 +123,6 @@ class UpdatedCopy(HubAnswer):
 
 
 class UpdateStatus(HubAnswer):
-    """An item's update on the hub."""
-
     item: str
     offered: bool
     withdrawn: bool
@@ -136,8 +131,6 @@ class UpdateStatus(HubAnswer):
 
 
 class Undone(HubAnswer):
-    """The results of undoing an update, by student."""
-
     undone: tuple[str, ...]
     kept: tuple[str, ...]
     waiting: tuple[str, ...]
@@ -220,8 +213,6 @@ def rehearse(
 
 
 def cancel(client: HubClient, item: str) -> bool:
-    """End the rehearsal that runs; return whether there was one."""
-
     class Cancelled(HubAnswer):
         cancelled: bool
 
@@ -237,7 +228,6 @@ class Warmth(HubAnswer):
 
 
 def warm(client: HubClient, items: Sequence[str], progress: Progress) -> Warmth:
-    """Prepare items now."""
     body = {"items": list(items)}
     return client.follow(Warmth, "POST", "/warm", messages(progress), body)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Final
 
 from anyio import CapacityLimiter, to_thread
 
@@ -59,12 +58,7 @@ class CachedKeySet:
         types: Collection[str] = ("", "JWT"),
         kid_required: bool = True,
     ) -> dict[str, object]:
-        """Return the claims of a token, as :func:`mograder.auth.jose.verify` does.
-
-        Raises:
-            InvalidToken: The token is not valid.
-            RemoteFailed: There is no key set yet, and none could be fetched.
-        """
+        """Return the claims of a token, as :func:`mograder.auth.jose.verify` does."""
         if self._keys is None or self._clock.steady() - self._fetched > _LIFETIME:
             await self._refresh()
         check = partial(
@@ -103,21 +97,19 @@ class CachedKeySet:
         self._fetched = self._clock.steady()
 
 
-_ACCEPT: Final = (("Accept", "application/json"),)
+def key_request(platform: LtiPlatform) -> Callable[[], object]:
+    """Return what fetches a platform's parsed key set; it raises RemoteFailed."""
+    url = addresses_of(platform).keys
+    http = GuardedHttp(
+        {origin_of(url)},
+        private_network=platform.private_network,
+        name=f"the learning platform {platform.issuer}",
+    )
 
-
-class KeyRequest:
-    def __init__(self, platform: LtiPlatform) -> None:
-        self._url = addresses_of(platform).keys
-        self._http = GuardedHttp(
-            {origin_of(self._url)},
-            private_network=platform.private_network,
-            name=f"the learning platform {platform.issuer}",
-        )
-
-    def __call__(self) -> object:
-        """Return the parsed key set. Raises: RemoteFailed."""
-        answer = self._http.send("GET", self._url, headers=_ACCEPT)
+    def fetch() -> object:
+        answer = http.send("GET", url, headers=(("Accept", "application/json"),))
         if not answer.good:
             raise RemoteFailed(f"The learning platform answered {answer.status} for its keys.")
         return answer.json()
+
+    return fetch

@@ -51,7 +51,6 @@ _RESULTS_BYTES = 16 << 20
 _LONGEST_ID = 255
 _HIGHEST = 1e12
 _CANVAS = "/api/lti/courses/"
-"""The address of every grade item of a Canvas has this in its path."""
 
 _CANVAS_SUBMISSION = "https://canvas.instructure.com/lti/submission"
 _NEXT = re.compile(r'<([^<>]{1,2000})>\s*;[^,<]*\brel="?next"?')
@@ -106,11 +105,7 @@ class AccessTokens:
         self._kept: dict[frozenset[str], AccessToken] = {}
 
     def get(self, scopes: Collection[str]) -> AccessToken:
-        """Return a token for some of the scopes at least; blocks.
-
-        Raises:
-            RemoteFailed: The platform gives none. The message holds nothing secret.
-        """
+        """Return a token for some of the scopes at least; blocks. No error holds a secret."""
         wanted = frozenset(scopes)
         with self._lock:
             kept = self._kept.get(wanted)
@@ -119,16 +114,23 @@ class AccessTokens:
             return kept
 
     def drop(self, token: AccessToken) -> None:
-        """Forget a token that the platform refused."""
         with self._lock:
             self._kept = {each: kept for each, kept in self._kept.items() if kept != token}
 
     def _fetch(self, scopes: frozenset[str]) -> AccessToken:
-        begun = self._clock.steady()
+        begun, now = self._clock.steady(), int(self._clock.now().timestamp())
+        claims = {
+            "iss": self._client_id,
+            "sub": self._client_id,
+            "aud": self._url,
+            "iat": now - _EARLIER,
+            "exp": now + _LIFE,
+            "jti": secrets.token_urlsafe(24),
+        }
         form = {
             "grant_type": "client_credentials",
             "client_assertion_type": _ASSERTION,
-            "client_assertion": self._assertion(),
+            "client_assertion": self._sign(claims),
             "scope": " ".join(sorted(scopes)),
         }
         answer = self._http.send("POST", self._url, form=form)
@@ -139,19 +141,6 @@ class AccessTokens:
                 "compare the clocks of both servers.",
             )
         return _parsed(answer, scopes, begun)
-
-    def _assertion(self) -> str:
-        now = int(self._clock.now().timestamp())
-        return self._sign(
-            {
-                "iss": self._client_id,
-                "sub": self._client_id,
-                "aud": self._url,
-                "iat": now - _EARLIER,
-                "exp": now + _LIFE,
-                "jti": secrets.token_urlsafe(24),
-            }
-        )
 
 
 def _parsed(answer: Answer, asked: frozenset[str], begun: float) -> AccessToken:
@@ -181,8 +170,6 @@ def _code(answer: Answer) -> str:
 
 
 class Refused(RemoteFailed):
-    """The platform answered with a status that is no success."""
-
     def __init__(self, message: str, *, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
@@ -233,8 +220,6 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class LineItem:
-    """A grade item of the platform."""
-
     address: str
     resource_id: str = ""
     resource_link: str = ""
@@ -265,12 +250,6 @@ class LtiServices:
         self._tokens = tokens
 
     def send(self, lineitem: str, score: Score) -> None:
-        """Send a mark to a grade item.
-
-        Raises:
-            RemoteFailed: The answer is a page, as of a proxy or of maintenance: its success says
-                nothing about the mark. Moodle's own has no body.
-        """
         headers = [("Content-Type", _SCORE_TYPE)]
         url = _below(lineitem, "scores")
         answer = self._ask("POST", url, SCORE_SCOPES, headers, body=score.body(lineitem))
@@ -295,7 +274,12 @@ class LtiServices:
         url = _with(url, "user_id", subject) if subject else url
         pages = self._pages(url, SCORE_SCOPES, _RESULTS_TYPE, _RESULTS_BYTES)
         entries = (each for answer in pages for each in _list(answer.json()))
-        return {str(each.get("userId")): _result(each) for each in entries}
+        return {
+            str(each.get("userId")): Result(
+                _number(each.get("resultScore")), _number(each.get("resultMaximum")) or 1.0
+            )
+            for each in entries
+        }
 
     def line_items(self, lineitems: str, resource_id: str) -> tuple[LineItem, ...]:
         """Return the grade items with this id of ours, of those that the hub may use.
@@ -305,16 +289,17 @@ class LtiServices:
         url = _with(lineitems, "resource_id", resource_id)
         headers = [("Accept", _LINE_ITEMS_TYPE)]
         answer = self._ask("GET", url, SCORE_SCOPES, headers, longest=_LINE_ITEMS_BYTES)
-        found = (_line_item(each) for each in _list(answer.json()))
+        found = (
+            LineItem(
+                _text(each, "id", 1000),
+                _text(each, "resourceId"),
+                _text(each, "resourceLinkId") or _text(each, "ltiLinkId"),
+            )
+            for each in _list(answer.json())
+        )
         return tuple(each for each in found if each.address and each.resource_id == resource_id)
 
     def members(self, memberships: str, context: str) -> tuple[Member, ...]:
-        """Return all members of a course: all pages, or none at all.
-
-        Raises:
-            RemoteFailed: A page could not be read, is of another course, or there are too many
-                pages or members.
-        """
         members: dict[str, Member] = {}
         for answer in self._pages(memberships, (ROSTER_SCOPE,), _MEMBERS_TYPE, _MEMBERS_BYTES):
             members |= {each.subject: each for each in _members(answer, context)}
@@ -334,7 +319,12 @@ class LtiServices:
             headers = [("Accept", kind)]
             answer = self._ask("GET", url, scopes, headers, longest=longest)
             yield answer
-            url = _next_page(answer, url)
+            found = _NEXT.search(answer.headers.get("link", ""))
+            try:
+                url = urljoin(url, found[1]) if found else ""
+            except ValueError:
+                told = "The address of the next page of members cannot be used."
+                raise RemoteFailed(told) from None
 
     def _ask(
         self,
@@ -346,10 +336,7 @@ class LtiServices:
         body: bytes = b"",
         longest: int = 65_536,
     ) -> Answer:
-        """Return the answer to a request; a token that the platform refuses is replaced once.
-
-        Raises: Refused if its status is no success.
-        """
+        """Return the answer to a request; a token that the platform refuses is replaced once."""
         send = partial(self._http.send, method, url, headers=headers, body=body, longest=longest)
         token = self._tokens.get(scopes)
         answer = send(bearer=token.text)
@@ -377,21 +364,11 @@ def _list(found: object) -> list[Mapping[str, object]]:
     return [each for each in found if isinstance(each, dict)]
 
 
-def _result(entry: Mapping[str, object]) -> Result:
-    score, maximum = _number(entry.get("resultScore")), _number(entry.get("resultMaximum"))
-    return Result(score, maximum or 1.0)
-
-
 def _number(value: object) -> float | None:
     """Return a number, None for one that no mark is; JSON has integers of any length."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) < _HIGHEST else None
-
-
-def _line_item(entry: Mapping[str, object]) -> LineItem:
-    link = _text(entry, "resourceLinkId") or _text(entry, "ltiLinkId")
-    return LineItem(_text(entry, "id", 1000), _text(entry, "resourceId"), link)
 
 
 def _members(answer: Answer, context: str) -> Iterator[Member]:
@@ -405,24 +382,20 @@ def _members(answer: Answer, context: str) -> Iterator[Member]:
         subject = _text(entry, "user_id")
         if not subject:
             raise RemoteFailed("The platform's list has a member without an id.")
-        yield _member(subject, entry)
-
-
-def _member(subject: str, entry: Mapping[str, object]) -> Member:
-    roles, name = entry.get("roles"), entry.get("name")
-    named = {
-        "ext.user_username": _text(entry, "ext_user_username"),
-        "lis.person_sourcedid": _text(entry, "lis_person_sourcedid"),
-        "email": _text(entry, "email"),
-    }
-    return Member(
-        subject,
-        # Moodle escapes names here.
-        display_line(html.unescape(name) if isinstance(name, str) else "", _LONGEST_ID),
-        tuple(str(each)[:_LONGEST_ID] for each in roles) if isinstance(roles, list) else (),
-        {claim: text for claim, text in named.items() if text},
-        _text(entry, "status") in ("", "Active"),
-    )
+        roles, name = entry.get("roles"), entry.get("name")
+        named = {
+            "ext.user_username": _text(entry, "ext_user_username"),
+            "lis.person_sourcedid": _text(entry, "lis_person_sourcedid"),
+            "email": _text(entry, "email"),
+        }
+        yield Member(
+            subject,
+            # Moodle escapes names here.
+            display_line(html.unescape(name) if isinstance(name, str) else "", _LONGEST_ID),
+            tuple(str(each)[:_LONGEST_ID] for each in roles) if isinstance(roles, list) else (),
+            {claim: text for claim, text in named.items() if text},
+            _text(entry, "status") in ("", "Active"),
+        )
 
 
 def _text(entry: Mapping[str, object], name: str, longest: int = _LONGEST_ID) -> str:
@@ -437,18 +410,6 @@ def _text(entry: Mapping[str, object], name: str, longest: int = _LONGEST_ID) ->
     return text if len(text) <= longest and text.isprintable() else ""
 
 
-def _next_page(answer: Answer, url: str) -> str:
-    """Return the address of the next page, "" after the last one."""
-    found = _NEXT.search(answer.headers.get("link", ""))
-    if found is None:
-        return ""
-    following: str = found[1]
-    try:
-        return urljoin(url, following)
-    except ValueError:
-        raise RemoteFailed("The address of the next page of members cannot be used.") from None
-
-
 def register(
     http: GuardedHttp,
     configuration_url: str,
@@ -461,10 +422,6 @@ def register(
     """Register the hub, and return the platform with its client id, deployment and addresses.
 
     ``title`` is the tool's name on the platform; ``token`` may be empty, not all platforms use one.
-
-    Raises:
-        InvalidInput: The configuration is not that of the expected platform, or incomplete.
-        RemoteFailed: The platform does not answer, or refuses.
     """
     if token:
         check_token(token, _REGISTER_AGAIN)

@@ -15,7 +15,6 @@ from mograder.core.errors import RemoteFailed
 from mograder.core.sections.settings_model import MailSecurity
 
 _SECONDS = 10.0
-"""For each answer of the server."""
 # Without "?", so that no header takes it for an encoded word (RFC 2047) and decodes it.
 _ADDRESS = re.compile(r"""[^@\s<>,;:"()?\\]{1,64}@[A-Za-z0-9.-]{1,255}""")
 _PERMANENT = 500
@@ -45,7 +44,7 @@ class MailServer:
     password: str = field(default="", repr=False)
 
     def check(self) -> None:
-        """Connect and sign in; nothing is sent. Raises RemoteFailed."""
+        """Connect and sign in; nothing is sent."""
         with self.connected() as smtp:
             code, words = smtp.noop()
             if code >= 400:
@@ -53,12 +52,7 @@ class MailServer:
 
     @contextmanager
     def connected(self) -> Iterator[smtplib.SMTP]:
-        """Yield a connection with the sign-in done, for :meth:`send`.
-
-        Raises:
-            RemoteFailed: The server cannot be reached, refuses the sign-in or the sender, or the
-                connection was lost.
-        """
+        """Yield a connection with the sign-in done, for :meth:`send`."""
         context = ssl.create_default_context()
         secured = partial(smtplib.SMTP_SSL, context=context)
         make = secured if self.security == "tls" else smtplib.SMTP

@@ -71,11 +71,7 @@ class OidcProvider:
             raise RemoteFailed(failure.message, hint=failure.hint)
 
     def exchange(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
-        """Return the tokens for a code.
-
-        Raises: InvalidToken for a code that the provider refuses, RemoteFailed otherwise; the
-            messages hold nothing of the code and of the provider's words.
-        """
+        """Return the tokens for a code; no error holds the code or the provider's words."""
         provider, client_id = self.describe(), self._settings.client_id
         form = {
             "grant_type": "authorization_code",
@@ -86,7 +82,10 @@ class OidcProvider:
         headers = [("Accept", "application/json")]
         match provider.client_auth(self._secret):
             case "client_secret_basic":
-                headers.append(("Authorization", _basic(client_id, self._secret)))
+                # Both parts are form-encoded first (RFC 6749, 2.3.1).
+                pair = f"{quote(client_id, safe='')}:{quote(self._secret, safe='')}"
+                basic = b64encode(pair.encode()).decode()
+                headers.append(("Authorization", f"Basic {basic}"))
             case "client_secret_post":
                 form |= {"client_id": client_id, "client_secret": self._secret}
             case "none":
@@ -113,7 +112,6 @@ class OidcProvider:
         return _members(self._get("userinfo", provider, provider.userinfo_url, access))
 
     def key_set(self) -> object:
-        """Return the provider's parsed key set."""
         provider = self.describe()
         return self._get("keys", provider, provider.keys_url)
 
@@ -146,12 +144,6 @@ class OidcProvider:
             private_network=self._settings.private_network,
             name="the sign-in provider",
         )
-
-
-def _basic(client_id: str, secret: str) -> str:
-    """Return the header of HTTP Basic; both parts are form-encoded first (RFC 6749, 2.3.1)."""
-    pair = f"{quote(client_id, safe='')}:{quote(secret, safe='')}"
-    return f"Basic {b64encode(pair.encode()).decode()}"
 
 
 def _members(document: object) -> Mapping[str, object]:

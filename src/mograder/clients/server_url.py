@@ -22,11 +22,7 @@ _PAGE = re.compile(r"/(?:[\w-]+\.php|(?:my|login|course|mod|webservice)(?:/.*)?)
 
 
 def parse_hub_url(text: str, *, insecure: bool = False, what: str = "hub") -> str:
-    """Return the base URL of a hub without a trailing slash; ``what`` names it in messages.
-
-    Raises:
-        InvalidInput: It is not an http(s) URL, or plain http to another machine without `insecure`.
-    """
+    """Return the base URL of a hub without a trailing slash; ``what`` names it in messages."""
     hint = f"Give it as https://{what}.example.org, with the path prefix if the {what} has one."
     try:
         url = httpx.URL(text.strip())
@@ -62,23 +58,13 @@ def parse_moodle_url(text: str) -> str:
 
 
 def is_insecure(url: str) -> bool:
-    """Return whether a token or a password would be sent unencrypted to another machine.
-
-    A token is sent there with a warning (compat 1), a password not at all
-    (:func:`refuse_password`).
-    """
+    """Return whether a token (compat 1: with a warning) or a password would be sent unencrypted."""
     parsed = httpx.URL(url)
     return parsed.scheme == "http" and not is_loopback(parsed.host)
 
 
 def refuse_password(url: str, *, insecure: bool = False, remedy: str = "") -> None:
-    """Raise if a password would be sent unencrypted; ``insecure`` allows it.
-
-    ``remedy`` is added to the hint.
-
-    Raises:
-        InvalidInput: The address is plain http to another machine.
-    """
+    """Raise if a password would be sent unencrypted, unless ``insecure`` allows it."""
     if is_insecure(url) and not insecure:
         raise InvalidInput(
             f"Your password would travel unencrypted: {url} begins with http://.",

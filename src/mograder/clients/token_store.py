@@ -110,16 +110,12 @@ def server_key(url: str) -> str:
 
 
 def user_of(token: str) -> str:
-    """Return the name before the colon of an assignment server's token, or "".
-
-    See compatibility-0.3.16.md 1.
-    """
+    """Return the name before the colon of a server's token, or "" (compatibility-0.3.16.md 1)."""
     name, colon, _ = token.partition(":")
     return name if colon else ""
 
 
 def demand_user_of(token: str) -> str:
-    """Return :func:`user_of` a token that was typed. Raises: InvalidInput if it has none."""
     user = user_of(token)
     if not user:
         raise InvalidInput(
@@ -163,14 +159,10 @@ class TokenStore:
 
     @property
     def path(self) -> Path:
-        """The file that holds the tokens of all servers."""
         return self._directory / self._kind.ours
 
     def find(self, url: str) -> CachedToken | None:
-        """Return the token for a server, whichever program stored it.
-
-        A damaged file counts as empty; signing in again replaces it.
-        """
+        """Return the token for a server, whichever program stored it; none of a damaged file."""
         key = self._kind.key(url)
         entry = self._all().get(key)
         return None if entry is None else _cached(key, entry)
@@ -230,7 +222,6 @@ class TokenStore:
                 self._registering.unlink()
 
     def forget(self, url: str) -> bool:
-        """Remove the token for a server from both files; return False if there is none."""
         key = self._kind.key(url)
         if key not in self._all():
             return False
@@ -285,7 +276,6 @@ class TokenStore:
 
 
 def _read(shape: type[T], path: Path) -> T | None:
-    """Return the content of a file of tokens; None if it is missing or not valid."""
     try:
         with path.open("rb") as stream:
             return shape.model_validate_json(stream.read(_LARGEST))

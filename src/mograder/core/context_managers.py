@@ -25,11 +25,7 @@ class Closing(ABC):
 
 
 def open_pipes(count: int) -> tuple[tuple[int, int], ...]:
-    """Return the descriptors of new pipes, each its end to read and its end to write.
-
-    Raises:
-        OSError: One of them cannot be opened; then none is open.
-    """
+    """Return the descriptors of new pipes, each end to read first; all of them or none."""
     found: list[tuple[int, int]] = []
     try:
         for _ in range(count):
@@ -44,7 +40,6 @@ def open_pipes(count: int) -> tuple[tuple[int, int], ...]:
 
 @contextmanager
 def closing_fd(fd: int) -> Iterator[int]:
-    """Yield an open file descriptor, and close it at the end of the block."""
     try:
         yield fd
     finally:

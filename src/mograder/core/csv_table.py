@@ -61,10 +61,6 @@ def read_table(data: bytes, name: str) -> Table:
 
     The delimiter is taken from the first line. Blank rows are left out, and lines in a cell end as
     in ours: an editor of Windows changes all in the file.
-
-    Raises:
-        InvalidInput: It is not CSV in UTF-8, or a row has more values than there are columns.
-        TooLarge: It has more than 100 000 rows.
     """
     try:
         text = _with_our_line_ends(data.decode("utf-8-sig"))
@@ -140,7 +136,6 @@ def _cell(value: str | float | None) -> str:
 
 
 def text_read_back(text: str) -> str:
-    """Return a text as it is read from a table into which it was written."""
     return _read_cell(spreadsheet_text(text))
 
 

@@ -29,7 +29,6 @@ def demand_reach(at: D) -> D:
 
 
 SentTime = Annotated[AwareDatetime, AfterValidator(demand_reach)]
-"""A time in a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,6 @@ class ItemDates:
     closes: datetime | None = None
 
     def demand_order(self, name: str) -> None:
-        """Raise InvalidInput if one of them is before the one that it has to follow."""
         pairs = (
             ("due", self.due, "opens", self.opens),
             ("closes", self.closes, "opens", self.opens),
@@ -100,8 +98,6 @@ class OwnDates:
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """Whether students see an item: now, from a time on, or not at all."""
-
     hidden: bool = False
     visible_from: AwareDatetime | None = None
 
@@ -109,10 +105,7 @@ class Visibility:
         return not self.hidden and (self.visible_from is None or self.visible_from <= now)
 
     def refusal(self, now: datetime) -> NotFound:
-        """Return the error for a student's request for a hidden item.
-
-        See compatibility-0.3.16.md 2.3, start-edit-deep.
-        """
+        """Return the error for a request (compatibility-0.3.16.md 2.3, start-edit-deep)."""
         if not self.hidden and self.visible_from is not None and self.visible_from > now:
             return NotFound(f"Not available until {self.visible_from:%a %d %b %Y, %H:%M}")
         return NotFound("Not available")
@@ -196,10 +189,7 @@ def is_changed(
     """Return whether a form asks for another time of an item than there is.
 
     ``zone`` is that of the form. ``shown`` is what the form's field showed, "" for no time; None
-    where the form does not tell.
-
-    Raises:
-        Conflict: The form changes a time that somebody has changed since it was opened.
+    where the form does not tell. A time that somebody has changed meanwhile is a Conflict.
     """
     if as_shown(typed, present, zone):
         return False

@@ -85,14 +85,11 @@ def get_logger(name: str) -> logging.Logger:
 def configure_logging(
     *, level: str = "info", journal: bool = False, to: QuietHandler | None = None
 ) -> None:
-    """Send every record, masked, to standard error; may be called again.
+    """Send every record, masked, to standard error, or ``to`` another place; may be called again.
 
-    ``to`` is where they go instead. ``journal``: standard error goes to journald, which adds the
-    time and reads a priority (B45).
+    ``journal``: standard error goes to journald, which adds the time and reads a priority (B45).
     Our records are written from ``level`` up, those of libraries from ``warning`` up (from
     ``level`` up if that is ``debug``).
-
-    Raises: InvalidInput for a level that does not exist.
     """
     chosen = logging.getLevelNamesMapping().get(level.upper())
     if chosen is None:
@@ -110,11 +107,11 @@ def configure_logging(
 
 
 class TextFormatter(logging.Formatter):
-    """A formatter of one readable line, followed by the traceback, if any."""
+    """A formatter of one readable line, which no text can forge, and of the traceback, if any."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as text; control characters are escaped, so no line can be forged."""
-        head = f"{_when(record)} {record.levelname.lower().ljust(7)} {_sentence(record)}"
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        head = f"{at} {record.levelname.lower().ljust(7)} {_sentence(record)}"
         trace = _trace(record)
         return head + (f"\n{trace}" if trace else "")
 
@@ -126,7 +123,6 @@ class JournalFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as text; each line has the priority, since it becomes an entry."""
         priority = next(
             number for level, number in _PRIORITIES if record.levelno >= level or level == 0
         )
@@ -148,30 +144,18 @@ class _Handler(QuietHandler, logging.StreamHandler):  # type: ignore[type-arg]  
 
 
 def _sentence(record: logging.LogRecord) -> str:
-    request = request_id.get()
-    parts = [
-        f"{record.name}:",
-        printable(_message(record)),
-        *(f"{name}={printable(text)}" for name, text in _extra(record)),
-        *([f"request={request}"] if request else []),
-    ]
-    return " ".join(parts)
-
-
-def _message(record: logging.LogRecord) -> str:
     try:
-        return mask(record.getMessage())
+        message = mask(record.getMessage())
     except (TypeError, ValueError, KeyError):
-        return mask(f"{record.msg} (its arguments do not fit)")
-
-
-def _extra(record: logging.LogRecord) -> list[tuple[str, str]]:
-    """Return the fields given as ``extra=``, masked by name and by content."""
-    return [
-        (name, "***" if _SECRET_FIELD.search(name) else mask(str(value)))
-        for name, value in vars(record).items()
-        if name not in _STANDARD
-    ]
+        message = mask(f"{record.msg} (its arguments do not fit)")
+    parts = [f"{record.name}:", printable(message)]
+    for name, value in vars(record).items():
+        if name not in _STANDARD:
+            shown = "***" if _SECRET_FIELD.search(name) else mask(str(value))
+            parts.append(f"{name}={printable(shown)}")
+    if request := request_id.get():
+        parts.append(f"request={request}")
+    return " ".join(parts)
 
 
 def _trace(record: logging.LogRecord) -> str:
@@ -184,10 +168,6 @@ def _trace(record: logging.LogRecord) -> str:
     if record.stack_info:
         parts.append(record.stack_info)
     return mask("\n".join(parts))
-
-
-def _when(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
 
 def printable(text: str) -> str:

@@ -16,7 +16,6 @@ from pathlib import PurePosixPath
 from mograder.core.errors import InvalidInput
 
 SPECIFIER = "marimo/"
-"""The beginning of the names by which the scripts import each other."""
 WORKER = re.compile(r"(?:save-)?worker-[\w-]+\.js")
 """The names of the scripts of marimo's workers, which only a notebook in the browser alone has."""
 
@@ -33,20 +32,15 @@ _HINT = "Install a marimo that this mograder names."
 
 
 def other_form(reason: str) -> InvalidInput:
-    """Return the error for a marimo whose page is not as expected."""
     return InvalidInput(f"{_FORM} ({reason})", hint=_HINT)
 
 
 def imports_of(text: str) -> frozenset[str]:
-    """Return the names of the scripts that a script cannot start without."""
     return frozenset(each["name"] for each in _NAMED.finditer(text) if "(" not in each["word"])
 
 
 def pack_script(name: str, text: str, known: Container[str]) -> str:
-    """Return a script that finds the others by an import map, wherever it is loaded from.
-
-    Raises: :class:`InvalidInput` for an import that leads to no script of marimo's.
-    """
+    """Return a script that finds the others by an import map, wherever it is loaded from."""
 
     def rename(match: re.Match[str]) -> str:
         if match["name"] not in known:

@@ -52,7 +52,6 @@ class Entry:
     number: int | None = None
 
     def names(self) -> tuple[str, ...]:
-        """Return all its names, NFC-normalised."""
         return tuple(map(nfc, (self.name, *self.aliases)))
 
     def __str__(self) -> str:
@@ -69,12 +68,7 @@ class Words:
 
 
 def find(typed: str, entries: Sequence[Entry], words: Words | None = None) -> int:
-    """Return the index of the entry that ``typed`` means, by the rules of this module.
-
-    Raises:
-        NotFound: No entry matches; the hint lists the entries.
-        InvalidInput: Several match equally well; the message lists them.
-    """
+    """Return the index of the entry that ``typed`` means, by the rules of this module."""
     words = words or Words()
     text = nfc(typed.strip())
     found: list[int] = []
@@ -94,7 +88,6 @@ def find(typed: str, entries: Sequence[Entry], words: Words | None = None) -> in
 
 
 def not_found(typed: str, names: Sequence[str], words: Words) -> NotFound:
-    """Return the error for a name that none of ``names`` matches; its hint lists them."""
     where = f" {words.where}" if words.where else ""
     there = f"There are: {listed(names)}." if names else words.empty
     return NotFound(f"There is no {words.kind} '{typed}'{where}.", hint=there)
@@ -109,9 +102,6 @@ def find_or_new(typed: str, names: Sequence[str]) -> str:
     """Return the name that ``typed`` means by the rules 1 to 5, else ``typed`` as a new name.
 
     Part of a word is not enough here: "A1" may be new although there is an "A10".
-
-    Raises:
-        InvalidInput: Several match; the message lists them.
     """
     entries, text = [Entry(name) for name in names], nfc(typed.strip())
     if text and any(rule(entry, text) for rule in _WHOLE_WORDS for entry in entries):
@@ -153,7 +143,6 @@ def is_label_of(text: str, name: str) -> bool:
 
 
 def listed(names: Sequence[str], most: int = _SHOWN) -> str:
-    """Return names for a message: the first ones, and how many more there are."""
     text = ", ".join(names[:most])
     return f"{text}, and {len(names) - most} more" if len(names) > most else text
 
@@ -163,12 +152,8 @@ def counted(number: int, one: str, several: str = "") -> str:
     return f"{number} {one if number == 1 else several or f'{one}s'}"
 
 
-def _by_name(test: Callable[[str, str], bool]) -> _Rule:
-    return lambda entry, text: any(test(name, text) for name in entry.names())
-
-
-def _by_name_in_any_case(test: Callable[[str, str], bool]) -> _Rule:
-    return lambda entry, text: any(test(name.casefold(), text.casefold()) for name in entry.names())
+def _by_name(test: Callable[[str, str], bool], spelled: Callable[[str], str] = str) -> _Rule:
+    return lambda entry, text: any(test(spelled(name), spelled(text)) for name in entry.names())
 
 
 def _by_digits(entry: Entry, text: str) -> bool:
@@ -193,10 +178,6 @@ def _contains(name: str, text: str) -> bool:
     return text in name
 
 
-def _same_letters(name: str, text: str) -> bool:
-    return bool(_plain(text)) and _plain(name) == _plain(text)
-
-
 def _plain(name: str) -> str:
     return _SEPARATORS.sub("", name).casefold()
 
@@ -214,14 +195,14 @@ def _label(name: str) -> str:
 _WHOLE_WORDS: tuple[_Rule, ...] = (
     _by_name(str.__eq__),
     _by_digits,
-    _by_name_in_any_case(str.__eq__),
+    _by_name(str.__eq__, str.casefold),
     _by_name(_begins_with_word),
-    _by_name_in_any_case(_begins_with_word),
-    _by_name(_same_letters),
+    _by_name(_begins_with_word, str.casefold),
+    lambda entry, text: bool(_plain(text)) and _plain(text) in map(_plain, entry.names()),
 )
 _RULES: tuple[_Rule, ...] = (
     *_WHOLE_WORDS,
     _by_name(_begins_with),
-    _by_name_in_any_case(_begins_with),
-    _by_name_in_any_case(_contains),
+    _by_name(_begins_with, str.casefold),
+    _by_name(_contains, str.casefold),
 )

@@ -52,9 +52,6 @@ class _Name(str):
         """Return a name that is being chosen: every system can store it beside ``others``.
 
         Names from before this rule are still parsed by :meth:`parse`.
-
-        Raises: :class:`InvalidInput` as :meth:`parse` does, also for a name that Windows reserves
-        and for one that differs only in case from one of ``others``.
         """
         name = cls.parse(text)
         if problem := portable_names.problem(name):
@@ -117,7 +114,7 @@ class Username(_Name):
     def of_account(cls, text: str) -> Self:
         """Return the name of an account with credentials: a person, or 0.3.16's instructor.
 
-        Raises: :class:`InvalidInput` as :meth:`parse` does. Not for names in a trusted header.
+        Not for names in a trusted header.
         """
         return cls(text) if text == INSTRUCTOR else cls.parse(text)
 
@@ -125,8 +122,8 @@ class Username(_Name):
     def claimed(cls, text: str) -> Self:
         """Return the name under which a person comes in, or is let in.
 
-        Raises: :class:`InvalidInput` as :meth:`parse` does, and for a name that Unicode turns into
-        another: at a provider that keeps the two apart, "\N{KELVIN SIGN}ate" is not "Kate".
+        One that Unicode turns into another is refused: at a provider that keeps the two apart,
+        "\N{KELVIN SIGN}ate" is not "Kate".
         """
         name = cls.parse(text)
         if name != text:

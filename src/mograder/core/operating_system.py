@@ -36,10 +36,8 @@ def system_of(platform: str) -> System:
 
 
 SYSTEM: Final[System] = system_of(sys.platform)
-"""The system of this process."""
 
 SYSTEM_NAME: Final[str] = {"linux": "Linux", "macos": "macOS", "windows": "Windows"}[SYSTEM]
-"""Its name in messages."""
 
 
 def ending_signals() -> tuple[signal.Signals, ...]:
@@ -61,7 +59,6 @@ def user_id() -> int:
 
 
 def is_root() -> bool:
-    """Return whether this process may do everything: False on Windows, which has no such user."""
     return user_id() == 0
 
 

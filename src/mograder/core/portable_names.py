@@ -72,12 +72,9 @@ def problems(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def refuse_new_problems(paths: Iterable[str], before: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the :func:`problems` of paths that were there before.
+    """Return the :func:`problems` of paths that were there before; raise InvalidInput for others.
 
     Renaming what students have already could break their work, so that is their author's decision.
-
-    Raises:
-        InvalidInput: Some are new.
     """
     known = frozenset(problems(before))
     found = problems(paths)
@@ -156,7 +153,6 @@ def server_name(local: str) -> str:
 
 
 def _pieces(name: str, *, windows: bool) -> list[str]:
-    """Return the local spelling of each character of a name."""
     refused = _CHARACTERS if windows else _SEPARATORS
     encoded = {found.start() for found in refused.finditer(name)}
     encoded |= {found.start() for found in _LOOKS_ENCODED.finditer(name)}

@@ -18,7 +18,6 @@ if sys.platform == "win32":
     import psutil
 
 _NEW_PROCESS_GROUP = 0x200
-"""Windows' CREATE_NEW_PROCESS_GROUP."""
 _AGE_SECONDS = 60.0
 """A process may have been started this long before its tree is known here."""
 
@@ -31,10 +30,7 @@ class Apart(TypedDict):
 
 
 def apart() -> Apart:
-    """Return the arguments for a process that a :class:`ProcessTree` will end.
-
-    Ctrl+C in the terminal does not reach it.
-    """
+    """Return the arguments for a process that a :class:`ProcessTree` ends, and Ctrl+C does not."""
     if sys.platform == "win32":
         return {"start_new_session": False, "creationflags": _NEW_PROCESS_GROUP}
     else:  # noqa: RET505 - mypy takes no other form for a choice by system

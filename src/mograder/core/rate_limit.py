@@ -13,8 +13,6 @@ _TURNS = 8
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """An amount that may pass at once, and the amount per second after that."""
-
     burst: float
     per_second: float
 
@@ -36,8 +34,6 @@ class TokenBucket:
 
 
 class RateLimit:
-    """Delays traffic that exceeds any of some rates."""
-
     def __init__(
         self,
         size: Rate,
@@ -56,7 +52,6 @@ class RateLimit:
         return wait if self._count is None else max(wait, self._count.take(1, now))
 
     async def passed(self, size: int) -> None:
-        """Count one message that passed, and wait until the next one may."""
         wait = self.debt(size)
         if wait > 0:
             await asyncio.sleep(wait)

@@ -35,7 +35,6 @@ from mograder.core.systemd import NO_SERVICE, Service
 from mograder.core.web_origin import session_url
 
 FILE_NAME = "mograder.toml"
-"""The file's name in the course directory."""
 STATE_DIR = ".mograder"
 """The name of the program's own directory in a course: database, environments, logs."""
 
@@ -83,7 +82,6 @@ class LoadedSettings:
 
     @property
     def state_dir(self) -> Path:
-        """The program's own directory in the course."""
         return self.course_dir / STATE_DIR
 
     @property
@@ -102,10 +100,7 @@ class LoadedSettings:
         return self.path(self.settings.gradebook.path)
 
     def path(self, relative: str) -> Path:
-        """Return a configured path, relative to the course, with ``~`` expanded.
-
-        Raises: InvalidInput when ``~`` names a home that does not exist.
-        """
+        """Return a configured path, relative to the course, with ``~`` expanded."""
         try:
             return self.course_dir / Path(relative).expanduser()
         except RuntimeError as error:
@@ -114,10 +109,7 @@ class LoadedSettings:
 
 @dataclass(frozen=True, slots=True)
 class SettingRow:
-    """One line of ``mograder config show``: ``value`` is plain JSON data, secrets masked.
-
-    ``note`` states that a key has no effect, and is "" for the others.
-    """
+    """One line of ``mograder config show``; ``note`` states that a key has no effect."""
 
     key: str
     value: object
@@ -186,11 +178,8 @@ class Environ:
     """The user who started this process by sudo; 0 without one."""
     moodle_token: SecretStr | None = None
     oidc_secret: SecretStr | None = None
-    """The client's secret at the OpenID Connect provider (`[oidc]`)."""
     mail_password: SecretStr | None = None
-    """The password at the mail server (`[mail]`)."""
     service: Service = NO_SERVICE
-    """The service manager that started this process."""
     authority: Path | None = None
     """The file of a certificate authority that systemd passed (``LoadCredential=authority:…``)."""
     grader: GraderEnviron = field(default_factory=GraderEnviron)
@@ -205,9 +194,8 @@ def load_settings(
 ) -> LoadedSettings:
     """Return the course's settings; ``overrides`` are options by dotted key, None = not given.
 
-    Raises: InvalidInput for a missing course directory, a file that cannot be read or parsed, and
-    any mistake in our own sections, in a variable or in an option; also for a ``[hub] session_url``
-    that does not isolate sessions, and for directories of which one holds another.
+    Raises: InvalidInput also for a ``[hub] session_url`` that does not isolate sessions, and for
+    directories of which one holds another.
     """
     environ = os.environ if environ is None else environ
     directory = _course_dir(course_dir, environ)
@@ -231,7 +219,6 @@ def load_settings(
 
 
 def default_settings(course_dir: Path) -> LoadedSettings:
-    """Return the defaults, for a directory whose settings are not read."""
     layers = Layers()
     return LoadedSettings(layers.settings, course_dir, MappingProxyType(layers.origins), ())
 
@@ -294,7 +281,6 @@ def runtime_dir(loaded: LoadedSettings, environ: Environ) -> Path:
 
 
 def own_runtime_dir(place: Path, environ: Environ) -> Path:
-    """Return the directory for the sockets of the program whose files are in ``place``."""
     course = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
     if is_root():
         return Path(f"/run/mograder-{course}")
@@ -355,11 +341,7 @@ def _course_dir(given: Path | None, environ: Mapping[str, str]) -> Path:
 
 
 def _found_upwards() -> Path:
-    """Return the working directory, or the nearest one above it that is a course.
-
-    Raises: InvalidInput when the working directory was removed, or may not be searched, or anybody
-        could have put the settings there.
-    """
+    """Return the working directory, or the nearest one above it that is a course."""
     hint = "Change to the directory of your course, or name it: -C DIRECTORY."
     try:
         here = Path().absolute()
@@ -386,8 +368,7 @@ def _is_ours(uid: int) -> bool:
 def course_above(place: Path) -> Path | None:
     """Return the nearest directory with a file of settings: an existing one, or one above it.
 
-    What another user could have put above is not taken: settings name the servers that tokens go
-    to.
+    What another user could have put above is not taken: settings name the servers of tokens.
     """
     owner = place.stat().st_uid
     for directory in (place, *place.parents):
@@ -402,8 +383,6 @@ def _demand_apart(loaded: LoadedSettings) -> None:
 
     A folder in ``notebooks_dir`` is a student, the hub removes environments and runs, and a backup
     leaves environments out. ``release_dir`` may be ``[dirs] release``: both hold releases.
-
-    Raises: InvalidInput.
     """
     settings = loaded.settings
     hub = {
@@ -415,7 +394,10 @@ def _demand_apart(loaded: LoadedSettings) -> None:
     named = settings.dirs.model_dump(by_alias=True)
     course = {f"[dirs] {name}": text for name, text in named.items() if text}
     course[f"the program's own {STATE_DIR}"] = STATE_DIR
-    places = {name: _real(loaded.path(text)) for name, text in (hub | course).items()}
+    # Unlike Path.resolve(), realpath takes links in a circle.
+    places = {
+        name: Path(os.path.realpath(loaded.path(text))) for name, text in (hub | course).items()
+    }
     for name in hub:
         others = hub if name == "[hub] release_dir" else places
         for other in others:
@@ -426,12 +408,7 @@ def _demand_apart(loaded: LoadedSettings) -> None:
                 )
 
 
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))  # unlike Path.resolve(), it takes links in a circle
-
-
 def _read_file(file: Path) -> bytes | None:
-    """Return the file's bytes, or None if it does not exist; raise InvalidInput if unreadable."""
     try:
         if not stat.S_ISREG(file.stat().st_mode):
             raise InvalidInput(f"{file} is not a regular file.")
@@ -506,10 +483,7 @@ def _parse_toml(text: str, file: Path) -> Mapping[str, object]:
 
 
 def _with_old_assignments(tree: Mapping[str, object]) -> Mapping[str, object]:
-    """Move ``[[moodle.assignments]]``, where older files have them, to the top.
-
-    See compatibility-0.3.16.md 6.
-    """
+    """Move ``[[moodle.assignments]]`` to the top (compatibility-0.3.16.md 6)."""
     moodle = tree.get("moodle")
     if not isinstance(moodle, dict) or "assignments" not in moodle:
         return tree
@@ -518,10 +492,7 @@ def _with_old_assignments(tree: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def with_seconds(text: str) -> str:
-    """Return a TOML text with the seconds that TOML 1.0 demands of a time.
-
-    People write ``due = 2026-12-01T18:00``.
-    """
+    """Return a TOML text with the seconds that TOML 1.0 demands of ``due = 2026-12-01T18:00``."""
     return _NO_SECONDS.sub(r"\1:00", text)
 
 
@@ -536,7 +507,6 @@ def _absolute(text: str) -> Path | None:
 
 
 def _words(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
-    """Split a variable as a shell would."""
     try:
         return tuple(shlex.split(environ.get(name, "")))
     except ValueError as error:
@@ -544,10 +514,7 @@ def _words(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 
 def _credential(environ: Mapping[str, str], name: str) -> str:
-    """Return the secret that systemd passes as a file (``LoadCredential=hub-secret:…``).
-
-    Unlike an environment variable, other processes of the user cannot read it there.
-    """
+    """Return a secret that systemd passes as a file, which other processes cannot read."""
     try:
         if (path := _credential_file(environ, name)) is None:
             return ""
@@ -563,17 +530,15 @@ def _credential_file(environ: Mapping[str, str], name: str) -> Path | None:
 
 
 def _secret(environ: Mapping[str, str], name: str, credential: str = "") -> SecretStr | None:
-    """Return the secret in a variable, else in a credential; None if it is blank."""
     text = environ.get(name, "") or (_credential(environ, credential) if credential else "")
     return SecretStr(text) if text.strip() else None
 
 
 def _for_builds(name: str) -> bool:
-    if name.upper() in _BUILD_VARIABLES:
-        return True
-    if SYSTEM == "windows" and name.upper() in _WINDOWS_VARIABLES:
-        return True
-    return name.startswith("UV_") and not name.startswith(_NOT_FOR_BUILDS)
+    known = _BUILD_VARIABLES | (_WINDOWS_VARIABLES if SYSTEM == "windows" else frozenset())
+    return name.upper() in known or (
+        name.startswith("UV_") and not name.startswith(_NOT_FOR_BUILDS)
+    )
 
 
 def _node_environ(environ: Mapping[str, str], home: Path) -> NodeEnviron:
@@ -581,8 +546,6 @@ def _node_environ(environ: Mapping[str, str], home: Path) -> NodeEnviron:
 
     The state is in ``MOGRADER_NODE_STATE``, in the directory that systemd has made
     (``StateDirectory=``), or in the home.
-
-    Raises: :class:`InvalidInput` for a number that is none.
     """
     state = environ.get("MOGRADER_NODE_STATE") or environ.get("STATE_DIRECTORY", "").split(":")[0]
     cache = environ.get("MOGRADER_NODE_UV_CACHE", "")

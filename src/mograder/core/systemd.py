@@ -18,7 +18,6 @@ from dataclasses import dataclass
 _log = logging.getLogger(__name__)
 
 _FIRST_DESCRIPTOR = 3
-"""The file descriptor of the first socket that systemd passes to us."""
 
 _MICROSECONDS = 1_000_000
 _BEATS = 3
@@ -88,17 +87,18 @@ class Service:
         if not (self.notify_socket and self.watchdog_seconds):
             yield
             return
-        beating = asyncio.create_task(self._beat())
+
+        async def beat() -> None:
+            while True:
+                self.tell(_ALIVE)
+                await asyncio.sleep(self.watchdog_seconds / _BEATS)
+
+        beating = asyncio.create_task(beat())
         try:
             yield
         finally:
             beating.cancel()
             await asyncio.wait({beating})
-
-    async def _beat(self) -> None:
-        while True:
-            self.tell(_ALIVE)
-            await asyncio.sleep(self.watchdog_seconds / _BEATS)
 
 
 def _number(environ: Mapping[str, str], name: str, whose: str) -> int:
@@ -110,7 +110,6 @@ def _number(environ: Mapping[str, str], name: str, whose: str) -> int:
 
 
 def _is_stderr(stream: str) -> bool:
-    """Return whether standard error is the journal's stream, given as ``device:inode``."""
     try:
         status = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError, AttributeError):  # closed, or replaced by a test
@@ -119,7 +118,6 @@ def _is_stderr(stream: str) -> bool:
 
 
 NO_SERVICE = Service()
-"""No service manager: the process was started by hand."""
 
 
 def _send(address: str, message: bytes) -> None:

@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from mograder.core.errors import MograderError
@@ -24,7 +23,6 @@ P = ParamSpec("P")
 
 Job = Callable[[], Awaitable[object]]
 Progress = Callable[[str], None]
-"""A callback that takes a progress message, a sentence for users."""
 
 _RETRY_SECONDS = 0.5
 _TOLD_SECONDS = 60.0
@@ -42,7 +40,6 @@ class BackgroundTasks:
         return self.keep(asyncio.get_running_loop().create_task(work))
 
     def keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
-        """Keep a task until it has ended."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -55,7 +52,6 @@ class BackgroundTasks:
         return tasks
 
     async def close(self) -> None:
-        """Cancel the tasks, and wait until they have ended."""
         await asyncio.gather(*self.cancel(), return_exceptions=True)
 
     async def wait(self) -> None:
@@ -102,7 +98,6 @@ class Paced:
         self._waiting: asyncio.TimerHandle | None = None
 
     def __call__(self) -> None:
-        """Ask for the call."""
         if self._waiting is not None:
             return
         loop = asyncio.get_running_loop()
@@ -118,7 +113,6 @@ class Paced:
         self._call()
 
     def close(self) -> None:
-        """Make no call that was asked for before."""
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
@@ -209,30 +203,24 @@ async def _try(name: str, job: Job) -> None:
 
 
 async def set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for an event; return whether it was set within so many seconds."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
     return event.is_set()
 
 
-class _Told:
-    """The progress of one task, passed on to all callers that wait for it."""
+class _Work(Generic[T]):
+    """A task, whose progress is passed on to all callers that wait for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, do: Callable[[Progress], Awaitable[T]]) -> None:
         self.listeners: list[Progress] = []
         self.last = ""
+        self.task = asyncio.ensure_future(do(self._tell))
 
-    def __call__(self, message: str) -> None:
+    def _tell(self, message: str) -> None:
         self.last = message
         for listener in tuple(self.listeners):
             listener(message)
-
-
-@dataclass(frozen=True, slots=True)
-class _Work(Generic[T]):
-    task: asyncio.Future[T]
-    told: _Told
 
 
 class SingleFlight(Generic[K, T]):
@@ -254,13 +242,13 @@ class SingleFlight(Generic[K, T]):
         work = self._works.get(key)
         if work is None:
             work = self._begin(key, do)
-        elif work.told.last:
-            progress(work.told.last)
-        work.told.listeners.append(progress)
+        elif work.last:
+            progress(work.last)
+        work.listeners.append(progress)
         try:
             return await asyncio.shield(work.task)
         finally:
-            work.told.listeners.remove(progress)
+            work.listeners.remove(progress)
 
     def begin(self, key: K, do: Callable[[], Awaitable[T]]) -> asyncio.Future[T]:
         """Run ``do`` once the key's running task has ended; return the task that does.
@@ -289,26 +277,21 @@ class SingleFlight(Generic[K, T]):
             await asyncio.wait({work.task}, timeout=seconds)
 
     def __len__(self) -> int:
-        """Return the number of running tasks."""
         return len(self._works)
 
     def busy(self, key: K) -> bool:
         return key in self._works
 
     async def settle(self) -> None:
-        """Wait until all running tasks have ended by themselves."""
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def close(self) -> None:
-        """Cancel all running tasks and wait until they have ended."""
         for task in self._running:
             task.cancel()
         await self.settle()
 
     def _begin(self, key: K, do: Callable[[Progress], Awaitable[T]]) -> _Work[T]:
-        told = _Told()
-        work = _Work(asyncio.ensure_future(do(told)), told)
-        self._works[key] = work
+        work = self._works[key] = _Work(do)
         self._running.add(work.task)
         work.task.add_done_callback(lambda task: self._finish(key, task))
         return work

@@ -22,7 +22,6 @@ PLACE = "{session}"
 _LABEL = re.compile(r"[a-z0-9]{20,63}")
 _WILDCARD = 'Give a wildcard on a domain that nothing else uses: "https://{session}.example.net".'
 _COUNTRY = 2
-"""Letters of a country's domain."""
 _SOLD = frozenset(
     {"ac", "co", "com", "edu", "go", "gob", "gov", "mil", "ne", "net", "nom", "or", "org", "sch"}
 )
@@ -58,9 +57,7 @@ def network_of(address: str) -> str:
 def origin_of(url: str) -> str:
     """Return the origin of an address, such as "https://moodle.example.org", without usual ports.
 
-    Raises:
-        InvalidInput: It is not an http(s) address of ASCII characters, or has a user or a
-            fragment. The message does not hold the address, whose query may be secret.
+    No message holds the address, whose query may be secret.
     """
     parts = _parts(url)
     host = parts.hostname or ""
@@ -93,7 +90,6 @@ class SessionUrl:
     port: int | None
 
     def origin(self, label: str) -> str:
-        """Return the origin of one label, spelled as by browsers."""
         return f"{self.scheme}://{label}.{self.domain}{f':{self.port}' if self.port else ''}"
 
     def is_below(self, host: str) -> bool:

@@ -25,11 +25,11 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def record_of(files: Mapping[str, bytes], record: str) -> bytes:
-    """Return the content of a wheel's ``RECORD``: path, digest and size of its files.
-
-    ``record`` is the path of that file itself, which has no digest.
-    """
-    lines = [f"{name},{_hash(data)},{len(data)}\n" for name, data in files.items()]
+    """Return the content of a wheel's ``RECORD``, whose path ``record`` has no digest."""
+    lines = []
+    for name, data in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=")
+        lines.append(f"{name},sha256={digest.decode()},{len(data)}\n")
     return "".join([*lines, f"{record},,\n"]).encode()
 
 
@@ -49,8 +49,3 @@ def pack_wheel(files: Mapping[str, bytes], info: str, *, deflate: bool = False) 
             entry.compress_type = method
             archive.writestr(entry, data)
     return buffer.getvalue()
-
-
-def _hash(data: bytes) -> str:
-    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest())
-    return f"sha256={digest.rstrip(b'=').decode()}"

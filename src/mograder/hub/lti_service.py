@@ -16,7 +16,7 @@ from anyio import CapacityLimiter, to_thread
 
 from mograder.auth.lti_addresses import addresses_of
 from mograder.clients.guarded_http import GuardedHttp
-from mograder.clients.key_sets import CachedKeySet, KeyRequest
+from mograder.clients.key_sets import CachedKeySet, key_request
 from mograder.clients.lti_platform import AccessTokens, LtiServices
 from mograder.core.clock import Clock
 from mograder.core.sections.settings_model import LtiPlatform
@@ -143,7 +143,7 @@ def make_lti(services: Services) -> LtiService:
         people=people,
         used=UsedStates(engine, clock),
         key_sets=lru_cache(_MOST_PLATFORMS)(
-            lambda platform: CachedKeySet(KeyRequest(platform), clock, limiter=limiter)
+            lambda platform: CachedKeySet(key_request(platform), clock, limiter=limiter)
         ),
         limiter=limiter,
         scores=scores,

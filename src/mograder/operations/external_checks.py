@@ -13,7 +13,7 @@ from typing import TypeVar
 from mograder.auth.jose import KeySet, PrivateKey
 from mograder.auth.lti_addresses import addresses_of, scopes_of
 from mograder.clients.guarded_http import GuardedHttp
-from mograder.clients.key_sets import KeyRequest
+from mograder.clients.key_sets import key_request
 from mograder.clients.lti_platform import AccessTokens
 from mograder.clients.oidc_provider import OidcProvider
 from mograder.core.clock import SystemClock
@@ -111,7 +111,7 @@ def _platform(platform: LtiPlatform, key: PrivateKey | None) -> Iterator[Line]:
         text = f"{name} has no {' and no '.join(missing)}: every launch is refused"
         yield problem("lti-settings", text, "Set them in its [[lti.platform]] table.")
     try:
-        found = KeySet.parse(KeyRequest(platform)()).keys
+        found = KeySet.parse(key_request(platform)()).keys
     except MograderError as error:
         hint = error.hint or "Is jwks_url right, and may this machine reach the platform?"
         yield problem("lti-keys", f"{name}: {error.message}", hint)

@@ -290,13 +290,20 @@ def test_a_team_is_told_that_it_is_for_all(sign_in: SignIn, moodle: Replay) -> N
     assert told == ["This is handed in for your whole team."]
 
 
-def test_a_file_above_the_limit_is_refused_before_it_is_sent(
-    enter: Enter, sized: Sized, moodle: Replay
+@pytest.mark.parametrize(
+    ("number", "name", "size", "told"),
+    [
+        (1, "big.py", 21 << 20, r"has 21 MB; .* takes 20 MB at most"),
+        (2, "notes.txt", 4, r"takes \.py, \.zip only"),
+    ],
+)
+def test_a_file_that_is_not_accepted_is_refused_before_it_is_sent(
+    number: int, name: str, size: int, told: str, enter: Enter, sized: Sized, moodle: Replay
 ) -> None:
-    """112, 113: Moodle drops it and answers ``[]``."""
+    """112, 113: Moodle drops a large one and answers ``[]``. 114, 115: it takes another type."""
     transport = enter("alice")
-    with pytest.raises(TooLarge, match=r"has 21 MB; .* takes 20 MB at most"):
-        transport.submit(listed(transport, 1), sized("big.py", 21 << 20), quiet)
+    with pytest.raises(InvalidInput, match=told):
+        transport.submit(listed(transport, number), sized(name, size), quiet)
     assert "/webservice/upload.php" not in asked(moodle)
 
 
@@ -316,39 +323,24 @@ def test_sizes_are_told_so_that_they_differ(size: int, limit: int, told: str, si
         demand_acceptable(small, sized("big.py", size))
 
 
-def test_a_file_of_another_type_is_refused_before_it_is_sent(
-    enter: Enter, sized: Sized, moodle: Replay
-) -> None:
-    """114, 115: Moodle takes it although the assignment does not."""
-    transport = enter("alice")
-    with pytest.raises(InvalidInput, match=r"takes \.py, \.zip only"):
-        transport.submit(listed(transport, 2), sized("notes.txt", 4), quiet)
-    assert "/webservice/upload.php" not in asked(moodle)
-
-
+@pytest.mark.parametrize(
+    ("after", "sizes", "told"),
+    [
+        (111, {"big.py": 21 << 20, "small.py": 1}, r"did not keep big\.py.*small\.py"),
+        (109, {f"f{n}.py": 13 for n in (4, 0, 1, 2, 3)}, r"did not keep f4\.py"),
+    ],
+)
 def test_a_file_that_moodle_dropped_is_missed(
-    enter: Enter, sign_in: SignIn, sized: Sized, moodle: Replay
+    after: int, sizes: dict[str, int], told: str, sign_in: SignIn, sized: Sized, moodle: Replay
 ) -> None:
-    """112, 113: ``[]`` is the answer to saving, and the large file is not there."""
-    moodle.begin(111)
+    """112, 113: ``[]`` is the answer to saving; 110, 111: five sent, three kept."""
+    moodle.begin(after)
     settings = sign_in("alice").assignments(2)[0]
-    bob = sign_in("bob")
-    files = [Upload("big.py", sized("big.py", 21 << 20)), Upload("small.py", sized("small.py", 1))]
+    bob, (name, *_) = sign_in("bob"), sizes
+    files = [Upload(each, sized(each, sizes[each])) for each in sorted(sizes)]
     bob.save_submission(1, draft=bob.upload(files).item)
-    status = bob.submission_status(1)
-    with pytest.raises(Conflict, match=r"did not keep big\.py.*small\.py"):
-        demand_kept(settings, status, "big.py", 21 << 20)
-
-
-def test_files_past_the_limit_are_missed(sign_in: SignIn, sized: Sized, moodle: Replay) -> None:
-    """110, 111: five sent, three kept."""
-    moodle.begin(109)
-    settings = sign_in("alice").assignments(2)[0]
-    bob = sign_in("bob")
-    files = [Upload(name, sized(name, 13)) for name in (f"f{n}.py" for n in range(5))]
-    bob.save_submission(1, draft=bob.upload(files).item)
-    with pytest.raises(Conflict, match=r"did not keep f4\.py"):
-        demand_kept(settings, bob.submission_status(1), "f4.py", 13)
+    with pytest.raises(Conflict, match=told):
+        demand_kept(settings, bob.submission_status(1), name, sizes[name])
 
 
 def test_another_file_of_the_same_name_is_missed(sign_in: SignIn, moodle: Replay) -> None:

@@ -171,11 +171,7 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
 def _refuse_contradictions(
     csv_file: Path | None, *, force: bool, failed: bool, verify: bool, look: bool
 ) -> None:
-    """Check that the options fit together; ``look`` is that of ``--preview``.
-
-    Raises:
-        UsageError: Two of them do not, or the directory of ``--csv`` does not exist.
-    """
+    """Raise UsageError for options that do not fit; ``look`` is that of ``--preview``."""
     if verify and (force or failed or csv_file):
         raise click.UsageError("--verify grades nothing: give it without --force, --failed, --csv.")
     if look and (failed or verify or csv_file):
@@ -192,12 +188,6 @@ def _is_zip(argument: str) -> bool:
     return argument.endswith(".zip")
 
 
-def _one_zip(zips: Sequence[Path]) -> Path | None:
-    if len(zips) > 1:
-        raise click.UsageError("Give one zip at a time.")
-    return zips[0] if zips else None
-
-
 def _chosen(ctx: click.Context, given: Wanted, loaded: LoadedSettings) -> tuple[Chosen, ...]:
     """Return the chosen submissions; an argument may be a zip, as that of ``--moodle-zip``."""
     archives = [
@@ -205,7 +195,9 @@ def _chosen(ctx: click.Context, given: Wanted, loaded: LoadedSettings) -> tuple[
         *map(Path, filter(_is_zip, given.arguments)),
     ]
     arguments = tuple(each for each in given.arguments if not _is_zip(each))
-    wanted = replace(given, arguments=arguments, archive=_one_zip(archives))
+    if len(archives) > 1:
+        raise click.UsageError("Give one zip at a time.")
+    wanted = replace(given, arguments=arguments, archive=next(iter(archives), None))
     if wanted.archive is None:
         if wanted.worksheet is not None:
             raise click.UsageError("--moodle-csv says who is who in a --moodle-zip.")
@@ -338,7 +330,7 @@ def _request(chosen: Chosen, how: _How, loaded: LoadedSettings) -> AutogradeRequ
 
 
 def _write_table(file: Path, done: Sequence[Autograded], output: Output) -> None:
-    """Write the table of the submissions; several assignments have one below the other."""
+    """Write one table of the submissions for each assignment."""
     tables = (render_csv(each.rows, each.columns) for each in done)
     save_file(file, "\r\n".join(tables))
     output.say("")

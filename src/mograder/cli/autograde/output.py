@@ -29,7 +29,7 @@ from mograder.grading.submissions.comparison import (
     verify_results,
 )
 from mograder.grading.submissions.graded_assignment import GradedAssignment
-from mograder.grading.submissions.grading_result import GradedQuestion, grading_key
+from mograder.grading.submissions.grading_result import grading_key
 from mograder.grading.submissions.result_forms import Column, ResultRow
 from mograder.marks import sum_of_marks
 from mograder.store.course.course import shown
@@ -44,11 +44,7 @@ _LEAST_NAME = 10
 
 
 class Output:
-    """Prints how grading goes on; call :meth:`close` last.
-
-    ``events`` prints 0.3.16's JSON lines on stderr.
-    Mutable state: ``_open``, the spinner or bar that is shown, and ``_advance``, its next step.
-    """
+    """Prints how grading goes on; ``events``: as 0.3.16's JSON lines. Call :meth:`close` last."""
 
     def __init__(self, *, jobs: int, events: bool) -> None:
         self._jobs = jobs
@@ -67,7 +63,6 @@ class Output:
             click.echo(f"Warning: {plain(message)}", err=True)
 
     def event(self, kind: str, **facts: object) -> None:
-        """Print an event, if they were asked for."""
         if self._events:
             print_json({"event": kind, **facts}, err=True)
 
@@ -102,7 +97,6 @@ class Output:
         self.event("progress", completed=completed, total=total, notebook=f"{row.student}.py")
 
     def close(self) -> None:
-        """Remove the spinner or bar."""
         self._open.close()
         self._open = ExitStack()
         self._report = lambda _: None
@@ -119,7 +113,11 @@ class Output:
                 tell(line)
         labels = [column.key for column in columns]
         self.event("results", labels=labels, rows=[_event_row(row, columns) for row in rows])
-        copies = [row.student for row in rows if _has_copy(row, done)]
+        copies = [
+            row.student
+            for row in rows
+            if not row.problem and (done.output / f"{row.student}.py").is_file()
+        ]
         if len(copies) == 1:
             self.say(f"  Grading copy: {shown(done.output / copies[0])}.py")
         elif copies:
@@ -171,7 +169,9 @@ def table(rows: Sequence[ResultRow], columns: Sequence[Column]) -> Iterator[str]
             yield "  ".join([*cells, click.style(f"EXPORT FAILED: {plain(row.problem)}", fg="red")])
             continue
         words = (row.word(column) for column in columns)
-        cells += [_coloured(word, cell_len(head)) for word, head in zip(words, heads, strict=True)]
+        for word, above in zip(words, heads, strict=True):
+            text = f"{_SHORT.get(word, word):>{cell_len(above)}}"
+            cells.append(click.style(text, fg=_COLOURS.get(word, "bright_black")))
         if marked:
             cells.append(f"{_marks(row):<{marks_wide}}")
         cells.append(f"{row.cell_errors:>{len('Errors')}}")
@@ -186,10 +186,6 @@ def _heads(columns: Sequence[Column]) -> list[str]:
     names = keys if len(set(keys)) == len(keys) else [column.label for column in columns]
     short = (plain(name)[:_MOST_HEAD] for name in names)
     return [" " * (_WIDTH - cell_len(name)) + name for name in short]
-
-
-def _has_copy(row: ResultRow, done: Autograded) -> bool:
-    return not row.problem and (done.output / f"{row.student}.py").is_file()
 
 
 def _marks(row: ResultRow) -> str:
@@ -218,7 +214,16 @@ def _answer_row(row: ResultRow) -> dict[str, object]:
         "auto_mark": row.auto_mark,
         "auto_available": row.auto_available,
         "max_mark": row.max_mark,
-        "questions": [_answer_question(each) for each in row.questions],
+        "questions": [
+            {
+                "key": each.key,
+                "earned": each.earned,
+                "available": each.available,
+                "state": each.state.value,
+                "reason": each.reason,
+            }
+            for each in row.questions
+        ],
         "checks": [
             {"label": column.label, "key": column.key, "result": word}
             for column, word in row.labels
@@ -226,16 +231,6 @@ def _answer_row(row: ResultRow) -> dict[str, object]:
         "cell_errors": row.cell_errors,
         "tampered": list(row.tampered),
         "notes": list(row.notes),
-    }
-
-
-def _answer_question(question: GradedQuestion) -> dict[str, object]:
-    return {
-        "key": question.key,
-        "earned": question.earned,
-        "available": question.available,
-        "state": question.state.value,
-        "reason": question.reason,
     }
 
 
@@ -249,11 +244,6 @@ def _event_row(row: ResultRow, columns: Sequence[Column]) -> dict[str, object]:
         "tampered": list(row.tampered),
         **marks,
     }
-
-
-def _coloured(word: str, wide: int) -> str:
-    text = f"{_SHORT.get(word, word):>{wide}}"
-    return click.style(text, fg=_COLOURS.get(word, "bright_black"))
 
 
 _NONE = "-"
@@ -302,13 +292,23 @@ def _told(change: MarkChange) -> str:
     return f"{points} ({sign}{number_text(change.difference)})"
 
 
-def verify(chosen: Sequence[Chosen], loaded: LoadedSettings) -> Result:
+def verify(given: Sequence[Chosen], loaded: LoadedSettings) -> Result:
     """Return what does not fit in the results of assignments."""
     key = grading_key(loaded)
     with viewed_gradebook(loaded.gradebook_path) as book:
-        found = [(each, verify_results(book, key, each.files, each.submissions)) for each in chosen]
+        found = [(each, verify_results(book, key, each.files, each.submissions)) for each in given]
     wrong = any(result.problems for _, results in found for result in results)
-    return Result(_answer(found), _lines(found), int(wrong))
+    told = [
+        {
+            "assignment": chosen.files.name,
+            "output": str(chosen.output),
+            "results": [
+                {"student": each.student, "problems": list(each.problems)} for each in results
+            ],
+        }
+        for chosen, results in found
+    ]
+    return Result({"version": 1, "assignments": told}, _lines(found), int(wrong))
 
 
 def _lines(found: Sequence[tuple[Chosen, Sequence[Verified]]]) -> Iterator[str]:
@@ -319,19 +319,3 @@ def _lines(found: Sequence[tuple[Chosen, Sequence[Verified]]]) -> Iterator[str]:
         wrong = sum(bool(result.problems) for result in results)
         fit = len(results) - wrong
         yield f"{shown(chosen.output)}: {fit} of {len(results)} results fit."
-
-
-def _answer(found: Sequence[tuple[Chosen, Sequence[Verified]]]) -> dict[str, object]:
-    return {
-        "version": 1,
-        "assignments": [
-            {
-                "assignment": chosen.files.name,
-                "output": str(chosen.output),
-                "results": [
-                    {"student": each.student, "problems": list(each.problems)} for each in results
-                ],
-            }
-            for chosen, results in found
-        ],
-    }

@@ -19,7 +19,7 @@ from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.name_lookup import listed
 from mograder.core.names import ItemName, nfc
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.moodle.submitted_work import Target, Work
+from mograder.exchange.moodle.submitted_work import Target
 from mograder.exchange.submission_times import submissions_in
 from mograder.grading.submissions.graded_assignment import AssignmentFiles
 from mograder.notebook.pep723 import ItemKind, read_kind
@@ -63,24 +63,8 @@ class Chosen:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Course:
-    """The directories of a course that grading reads and writes."""
-
-    sources: Path
-    releases: tuple[Path, ...]
-    submitted: Path
-    autograded: Path
-
-
 def choose(wanted: Wanted, loaded: LoadedSettings) -> tuple[Chosen, ...]:
-    """Return the submissions that the command line means, by assignment; all are of one course.
-
-    Raises:
-        InvalidInput: An argument means nothing, or several things.
-        UsageError: The arguments are of several courses.
-        NotFound: A student of ``--student`` has no submission.
-    """
+    """Return the submissions that the command line means, by assignment; all are of one course."""
     if not wanted.arguments:
         raise click.UsageError("Missing argument 'ASSIGNMENTS...'.")
     places: dict[Path, list[Path] | None] = {}
@@ -103,26 +87,31 @@ def choose_from_zip(
     """Unpack Moodle's zip of submissions below ``workshop``, and return them.
 
     The assignment is the one argument, else that of ``--source``.
-
-    Raises:
-        MograderError: The zip or the worksheet cannot be used, or the assignment is unknown.
     """
-    course = _course_of(loaded)
     if wanted.arguments:
         name = ItemName.parse(_named(wanted.arguments[0], loaded))
     elif wanted.source is not None:
         name = ItemName.parse(named_directory(wanted.source.absolute().parent).name)
     else:
         raise click.UsageError("Name the assignment of the zip, or give --source.")
-    source, notes = _source(wanted.source, course, name)
+    source, notes = _source(wanted.source, loaded, name)
     notebooks = (f"{name}.py",) if source is None else (f"{name}.py", source.name)
     target = Target(workshop / name, notebooks)
     target.directory.mkdir()
     works = works_of_zip(archive, wanted.worksheet, loaded, target, name)
-    submissions = _in_zip([work for work in works if work.places()], target.directory)
-    files = AssignmentFiles(name, source, find_release(source, name, course.releases))
+    places = [(work, target.directory / f"{work.name}.py") for work in works if work.places()]
+    read = [path for work, path in places if work.has_notebook]
+    unread = [
+        SubmittedFile(work.name, path, problem=work.why)
+        for work, path in places
+        if not work.has_notebook
+    ]
+    submissions = (*submitted_files(target.directory, named=read), *unread)
+    files = AssignmentFiles(name, source, find_release(source, name, _releases(loaded)))
     notes += tuple(f"{work.name}: {work.why}" for work in works if work.why)
-    output = _output(wanted, course, files, entry_named(course.submitted, name))
+    output = _output(
+        wanted, loaded, files, entry_named(loaded.path(loaded.settings.dirs.submitted), name)
+    )
     chosen = Chosen(loaded, files, submissions, output, notes=notes)
     chosen = _only(chosen, wanted.students)
     _refuse_unknown(wanted.students, (chosen,))
@@ -187,14 +176,13 @@ def _choose(
             f"No .py files in {shown(directory)}",
             hint=" ".join(others) or _how_to_collect(loaded),
         )
-    course = _course_of(loaded)
-    source, notes = _source(wanted.source, course, name)
-    assignment = AssignmentFiles(name, source, find_release(source, name, course.releases))
+    source, notes = _source(wanted.source, loaded, name)
+    assignment = AssignmentFiles(name, source, find_release(source, name, _releases(loaded)))
     chosen = Chosen(
         loaded,
         assignment,
         found,
-        _output(wanted, course, assignment, directory),
+        _output(wanted, loaded, assignment, directory),
         whole=files is None,
         notes=(*notes, *others),
     )
@@ -238,41 +226,33 @@ def _refuse_unknown(students: Sequence[str], chosen: Sequence[Chosen]) -> None:
         raise NotFound(f"There is no submission of {listed(missing)} to {where}.")
 
 
-def _course_of(loaded: LoadedSettings) -> _Course:
-    dirs = loaded.settings.dirs
-    releases = (loaded.path(dirs.release), loaded.path(loaded.settings.hub.release_dir))
-    submitted, autograded = loaded.path(dirs.submitted), loaded.path(dirs.autograded)
-    return _Course(loaded.path(dirs.source), releases, submitted, autograded)
+def _releases(loaded: LoadedSettings) -> tuple[Path, ...]:
+    return tuple(map(loaded.path, (loaded.settings.dirs.release, loaded.settings.hub.release_dir)))
 
 
-def _output(wanted: Wanted, course: _Course, files: AssignmentFiles, submitted: Path) -> Path:
+def _output(
+    wanted: Wanted, loaded: LoadedSettings, files: AssignmentFiles, submitted: Path
+) -> Path:
     """Return where results go; raises InvalidInput where that is what they are made of."""
-    output = wanted.output or course.autograded / files.name
+    output = wanted.output or loaded.path(loaded.settings.dirs.autograded) / files.name
     notebooks = (each for each in (files.source, files.release) if each is not None)
     refuse_to_replace(output, submitted, *(each.parent for each in notebooks))
     return output
 
 
-def _source(given: Path | None, course: _Course, name: str) -> tuple[Path | None, tuple[str, ...]]:
-    """Return the source, and sentences about the choice."""
+def _source(
+    given: Path | None, loaded: LoadedSettings, name: str
+) -> tuple[Path | None, tuple[str, ...]]:
     if given is not None:
         return given.absolute(), ()
-    directory = entry_named(course.sources, name)
+    sources = loaded.path(loaded.settings.dirs.source)
+    directory = entry_named(sources, name)
     if not directory.is_dir():
         return None, (
             f"There is no source {shown(directory)}: no mark is protected from the submissions.",
         )
-    notebooks = find_source(str(directory), course.sources).notebooks
+    notebooks = find_source(str(directory), sources).notebooks
     notes = [f"Auto-discovered source: {shown(notebooks[0])}"]
     if len(notebooks) > 1:
         notes.append(f"There are {len(notebooks)} notebooks; name another by --source.")
     return notebooks[0], tuple(notes)
-
-
-def _in_zip(works: Sequence[Work], directory: Path) -> tuple[SubmittedFile, ...]:
-    places = [(work, directory / f"{work.name}.py") for work in works]
-    read = [path for work, path in places if work.has_notebook]
-    unread = (
-        SubmittedFile(it.name, path, problem=it.why) for it, path in places if not it.has_notebook
-    )
-    return (*submitted_files(directory, named=read), *unread)

@@ -59,7 +59,6 @@ def viewed_or_empty(path: Path, *, trial: bool = False) -> Iterator[Gradebook]:
 
 
 def assignment_named(book: Gradebook, typed: str) -> str:
-    """Raise MograderError if none or several match."""
     names = [each.name for each in book.assignments()]
     return find_name(typed, names, Words(where="in the gradebook", empty="It has none yet."))
 
@@ -67,7 +66,7 @@ def assignment_named(book: Gradebook, typed: str) -> str:
 def grade_named(
     grades: Sequence[StudentGrade], student: str, where: str = "this assignment"
 ) -> StudentGrade:
-    """Raise NotFound if the student has no marks; ``where`` names their assignments in words."""
+    """Return a student's marks; ``where`` names their assignments in the error without any."""
     wanted = nfc(student)
     for grade in grades:
         if nfc(grade.student) == wanted:
@@ -80,5 +79,4 @@ def grade_named(
 
 
 def marker_name() -> str:
-    """Return the name of this process's account, which is recorded as the marker."""
     return account_name(nameless="user {}")

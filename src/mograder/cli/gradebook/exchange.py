@@ -101,26 +101,23 @@ def export(
         course = {name: late.grades(book, name) for name in names}
     for name, grades in course.items():
         warn_of_reservations(name, grades)
-    text = _rendered(course, form, by, single=assignment is not None)
+    if form == _JSON:
+        told = [
+            as_json(each, questions=by == _BY_QUESTION)
+            for grades in course.values()
+            for each in grades
+        ]
+        text = json.dumps(told, ensure_ascii=False, indent=1) + "\n"
+    elif assignment is None:
+        text = course_csv(course)
+    else:
+        text = _RENDERERS[form, by](course[names[0]])
     if output is None:
         print_file(text)
         return
     rows = sum(len(grades) for grades in course.values())
-    told = f"the marks of {counted(rows, 'submission')}"
-    write_private(output, text, told, for_spreadsheet=form == _CSV)
-
-
-def _rendered(
-    course: Mapping[str, Sequence[StudentGrade]], form: str, by: str, *, single: bool
-) -> str:
-    if form == _JSON:
-        questions = by == _BY_QUESTION
-        told = [as_json(each, questions=questions) for grades in course.values() for each in grades]
-        return json.dumps(told, ensure_ascii=False, indent=1) + "\n"
-    if not single:
-        return course_csv(course)
-    (grades,) = course.values()
-    return _RENDERERS[form, by](grades)
+    content = f"the marks of {counted(rows, 'submission')}"
+    write_private(output, text, content, for_spreadsheet=form == _CSV)
 
 
 @click.command("import-0316")

@@ -74,9 +74,13 @@ def mark(  # one argument per option
     A mark counts before the one by grading, and before earlier ones; `none` instead of points
     withdraws those that people gave. Another mark than grading's needs a --reason. Comments stay.
     """
-    parts = [_parts(each) for each in marks]
-    points = dict(parts)
-    if len(points) < len(parts):
+    points: dict[str, float | None] = {}
+    for each in marks:
+        key, equals, given = each.rpartition("=")
+        if not equals or not key.strip():
+            raise click.UsageError(f"{each!r} is not QUESTION=POINTS, such as Q3=7.5.")
+        points[key.strip()] = _points(given)
+    if len(points) < len(marks):
         raise click.UsageError("Give one mark for each question.")
     if whole is not None:
         points[WHOLE] = _points(whole)
@@ -162,14 +166,6 @@ def _entries(
     if WHOLE in points:
         entries[WHOLE] = MarkEntry(points[WHOLE], grade.comment)
     return entries
-
-
-def _parts(text: str) -> tuple[str, float | None]:
-    """Return the question and the points of QUESTION=POINTS."""
-    key, equals, points = text.rpartition("=")
-    if not equals or not key.strip():
-        raise click.UsageError(f"{text!r} is not QUESTION=POINTS, such as Q3=7.5.")
-    return key.strip(), _points(points)
 
 
 def _points(text: str) -> float | None:

@@ -71,7 +71,14 @@ def release(  # one argument per option
         asked = {*done.students, *done.unchanged}
         waiting = [each for each in untold_students(feedback, tells) if each in asked]
     begin = "" if at is None else moment(at, tells.ahead.zone)
-    _tell(done, f"{name}: {_who_sees(done, begin)}.", dry_run=dry_run)
+    if done.unchanged and not done.students:
+        later = f", or will from {begin}" if begin else ""
+        seen = f"nothing to change; {_see(len(done.unchanged))} these marks already{later}"
+    elif begin:
+        seen = f"{counted(len(done.students), 'student')} will see their marks from {begin}"
+    else:
+        seen = f"{_see(len(done.students))} their marks"
+    _tell(done, f"{name}: {seen}.", dry_run=dry_run)
     if waiting and tells.ahead.later is not None:
         until = moment(tells.ahead.later, tells.ahead.zone)
         told = f"Not before {until}, as they tell results of hidden tests: {listed(waiting)}."
@@ -105,15 +112,6 @@ def withdraw(
     _tell(
         done, f"{name}: taken back from {counted(len(done.students), 'student')}.", dry_run=dry_run
     )
-
-
-def _who_sees(done: Released, begin: str) -> str:
-    if done.unchanged and not done.students:
-        later = f", or will from {begin}" if begin else ""
-        return f"nothing to change; {_see(len(done.unchanged))} these marks already{later}"
-    if begin:
-        return f"{counted(len(done.students), 'student')} will see their marks from {begin}"
-    return f"{_see(len(done.students))} their marks"
 
 
 def _see(students: int) -> str:

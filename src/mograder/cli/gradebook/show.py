@@ -46,15 +46,15 @@ from mograder.grading.submissions.grading_result import (
     result_of_run,
 )
 from mograder.marks import sum_of_marks
-from mograder.operations.gradebook_checks import Verifies, all_well, check_gradebook
+from mograder.operations.gradebook_checks import all_well, check_gradebook
 from mograder.operations.report import problems
-from mograder.sandbox.execution.judging import JudgedCall
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.grading_records import (
     EARLIER,
     MANUAL,
     WHOLE,
     QuestionGrade,
+    RecordedRun,
     StudentGrade,
 )
 from mograder.store.marking.question_marking import GivenMark, QuestionMarks
@@ -102,16 +102,15 @@ def show(*, assignment: str | None, student: str | None, loaded: LoadedSettings)
             for name, grades in course.items()
         }
     if assignment is None:
-        rows = [[_text(cell) for cell in row] for row in course_rows(course)]
+        rows = [
+            [cell if isinstance(cell, str) else number_text(cell) or _NONE for cell in row]
+            for row in course_rows(course)
+        ]
         lines = _table(["Student", *course], rows)
     else:
         lines = _assignment_lines(names[0], course[names[0]])
     told = {name: [as_json(each) for each in grades] for name, grades in course.items()}
     return Result(told, lines)
-
-
-def _text(cell: str | float | None) -> str:
-    return cell if isinstance(cell, str) else number_text(cell) or _NONE
 
 
 def _assignment_lines(name: str, grades: Sequence[StudentGrade]) -> Iterator[str]:
@@ -204,12 +203,11 @@ def _statistics_lines(found: ItemStatistics) -> Iterator[str]:
         for each in found.questions
     ]
     yield from aligned([head, *rows], indent="  ")
-    noticed = [
-        (check.label, check) for each in found.questions for check in each.checks if check.advice
-    ]
     yield from (
-        f"  {label}: {check.passed} of {check.students} pass. {check.advice}"
-        for label, check in noticed
+        f"  {check.label}: {check.passed} of {check.students} pass. {check.advice}"
+        for each in found.questions
+        for check in each.checks
+        if check.advice
     )
 
 
@@ -283,8 +281,8 @@ def _explanation(
         yield _heading(question)
         yield from _reasons(question, last.result)
     if grade.whole is not None:
-        given = _given(grade.whole.marker, grade.whole.at)
-        yield f"  All questions without checks: {_of(grade.whole)}{given}"
+        by, at = grade.whole.marker, grade.whole.at
+        yield f"  All questions without checks: {_of(grade.whole)}, given by {by}{_on(at)}"
     yield from _sum(grade)
     if late:
         yield f"  Late work: {late}"
@@ -303,7 +301,8 @@ def _explanation(
 def _heading(question: QuestionGrade) -> str:
     if question.state == EARLIER and not question.marker:
         return f"  {question.key}: its marks are in the sum of the checks, which 0.3.16 graded"
-    how = _given(question.marker, question.at) if question.marker else f", {question.state}"
+    by, at = question.marker, question.at
+    how = f", given by {by}{_on(at)}" if by else f", {question.state}"
     waits = f", {question.open}" if question.open else ""
     return f"  {question.key}: {_of(question)}{how}{waits}"
 
@@ -311,10 +310,6 @@ def _heading(question: QuestionGrade) -> str:
 def _of(question: QuestionGrade) -> str:
     points = number_text(question.points) or "no mark"
     return f"{points} of {number_text(question.available)}" if question.available else points
-
-
-def _given(marker: str, at: str) -> str:
-    return f", given by {marker}{_on(at)}"
 
 
 def _on(at: str) -> str:
@@ -339,15 +334,12 @@ def _reasons(question: QuestionGrade, result: GradingResult | None) -> Iterator[
             yield f"{_INDENT}{check.reason}"
         if labels:
             yield from (f"{_INDENT}rests on: {claim}" for claim in check.claims)
-            yield from _calls(check.calls)
-
-
-def _calls(calls: Sequence[JudgedCall]) -> Iterator[str]:
-    for call in calls[:_MOST_CALLS]:
-        told = f"{call.call} → {call.result or call.status}"
-        yield f"{_INDENT}  {told} ({call.milliseconds:.1f} ms)"
-    if len(calls) > _MOST_CALLS:
-        yield f"{_INDENT}  and {len(calls) - _MOST_CALLS} more calls, which --json lists"
+            for call in check.calls[:_MOST_CALLS]:
+                told = f"{call.call} → {call.result or call.status}"
+                yield f"{_INDENT}  {told} ({call.milliseconds:.1f} ms)"
+            if len(check.calls) > _MOST_CALLS:
+                more = len(check.calls) - _MOST_CALLS
+                yield f"{_INDENT}  and {more} more calls, which --json lists"
 
 
 def _label(label: GradedLabel) -> Iterator[str]:
@@ -396,17 +388,15 @@ def check(ctx: click.Context, /, *, assignments: tuple[str, ...], loaded: Loaded
     if assignments:
         with viewed_gradebook(loaded.gradebook_path) as book:
             names = [assignment_named(book, each) for each in assignments]
-    lines = tuple(all_well(check_gradebook(loaded, _verifies(loaded), names)))
+    key = cache(lambda: grading_key(loaded))  # read, or made, for the first signature only
+
+    def verifies(run: RecordedRun) -> bool:
+        return not result_of_run(key(), run).problem
+
+    lines = tuple(all_well(check_gradebook(loaded, verifies, names)))
     for line in lines:
         click.echo(plain(str(line)))
         if line.hint:
             click.echo(plain(f"       {line.hint}"))
     if problems(lines):
         ctx.exit(1)
-
-
-def _verifies(loaded: LoadedSettings) -> Verifies:
-    """Return the check of signatures; the key is read, or made, for the first one only."""
-    key = cache(lambda: grading_key(loaded))
-
-    return lambda run: not result_of_run(key(), run).problem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
@@ -101,7 +102,15 @@ def upload_grades(
         found = offered_assignment(transport, assignment, dry_run=dry_run)
         rows = given
         if rows is None:
-            rows = _gradebook_rows(server, folder_of(found), unreleased=unreleased)
+            name = folder_of(found)
+            released = released_of(server.loaded, name, unreleased=unreleased)
+            rows = server_rows_of(grades_to_send(server.loaded, name, released))
+            if not rows and released is None:
+                raise NotFound(
+                    f"The gradebook {shown(server.loaded.gradebook_path)} has no marks for {name}.",
+                    hint=f"Grade it first (mograder autograde {quote(name)}), or give "
+                    "--grades-csv.",
+                )
         total = None if dry_run else transport.upload_grades(found, rows)
         _tell_remarks(transport, found, given or ())
     told = {
@@ -111,18 +120,6 @@ def upload_grades(
         "count": total,
     }
     return Result(told, _grades_lines(found, rows, total))
-
-
-def _gradebook_rows(server: Server, assignment: str, *, unreleased: bool) -> tuple[GradeRow, ...]:
-    """Return the marks that are to be sent; raises NotFound if there are none."""
-    released = released_of(server.loaded, assignment, unreleased=unreleased)
-    rows = server_rows_of(grades_to_send(server.loaded, assignment, released))
-    if not rows and released is None:
-        raise NotFound(
-            f"The gradebook {shown(server.loaded.gradebook_path)} has no marks for {assignment}.",
-            hint=f"Grade it first (mograder autograde {quote(assignment)}), or give --grades-csv.",
-        )
-    return rows
 
 
 @click.command("upload-feedback")
@@ -173,7 +170,11 @@ def upload_feedback(
         "uploaded": not dry_run,
         "count": total,
     }
-    return Result(told, _feedback_lines(found, pages, rows, total, dry_run=dry_run))
+    named = [f"  {page.name}" for page in pages]
+    what = f"{len(pages)} feedback file(s) to '{found.name}'"
+    lines = list(_grades_lines(found, rows, total)) if rows else []
+    lines += [f"Would upload {what}", *named] if dry_run else [*named, f"Uploaded {what}"]
+    return Result(told, lines)
 
 
 def _pages(
@@ -247,34 +248,8 @@ def _tell_remarks(
     odd = [f"{who} ({grade})" for who, grade in grades.items() if not is_mark(grade)]
     if odd:
         tell(plain(f"Not a number: {listed(odd)}"), err=True)
-    strangers = _without_submission(transport, assignment, [row.who for row in rows])
-    if strangers:
-        tell(plain(f"No submission of: {listed(strangers)}"), err=True)
-
-
-def _without_submission(
-    transport: HttpsTransport, assignment: RemoteAssignment, people: Sequence[str]
-) -> list[str]:
-    """Return those who have submitted nothing; [] if the server does not tell."""
-    if not people or not assignment.key:
-        return []
-    try:
-        handed_in = {each.username for each in transport.submissions(assignment)}
-    except MograderError:
-        return []
-    return [who for who in people if who not in handed_in]
-
-
-def _feedback_lines(
-    assignment: RemoteAssignment,
-    pages: Sequence[Path],
-    rows: Sequence[GradeRow],
-    total: int | None,
-    *,
-    dry_run: bool,
-) -> Iterator[str]:
-    named = [f"  {page.name}" for page in pages]
-    what = f"{len(pages)} feedback file(s) to '{assignment.name}'"
-    if rows:
-        yield from _grades_lines(assignment, rows, total)
-    yield from [f"Would upload {what}", *named] if dry_run else [*named, f"Uploaded {what}"]
+    if rows and assignment.key:
+        with suppress(MograderError):  # the server does not tell
+            handed_in = {each.username for each in transport.submissions(assignment)}
+            if strangers := [row.who for row in rows if row.who not in handed_in]:
+                tell(plain(f"No submission of: {listed(strangers)}"), err=True)

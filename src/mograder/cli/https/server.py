@@ -43,7 +43,6 @@ class Server:
 
     @property
     def named_url(self) -> str:
-        """The address in the command line, the environment or the settings; "" without one."""
         return first(self.given_url, self.loaded.settings.https.url).rstrip("/")
 
     @property
@@ -53,18 +52,13 @@ class Server:
 
     @property
     def new_url(self) -> str:
-        """The named address, for a sign-in: a token or a code goes to no server by guess.
-
-        Raises:
-            click.UsageError: None is named.
-        """
+        """The named address, for a sign-in: a token or a code goes to no server by guess."""
         if not self.named_url:
             raise click.UsageError(_NO_URL)
         return self.named_url
 
     @property
     def told_token(self) -> str:
-        """The token from the option or the environment; "" without one."""
         of_environment = self.loaded.origins["https.token"] is Origin.ENVIRONMENT
         return first(self.given_token, self.loaded.settings.https.token if of_environment else "")
 
@@ -85,25 +79,16 @@ class Server:
         several = f"You have signed in to {listed(known)}.\n{_FORGET}" if known else SIGN_IN
         raise click.UsageError(f"{_NO_URL}\n{several}")
 
-    def _token_for(self, url: str) -> str:
-        """Return the token: from the option, the environment, the cache for ``url``, the file."""
-        if self.told_token:
-            return self.told_token
-        cached = self.tokens.find(url)
-        return first(cached.token if cached else "", token_in_file(self.loaded, url))
-
     @contextmanager
     def connected(self) -> Iterator[tuple[HttpsTransport, Transfers]]:
-        """Yield a connection, and the display of its transfers.
-
-        Raises:
-            MograderError: The address is not valid, or the token would be sent unencrypted.
-        """
         url, left_out = self._chosen()
         if left_out:
             away = f"{listed(left_out)} could not be reached when you signed in"
             tell(f"The server is {url}: {away}. {_FORGET}", err=True)
-        token = self._token_for(url)
+        token = self.told_token
+        if not token:
+            cached = self.tokens.find(url)
+            token = first(cached.token if cached else "", token_in_file(self.loaded, url))
         with (
             transferring() as transfers,
             HttpsTransport(url, token, insecure=self.insecure, meter=transfers.meter) as transport,
@@ -148,11 +133,7 @@ def offered_assignment(
 ) -> RemoteAssignment:
     """Return the assignment that a name means on the server.
 
-    A dry run changes nothing there, so it takes the name as it is if the server is unreachable, and
-    the assignment has no key.
-
-    Raises:
-        MograderError: No assignment or several match, or the server refuses or cannot be reached.
+    A dry run takes the name as it is, without a key, if the server cannot be reached.
     """
     try:
         return choose_remote(name, transport.list_assignments())

@@ -136,7 +136,6 @@ def register_command(*, server: Server, username: str, enrollment_code: str | No
 
 
 def _code() -> str:
-    """Return the code from the environment, else from a prompt."""
     given = read_environ().enrollment_code
     if given is not None:
         return given.get_secret_value()
@@ -146,10 +145,7 @@ def _code() -> str:
 
 
 def _check(server: Server, token: str) -> Identity | None:
-    """Ask the server for the token's identity; None if the server cannot be reached.
-
-    Raises: MograderError if something else answers there than a server that takes the token.
-    """
+    """Ask the server for the token's identity; None if the server cannot be reached."""
     once = RetryPolicy(tries=1)
     with HttpsTransport(server.url, token, insecure=server.insecure, retry=once) as transport:
         try:

@@ -12,7 +12,7 @@ import click
 
 from mograder.cli.shared.course_settings import given_options, load_course
 from mograder.cli.shared.options import PATH, course_dir_option
-from mograder.cli.shared.output import Report, reporting
+from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, json_option, tell
 from mograder.core.errors import InvalidInput
 from mograder.core.operating_system import expanded
@@ -62,20 +62,16 @@ def backup(
     if (file is None) != scheduled or (verifying and scheduled):
         raise click.UsageError("Give FILE, or --scheduled without it.")
     if verifying and file is not None:
-        return _verified(file)
+        with reporting() as report:
+            verified = verify(file, report)
+        _tell_left_out(verified.left_out)
+        line = (
+            f"Whole: {verified.files} files with {verified.size} bytes, {verified.databases} "
+            f"databases without damage; made {verified.made:%Y-%m-%d %H:%M} UTC"
+        )
+        return Result(verified, [line])
     loaded = load_course(course_dir)
     return _scheduled(loaded) if file is None else _to_file(loaded, file)
-
-
-def _verified(file: Path) -> Result:
-    with reporting() as report:
-        verified = verify(file, report)
-    _tell_left_out(verified.left_out)
-    line = (
-        f"Whole: {verified.files} files with {verified.size} bytes, "
-        f"{verified.databases} databases without damage; made {verified.made:%Y-%m-%d %H:%M} UTC"
-    )
-    return Result(verified, [line])
 
 
 def _scheduled(loaded: LoadedSettings) -> Result:
@@ -98,8 +94,14 @@ def _scheduled(loaded: LoadedSettings) -> Result:
 
 def _to_file(loaded: LoadedSettings, file: Path) -> Result:
     aside = str(file) == "-"  # then the backup itself is on stdout
+    if aside and sys.stdout.isatty():
+        raise InvalidInput("A backup is no text for a terminal.", hint="Redirect it to a file.")
     with reporting() as report:
-        made = _to_stdout(loaded, report) if aside else back_up(loaded, file, report)
+        if aside:
+            made = write_backup(loaded, sys.stdout.buffer, report)
+            sys.stdout.buffer.flush()
+        else:
+            made = back_up(loaded, file, report)
     _tell_omissions(made)
     missing = len(made.left_out)
     if missing:
@@ -122,14 +124,6 @@ def _tell_left_out(left_out: tuple[str, ...]) -> None:
         tell(f"Left out: {line}", err=True)
     if len(left_out) > _SHOWN:
         tell(f"Left out: {len(left_out) - _SHOWN} more (--json lists all)", err=True)
-
-
-def _to_stdout(loaded: LoadedSettings, report: Report) -> Made:
-    if sys.stdout.isatty():
-        raise InvalidInput("A backup is no text for a terminal.", hint="Redirect it to a file.")
-    made = write_backup(loaded, sys.stdout.buffer, report)
-    sys.stdout.buffer.flush()
-    return made
 
 
 def _as_json(made: Made) -> dict[str, object]:

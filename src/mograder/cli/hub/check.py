@@ -16,7 +16,6 @@ from mograder.operations.live_checks import examine_public, examine_session
 from mograder.operations.report import Line
 
 _EXAMINE = "mograder.operations.preflight:examine"
-"""The checks of a course on its hub's machine; the others run on every system."""
 
 
 @click.command("check")

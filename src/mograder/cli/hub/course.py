@@ -26,7 +26,6 @@ from mograder.cli.shared.options import EXISTING_FILE, course_dir_option
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.clients import hub_course
-from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import ItemDatesAnswer
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import refuse
@@ -59,7 +58,13 @@ def sync_users(
     access at once; instructors always have it.
     """
     text = read_text(file)
-    refuse(f"{file} cannot be used; nothing was changed.", list(_bad_users(text)))
+    bad: list[str] = []
+    for number, name in numbered_names(text):
+        try:
+            Username.claimed(name)
+        except InvalidInput as error:
+            bad.append(f"line {number}: {error.message}")
+    refuse(f"{file} cannot be used; nothing was changed.", bad)
     users = sorted(parse_users(text))
     click.echo(f"Read {len(users)} users from {file}")
     if dry_run:
@@ -71,15 +76,6 @@ def sync_users(
     if not users:
         may = "could then enter" if dry_run else "may enter now"
         click.echo(f"The list is empty: nobody but instructors and markers {may}.")
-
-
-def _bad_users(text: str) -> Iterator[str]:
-    """Yield the lines of a list whose name a hub refuses, and why."""
-    for number, name in numbered_names(text):
-        try:
-            Username.claimed(name)
-        except InvalidInput as error:
-            yield f"line {number}: {error.message}"
 
 
 @click.command("generate-token")
@@ -202,7 +198,11 @@ def visibility(
         if asked:
             moment = None if opens is None else read_opening(opens, zone)
             hub_course.set_rules(client, dict.fromkeys(names, Visibility(hide, moment)))
-        return _list(client, names, zone)
+        published, rules = hub_course.all_items(client), hub_course.rules(client)
+    if names:
+        published = {name: kind for name, kind in published.items() if name in names}
+        rules = {name: rule for name, rule in rules.items() if name in names}
+    return Result(_as_json(published, rules), _lines(published, rules, zone))
 
 
 @click.command("schedule")
@@ -256,7 +256,6 @@ def schedule(
 
 
 def _course_zone() -> str:
-    """Return the ``timezone`` of the course here; "" without one."""
     return load_course().settings.timezone
 
 
@@ -287,10 +286,7 @@ def _open_by_file(plan: Schedule, address: Address, *, dry_run: bool) -> None:
 def _shown_by_file(
     removed: Mapping[str, Visibility], rules: Mapping[str, Visibility], published: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield what students see because a file removed a rule: a sentence without its full stop.
-
-    ``rules`` are those after it.
-    """
+    """Yield what students see because a file removed a rule; ``rules`` are those after it."""
     now = SystemClock().now()
     for name, rule in sorted(removed.items()):
         if rule.visible(now) or not rules.get(name, Visibility()).visible(now):
@@ -310,9 +306,6 @@ def _openings(
 
     An item that the file lists by its whole name is meant by no other name of the file. ``before``
     are the items that have rules.
-
-    Raises:
-        InvalidInput: A name may mean several items, or two names mean the same one.
     """
     others = [name for name in published if name not in plan.opens]
     meant: dict[str, str] = {}
@@ -365,14 +358,6 @@ def _dates(name: str, found: ItemDatesAnswer, zone: ZoneInfo | None) -> list[str
         changed = counted(found.marks, "mark has", "marks have")
         lines.append(f"{changed} changed with it; what is released stays until you release again.")
     return lines
-
-
-def _list(client: HubClient, names: tuple[str, ...], zone: ZoneInfo) -> Result:
-    published, rules = hub_course.all_items(client), hub_course.rules(client)
-    if names:
-        published = {name: kind for name, kind in published.items() if name in names}
-        rules = {name: rule for name, rule in rules.items() if name in names}
-    return Result(_as_json(published, rules), _lines(published, rules, zone))
 
 
 def _lines(

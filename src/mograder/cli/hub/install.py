@@ -48,7 +48,6 @@ def _ending_with_1(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _install_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that the table of an installation has for the machine itself."""
     for option in reversed([each for each in OPTIONS if not each.afar]):
         kind: dict[str, Any] = {"is_flag": True}
         if option.metavar:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 from zoneinfo import ZoneInfo
@@ -26,8 +25,6 @@ from mograder.cli.shared.result import Result, aligned, json_option, tell, wants
 from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
 from mograder.clients.hub_course import (
-    Durations,
-    Plan,
     Rehearsed,
     Undone,
     UpdateLine,
@@ -74,7 +71,10 @@ def update(*, item: str, preview: bool, undo: bool, yes: bool, address: Address)
     with address.client() as client:
         item = find_name(item, tuple(hub_course.items(client)), Words(where="on the hub"))
         if undo:
-            return _undo(client, item)
+            with reporting() as report:
+                done = hub_course.undo(client, item, report)
+            failed = int(bool(done.failed))
+            return Result(done.model_dump(mode="json"), _undone_lines(done), failed)
         return _update(client, item, only_preview=only_preview, yes=yes)
 
 
@@ -98,7 +98,6 @@ def _update(client: HubClient, item: str, *, only_preview: bool, yes: bool) -> R
 
 
 def _agrees() -> bool:
-    """Ask whether to offer the update. Raises: Conflict if no person can be asked."""
     try:
         return click.confirm("Offer the update to these copies?", err=True)
     except click.Abort:
@@ -106,12 +105,6 @@ def _agrees() -> bool:
             raise
         told = "Nothing was offered, since there is nobody to ask."
         raise Conflict(told, hint="Run it again with --yes.") from None
-
-
-def _undo(client: HubClient, item: str) -> Result:
-    with reporting() as report:
-        done = hub_course.undo(client, item, report)
-    return Result(done.model_dump(mode="json"), _undone_lines(done), int(bool(done.failed)))
 
 
 def _preview_lines(lines: Sequence[UpdateLine], *, complete: bool) -> Iterator[str]:
@@ -196,7 +189,12 @@ def rehearse(
             [item],
             lambda names: (names[0], hub_course.plan(client, names[0], students, within)),
         )
-        tell(_estimate(item, students, within, expected))
+        tell(
+            f"{item}: {students} students within {within:g} s. This takes about "
+            f"{_span(expected.seconds)}. {_size(expected.memory_used)} of "
+            f"{_size(expected.memory_total)} are in use; with about {_size(expected.memory_each)} "
+            f"each, {expected.fits} of {students} fit."
+        )
         result = _rehearsed(client, item, students, within)
     failed = result.finished < result.students
     return Result(result.model_dump(mode="json"), _rehearsal_lines(result), int(failed))
@@ -207,8 +205,6 @@ def _asked(client: HubClient, typed: Sequence[str], ask: Callable[[list[str]], _
 
     A hub also has demos, which it does not list: a name that only is in that of an item counts as
     its name if the hub does not know it.
-
-    Raises: NotFound with the names of the items, InvalidInput if several match.
     """
     known = tuple(hub_course.items(client)) if typed else ()
     try:
@@ -238,15 +234,6 @@ def _rehearsed(client: HubClient, item: str, students: int, within: float) -> Re
             raise
 
 
-def _estimate(item: str, students: int, within: float, expected: Plan) -> str:
-    return (
-        f"{item}: {students} students within {within:g} s. This takes about "
-        f"{_span(expected.seconds)}. {_size(expected.memory_used)} of "
-        f"{_size(expected.memory_total)} are in use; with about {_size(expected.memory_each)} "
-        f"each, {expected.fits} of {students} fit."
-    )
-
-
 def _rehearsal_lines(result: Rehearsed) -> list[str]:
     ran = f"{result.finished} of {result.students} ran all cells, {result.warm} started warm"
     lines = [f"{ran}; it took {_span(result.seconds)}."]
@@ -255,7 +242,11 @@ def _rehearsal_lines(result: Rehearsed) -> list[str]:
         "until the first output": result.first_output,
         "until the last cell": result.all_cells,
     }
-    rows = [(name, _times(times)) for name, times in named.items() if times]
+    rows = []
+    for name, times in named.items():
+        if times:
+            most = f"95 % within {times.p95:.1f} s, worst {times.worst:.1f} s"
+            rows.append((name, f"median {times.median:.1f} s, {most}"))
     if result.memory_each:
         memory = (
             f"{_size(result.memory_each)} each (largest {_size(result.memory_largest)}), "
@@ -275,11 +266,6 @@ def _rehearsal_lines(result: Rehearsed) -> list[str]:
         lines.append(f"  {result.errors} cells end with an error in a fresh copy.")
     lines += [f"  {count} failed: {reason}" for reason, count in result.failures.items()]
     return lines
-
-
-def _times(times: Durations) -> str:
-    most = f"95 % within {times.p95:.1f} s, worst {times.worst:.1f} s"
-    return f"median {times.median:.1f} s, {most}"
 
 
 def _span(seconds: float) -> str:
@@ -324,21 +310,18 @@ def warm(
     zone = parse_zone(timezone) if timezone else None
     moment = None if at is None else read_opening(at, zone)
     with address.client() as client:
-        answer = _asked(client, items, lambda names: _warmth(client, names, moment, forget=forget))
-    return Result(
-        answer.model_dump(mode="json"), _warm_lines(answer, zone), int(bool(answer.failed))
-    )
 
+        def ask(names: list[str]) -> Warmth:
+            if not names:
+                return hub_course.warm_times(client)
+            if forget or moment is not None:
+                return hub_course.set_warm_time(client, names, moment)
+            with reporting() as report:
+                return hub_course.warm(client, names, report)
 
-def _warmth(
-    client: HubClient, names: list[str], moment: datetime | None, *, forget: bool
-) -> Warmth:
-    if not names:
-        return hub_course.warm_times(client)
-    if forget or moment is not None:
-        return hub_course.set_warm_time(client, names, moment)
-    with reporting() as report:
-        return hub_course.warm(client, names, report)
+        answer = _asked(client, items, ask)
+    told = answer.model_dump(mode="json")
+    return Result(told, _warm_lines(answer, zone), int(bool(answer.failed)))
 
 
 def _warm_lines(answer: Warmth, zone: ZoneInfo | None) -> list[str]:
@@ -379,19 +362,14 @@ def warm_cache(
     if address.given and local:
         raise click.UsageError("A hub warms all that it holds: give no notebooks and no --dry-run.")
     if address.given or (address.known and not (local or (every and SYSTEM == "linux"))):
-        return _warm_all(address)
+        with address.client() as client, reporting() as report:
+            warmed = hub_course.warm_cache(client, report)
+        lines = [f"Warmed {len(warmed.warmed)} notebooks: {', '.join(warmed.warmed)}"]
+        for name, error in warmed.failed.items():
+            lines += [f"  {name}", f"    failed: {error}"]
+        told = {"warmed": list(warmed.warmed), "failed": warmed.failed}
+        return Result(told, lines, int(bool(warmed.failed)))
     without = f"{ctx.command_path} without --url or --ssh"
     warm_here = server_part(without, "mograder.cli.hub.warm_cache:warm_here")
     done: Result = warm_here(notebooks, every=every, dry_run=dry_run, course_dir=course_dir)
     return done
-
-
-def _warm_all(address: Address) -> Result:
-    """Have the hub prepare the environments of all that is published on it (B103)."""
-    with address.client() as client, reporting() as report:
-        done = hub_course.warm_cache(client, report)
-    lines = [f"Warmed {len(done.warmed)} notebooks: {', '.join(done.warmed)}"]
-    for name, error in done.failed.items():
-        lines += [f"  {name}", f"    failed: {error}"]
-    told = {"warmed": list(done.warmed), "failed": done.failed}
-    return Result(told, lines, int(bool(done.failed)))

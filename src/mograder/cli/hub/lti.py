@@ -98,7 +98,7 @@ def register(
     tool, Manage tools. All other values can be changed later only by registering again, or by a
     [[lti.platform]] table in mograder.toml.
     """
-    addresses = _addresses(loaded)
+    addresses = ToolAddresses(own_url(loaded))
     wanted = _expected(platform, courses, choices)
     _look_up(wanted)
     code = make_code()
@@ -124,7 +124,7 @@ def platforms(*, remove: str | None, loaded: LoadedSettings) -> None:
 
     A table in mograder.toml counts before a registered platform of the same issuer and client id.
     """
-    addresses = _addresses(loaded)
+    addresses = ToolAddresses(own_url(loaded))
     with current_hub_state(loaded) as state:
         found = Platforms(state.engine, loaded.settings.lti)
         if remove is not None:
@@ -228,7 +228,6 @@ def people(*, issuer: str, loaded: LoadedSettings) -> None:
 
 
 def _remove(platforms: Platforms, client_id: str) -> None:
-    """Raise NotFound for an unknown client id, Conflict if several issuers have it."""
     found = [key for key in platforms.stored() if key[1] == client_id]
     if len(found) > 1:
         raise Conflict(f"Several registered platforms have the client id {client_id}.")
@@ -253,22 +252,13 @@ def _day(moment: datetime) -> str:
 
 
 def _expected(issuer: str, courses: tuple[str, ...], choices: Mapping[str, object]) -> LtiPlatform:
-    """Return the settings of a platform that is to register.
-
-    Raises:
-        InvalidInput: The address is no platform's, or a course's id is empty.
-    """
     values = {
         "issuer": issuer.rstrip("/"),
         "client_id": UNREGISTERED,
         "courses": courses,
-        "username": choices["username"],
+        **{name: value for name, value in choices.items() if name != "same_names"},
         "names": "same" if choices["same_names"] else "own",
-        "teachers": choices["teachers"],
-        "assistants": choices["assistants"],
-        "roster": choices["roster"],
         "scores": "released" if choices["scores"] else "off",
-        "private_network": choices["private_network"],
     }
     try:
         return LtiPlatform.model_validate(values)
@@ -293,7 +283,3 @@ def _look_up(platform: LtiPlatform) -> None:
         ) from error
     except RemoteFailed as error:
         click.echo(f"Warning: {error.message} Look at the address.", err=True)
-
-
-def _addresses(loaded: LoadedSettings) -> ToolAddresses:
-    return ToolAddresses(own_url(loaded))

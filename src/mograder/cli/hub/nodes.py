@@ -108,7 +108,6 @@ def node_token(*, names: tuple[str, ...], loaded: LoadedSettings) -> None:
 
 
 def _lines(machines: Sequence[Machine]) -> Iterator[str]:
-    """Return a table: name, state, sessions, memory, load, version, when it was seen."""
     rows = [("NAME", "STATE", "SESSIONS", "MEMORY GB", "LOAD", "VERSION", "LAST SEEN")]
     for each in machines:
         seen = f"{each.seen.astimezone():%Y-%m-%d %H:%M:%S}" if each.seen else "never"
@@ -124,11 +123,7 @@ def _lines(machines: Sequence[Machine]) -> Iterator[str]:
 
 @contextmanager
 def _node(loaded: LoadedSettings, name: str, action: str) -> Iterator[Nodes]:
-    """Open the nodes for a change of one of them, and record it.
-
-    Raises: NotFound, and as
-    :func:`~mograder.cli.shared.hub_database.current_hub_state`.
-    """
+    """Open the nodes for a change of one of them, and record it."""
     with current_hub_state(loaded) as state:
         stored = Nodes(state.engine)
         known = [each.name for each in stored.all()]

@@ -97,13 +97,19 @@ def publish(  # noqa: PLR0913  # one argument per option
     _announce(release, kind, detected=stated is None)
     if kind is ItemKind.ASSIGNMENT and not force:
         _demand_same_on_moodle(release, loaded, moodle_assignment)
-    source = None if no_source else _source_of(release, kind, loaded)
+    source = None
+    if kind is ItemKind.ASSIGNMENT and not no_source:
+        source = find_source(release.name, loaded.path(loaded.settings.dirs.source))
     done = _Done()
     # A dry run without a hub has printed the files already.
     if not dry_run or address.complete:
-        way = _Way(dry_run=dry_run, again=again, warm=not no_warm)
         with address.client() as client:
-            done = _exchange(release, kind, source, client, way)
+            found = _compare(release, kind, client)
+            published = not dry_run and (again or not found.none)
+            if published:
+                _send(release, kind, client, warm=not no_warm)
+            sent = send_source(source, client, dry_run=dry_run) if source else SourceSent.NONE
+        done = _Done(found, published, sent)
     return Result(_as_json(release, kind, done), _conclusion(done, kind, dry_run=dry_run))
 
 
@@ -121,45 +127,12 @@ class SourceSent(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    dry_run: bool
-    again: bool
-    warm: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Done:
     """The changes that publishing has made, or would make; ``found`` is None without a hub."""
 
     found: Changes | None = None
     published: bool = False
     sent: SourceSent = SourceSent.NONE
-
-
-def _source_of(
-    release: LocalRelease, kind: ItemKind, loaded: LoadedSettings
-) -> LocalRelease | None:
-    if kind is not ItemKind.ASSIGNMENT:
-        return None
-    return find_source(release.name, loaded.path(loaded.settings.dirs.source))
-
-
-def _exchange(
-    release: LocalRelease,
-    kind: ItemKind,
-    source: LocalRelease | None,
-    client: HubClient,
-    way: _Way,
-) -> _Done:
-    """Send the release if it differs from the hub's, then the source."""
-    found = _compare(release, kind, client)
-    published = not way.dry_run and (way.again or not found.none)
-    if published:
-        _send(release, kind, client, warm=way.warm)
-    sent = SourceSent.NONE
-    if source is not None:
-        sent = send_source(source, client, dry_run=way.dry_run)
-    return _Done(found, published, sent)
 
 
 def _find(assignment: str, loaded: LoadedSettings) -> LocalRelease:
@@ -186,12 +159,9 @@ def _announce(release: LocalRelease, kind: ItemKind, *, detected: bool) -> None:
 
 
 def _demand_same_on_moodle(release: LocalRelease, loaded: LoadedSettings, named: str) -> None:
-    """Compare every file with Moodle's attachments (B86, B89; compatibility-0.3.16.md 10).
+    """Refuse if a file is not as Moodle's attachment (B86, B89; compatibility-0.3.16.md 10).
 
     ``named`` is the assignment's name on Moodle, "" for the release's.
-
-    Raises:
-        click.ClickException: A file differs, or Moodle cannot be asked; nothing was sent.
     """
     # Imported here: courses without Moodle need not load its client.
     from mograder.cli.moodle.site import Site  # noqa: PLC0415
@@ -233,7 +203,6 @@ def _names_a_moodle(loaded: LoadedSettings) -> bool:
 
 
 def _remedy(release: LocalRelease, found: Differences) -> list[str]:
-    """Return lines that say how to make the files here and on Moodle equal again."""
     lines = ["Nothing was sent. To fix it:"]
     if found.missing or found.differing:
         lines.append(
@@ -258,7 +227,6 @@ def _compare(release: LocalRelease, kind: ItemKind, client: HubClient) -> Change
 
 
 def _conclusion(done: _Done, kind: ItemKind, *, dry_run: bool) -> Iterator[str]:
-    """Yield why nothing was published, and after a dry run what would change."""
     if dry_run:
         if done.found is not None:
             yield from _changes(done.found, kind)
@@ -326,7 +294,6 @@ def _as_json(release: LocalRelease, kind: ItemKind, done: _Done) -> dict[str, ob
 
 
 def find_source(name: ItemName, source_dir: Path) -> LocalRelease | None:
-    """Return an assignment's source, None without one; raises InvalidInput."""
     directory = entry_named(source_dir, name)
     if not entry_named(directory, f"{name}.py").is_file():
         return None
@@ -334,7 +301,6 @@ def find_source(name: ItemName, source_dir: Path) -> LocalRelease | None:
 
 
 def send_source(source: LocalRelease, client: HubClient, *, dry_run: bool) -> SourceSent:
-    """Send a source unless the hub has it already; print what was done. Raises MograderError."""
     held = client.held_source(source.name)
     if held is None:
         return SourceSent.NOT_TAKEN

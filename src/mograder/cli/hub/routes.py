@@ -33,7 +33,17 @@ def routes() -> Result:
     in the table.
     """
     rows = [(needed, route) for needed, table in _TABLES.items() for route in table]
-    return Result([_as_json(needed, route) for needed, route in rows], _lines(rows))
+    told = [
+        {
+            "method": route.method,
+            "path": route.path,
+            "access": route.access.value,
+            "needs": needed,
+            "handler": _name(route),
+        }
+        for needed, route in rows
+    ]
+    return Result(told, _lines(rows))
 
 
 def _lines(rows: Sequence[tuple[str, Route]]) -> Iterator[str]:
@@ -42,16 +52,6 @@ def _lines(rows: Sequence[tuple[str, Route]]) -> Iterator[str]:
         access = f"{route.access}, with {needed}" if needed else str(route.access)
         short = _name(route).removeprefix("mograder.web.")
         yield f"{route.method:6} {route.path:{widest}} {access:{_ACCESS}} {short}"
-
-
-def _as_json(needed: str, route: Route) -> dict[str, str]:
-    return {
-        "method": route.method,
-        "path": route.path,
-        "access": route.access.value,
-        "needs": needed,
-        "handler": _name(route),
-    }
 
 
 def _name(route: Route) -> str:

@@ -19,12 +19,7 @@ from mograder.sandbox.limits.cpu import put_first
 
 
 def run_hub(given: Given, *, dev: bool, headless: bool) -> None:
-    """Serve until stopped.
-
-    Raises:
-        click.ClickException: There is no secret and no ``--dev`` (compatibility-0.3.16.md 1).
-        MograderError: The hub cannot start; the message says why.
-    """
+    """Serve until stopped; see compatibility-0.3.16.md 1 for a hub without a secret."""
     if not dev and read_environ().hub_secret is None:
         raise click.ClickException(
             "MOGRADER_HUB_SECRET must be set (or use --dev for ephemeral secret)\n"

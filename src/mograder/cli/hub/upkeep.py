@@ -103,7 +103,17 @@ def prune(*, dry_run: bool, loaded: LoadedSettings) -> Result:
     again later is built again. Run it as the hub's user, with the hub's environment.
     """
     pruned = asyncio.run(prune_course(loaded, dry_run=dry_run))
-    return Result(_as_json(pruned, dry_run=dry_run), _lines(pruned, dry_run=dry_run))
+    removed = [
+        {"name": each.path.name, "bytes": each.size, "used": round(each.used)}
+        for each in pruned.removed
+    ]
+    told = {
+        "dry_run": dry_run,
+        "removed": removed,
+        "in_use": list(pruned.in_use),
+        "freed": pruned.freed,
+    }
+    return Result(told, _lines(pruned, dry_run=dry_run))
 
 
 def _lines(pruned: Pruned, *, dry_run: bool) -> Iterator[str]:
@@ -118,16 +128,3 @@ def _lines(pruned: Pruned, *, dry_run: bool) -> Iterator[str]:
 
 def _megabytes(size: int) -> str:
     return f"{size / 1_000_000:.1f} MB"
-
-
-def _as_json(pruned: Pruned, *, dry_run: bool) -> dict[str, object]:
-    removed = [
-        {"name": each.path.name, "bytes": each.size, "used": round(each.used)}
-        for each in pruned.removed
-    ]
-    return {
-        "dry_run": dry_run,
-        "removed": removed,
-        "in_use": list(pruned.in_use),
-        "freed": pruned.freed,
-    }

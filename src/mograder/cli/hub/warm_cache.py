@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,25 +36,25 @@ def warm_here(
 ) -> Result:
     """Prepare the environments of notebooks for the hub of this course; ``every``: of all of it."""
     loaded = load_course(course_dir)
-    paths = [*notebooks, *(_published(loaded) if every else ())]
+    release_dir, paths = loaded.path(loaded.settings.hub.release_dir), list(notebooks)
+    if every:  # except releases being staged (B101)
+        found = (path for path in release_dir.glob("*/*.py") if path.is_file())
+        paths += sorted(path for path in found if not path.parent.name.startswith("."))
     if not paths:
-        release_dir = loaded.path(loaded.settings.hub.release_dir)
         return Result([], [f"{release_dir} holds no notebooks." if every else _NOTHING])
     outcomes = asyncio.run(_warm(loaded, paths, dry_run=dry_run))
     failed = any(each.status == "failed" for each in outcomes)
     return Result(outcomes, status=int(failed))
 
 
-def _published(loaded: LoadedSettings) -> list[Path]:
-    """Return every notebook of every release, except releases being staged (B101)."""
-    root = loaded.path(loaded.settings.hub.release_dir)
-    found = (path for path in root.glob("*/*.py") if path.is_file())
-    return sorted(path for path in found if not path.parent.name.startswith("."))
-
-
 async def _warm(loaded: LoadedSettings, paths: Sequence[Path], *, dry_run: bool) -> list[_Outcome]:
-    """Prepare one notebook after the other, and print each outcome at once."""
-    scripts, unreadable = _read_all(paths)
+    scripts: dict[Path, Script] = {}
+    unreadable: dict[Path, _Outcome] = {}
+    for path in paths:
+        try:
+            scripts[path] = read_notebook_script(path)
+        except InvalidInput as error:
+            unreadable[path] = _Outcome(str(path), status="failed", error=str(error))
     needed = any(script.dependencies for script in scripts.values())
     outcomes = []
     async with AsyncExitStack() as stack:
@@ -71,20 +71,7 @@ async def _warm(loaded: LoadedSettings, paths: Sequence[Path], *, dry_run: bool)
     return outcomes
 
 
-def _read_all(paths: Sequence[Path]) -> tuple[Mapping[Path, Script], dict[Path, _Outcome]]:
-    """Return the headers of the notebooks, and the outcomes of those that cannot be read."""
-    scripts: dict[Path, Script] = {}
-    unreadable: dict[Path, _Outcome] = {}
-    for path in paths:
-        try:
-            scripts[path] = read_notebook_script(path)
-        except InvalidInput as error:
-            unreadable[path] = _Outcome(str(path), status="failed", error=str(error))
-    return scripts, unreadable
-
-
 async def _prepare(path: Path, script: Script, environments: Environments | None) -> _Outcome:
-    """Prepare one notebook; without ``environments`` only report its requirements."""
     if environments is None or not script.dependencies:
         return _Outcome(str(path), script.dependencies)
     try:

@@ -123,7 +123,6 @@ def _collected(works: Sequence[Work], directory: Path, *, dry_run: bool) -> Resu
 
 
 def _notebooks(chosen: Assignment, name: str) -> tuple[str, ...]:
-    """Return the names of the released notebooks, to find a student's notebook by."""
     handed_out = (PurePosixPath(file.name).name for file in chosen.attachments)
     return (f"{name}.py", *(each for each in handed_out if each.endswith(".py")))
 
@@ -206,7 +205,6 @@ def _remarks(work: Work) -> str:
 
 
 def _duration(late: timedelta) -> str:
-    """Return a duration in its two largest units, at least a minute."""
     minutes = max(1, int(late.total_seconds()) // 60)
     days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
     parts = [(days, "d"), (hours, "h"), (minutes, "min")]

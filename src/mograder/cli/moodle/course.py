@@ -9,7 +9,6 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 
@@ -45,10 +44,7 @@ HEADING = "# Allowed users — synced from Moodle"
 
 
 def naming_options(command: Callable[..., object]) -> Callable[..., object]:
-    """Add ``--map`` and ``--username-from``; the command gets a :class:`Naming` as ``naming``.
-
-    They are for sites that do not show usernames to teachers.
-    """
+    """Add ``--map`` and ``--username-from``, for sites that do not show usernames to teachers."""
 
     @wraps(command)
     def with_naming(
@@ -128,7 +124,6 @@ def sync(
 
 
 def _export(loaded: LoadedSettings) -> None:
-    """Export the marks with the deductions by the new due dates, if that is set."""
     try:
         book = existing_gradebook(loaded.gradebook_path)
         if book is not None:
@@ -139,11 +134,6 @@ def _export(loaded: LoadedSettings) -> None:
 
 
 def _hidden(client: MoodleClient, course: int) -> frozenset[int]:
-    """Return the numbers of the assignments that students do not see.
-
-    Raises:
-        Forbidden: Moodle does not show this to the account; nothing is written then.
-    """
     try:
         modules = client.contents(course)
     except Forbidden as error:
@@ -167,14 +157,21 @@ def _included(there: Sequence[Assignment], include: Sequence[str]) -> tuple[Assi
     if not patterns:
         return tuple(there)
     matches = {
-        pattern: [each for each in there if _holds(each.name, pattern)] for pattern in patterns
+        pattern: [
+            each
+            for each in there
+            if pattern.casefold() in (name := each.name.casefold())
+            or fnmatch.fnmatchcase(name, pattern.casefold())
+        ]
+        for pattern in patterns
     }
     found = tuple(each for each in there if any(each in some for some in matches.values()))
     missing = [pattern for pattern, some in matches.items() if not some]
     if found and missing:
         text = f"Warning: no assignment on Moodle matches {', '.join(missing)}."
         click.echo(plain(text), err=True)
-    found = found or tuple(each for each in there if _is_matched(each.name, include))
+    # A regular expression, as ``--include`` of 0.3.16 is one.
+    found = found or tuple(each for each in there if any(_searched(e, each.name) for e in include))
     if not found:
         raise NotFound(
             f"No assignment on Moodle matches {', '.join(include)}.",
@@ -183,18 +180,11 @@ def _included(there: Sequence[Assignment], include: Sequence[str]) -> tuple[Assi
     return found
 
 
-def _holds(name: str, pattern: str) -> bool:
-    name, pattern = name.casefold(), pattern.casefold()
-    return pattern in name or fnmatch.fnmatchcase(name, pattern)
-
-
-def _is_matched(name: str, expressions: Sequence[str]) -> bool:
-    """Return whether a regular expression, as ``--include`` of 0.3.16 is one, matches a name."""
-    for each in expressions:
-        with suppress(re.error):
-            if re.search(each, name):
-                return True
-    return False
+def _searched(expression: str, name: str) -> bool:
+    try:
+        return re.search(expression, name) is not None
+    except re.error:
+        return False
 
 
 def _lines(merged: Merged, count: int, *, changed: bool, dry_run: bool) -> Iterator[str]:
@@ -303,7 +293,6 @@ def _write(
     naming: Naming,
     address: Address | None,
 ) -> None:
-    """Record the names, then replace the hub's access list."""
     users = participants.users(naming.by)
     if not users:
         raise NotFound(

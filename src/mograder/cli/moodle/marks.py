@@ -179,8 +179,8 @@ def _grade_lines(
     released: ReleasedCourseMarks | None,
     find: Callable[[GradeLine], Person | None],
     *,
+    html_comments: bool,
     scale: Scale | None = None,
-    html_comments: bool = False,
 ) -> tuple[GradeLine, ...]:
     """Return the grades of the file, else the released ones, else those of the gradebook."""
     if grades_csv is not None:
@@ -256,7 +256,12 @@ def _remembered(book: Path, site: str, assignment_id: int) -> Remembered:
 
 
 def _lines(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> Iterator[str]:
-    rows = [(plain(each.student), f"{each.result.value:<9}", plain(_grades(each))) for each in told]
+    rows = []
+    for each in told:
+        changed = each.result is Fate.CHANGED and each.before != each.after
+        grade = f"{each.before or '-'} -> {each.after or '-'}" if changed else each.before or ""
+        remarks = ", ".join(filter(None, (grade, each.sent, each.why)))
+        rows.append((plain(each.student), f"{each.result.value:<9}", plain(remarks)))
     yield from aligned(rows, indent="  ")
     counted = Counter(line.result for line in told)
     told_counts = ", ".join(f"{counted[each]} {each.value}" for each in Fate if counted[each])
@@ -270,12 +275,6 @@ def _lines(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> Iter
         yield "Dry run — nothing was sent."
     elif counted[Fate.CHANGED]:
         yield "Moodle was asked again: it holds what is listed as changed."
-
-
-def _grades(line: SummaryRow) -> str:
-    changed = line.result is Fate.CHANGED and line.before != line.after
-    grade = f"{line.before or '-'} -> {line.after or '-'}" if changed else line.before or ""
-    return ", ".join(filter(None, (grade, line.sent, line.why)))
 
 
 @click.command("export")

@@ -24,7 +24,6 @@ from mograder.store.course.course import shown
 from mograder.store.gradebook.gradebook import Identity, existing_gradebook
 
 _MOST_BYTES = 2_000_000_000
-"""The largest zip with all submissions, in bytes."""
 
 
 def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:
@@ -46,7 +45,6 @@ def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:
 def people_in(
     loaded: LoadedSettings, sheet: Worksheet, match_column: str
 ) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
-    """Return a worksheet's people, and those of their usernames that are known."""
     remembered, names = _remembered(loaded)
     name_column = loaded.settings.moodle.name_column
     return people_of(sheet, remembered, names, match_column=match_column, name_column=name_column)
@@ -72,12 +70,7 @@ def works_of_zip(
 ) -> tuple[Work, ...]:
     """Put the files of a zip of submissions into place; return the outcome for each person.
 
-    The worksheet is the one given, else ``import/NAME.csv``, if it exists. With ``dry_run`` the
-    files are only planned.
-
-    Raises:
-        MograderError: One of the files cannot be read.
-        NotFound: The zip has no submissions.
+    The worksheet is the one given, else ``import/NAME.csv``, if it exists.
     """
     files = read_submissions(read_bytes(archive, _MOST_BYTES))
     people: tuple[Person, ...] = ()

@@ -48,12 +48,6 @@ class Site:
 
     @contextmanager
     def client(self) -> Iterator[MoodleClient]:
-        """Yield a connection as the owner of the token.
-
-        Raises:
-            click.UsageError: No address is known.
-            MograderError: There is no token for it, or the address is not valid.
-        """
         url = _moodle_url(self.url, self.loaded)
         _warn_unencrypted(url)
         with MoodleClient(url, self._token(url)) as client:
@@ -65,7 +59,6 @@ class Site:
         return told or only_course(client.courses())
 
     def assignment(self, client: MoodleClient, named: str) -> Assignment:
-        """Raise MograderError if no assignment or several match."""
         there = client.assignments(self.course(client))
         configured = self.loaded.settings.assignments
         return choose_assignment(named, there, configured, items_of(self.loaded))
@@ -81,12 +74,6 @@ class Site:
 
 
 def _moodle_url(told: str | None, loaded: LoadedSettings) -> str:
-    """Return the site's address.
-
-    Raises:
-        click.UsageError: No address is known.
-        InvalidInput: The address is not valid.
-    """
     text = first(told, loaded.settings.moodle.url)
     if not text:
         raise click.UsageError(_NO_URL)
@@ -101,7 +88,6 @@ def _warn_unencrypted(url: str) -> None:
 
 
 def token_store() -> TokenStore:
-    """Return the Moodle tokens in this person's home directory."""
     return TokenStore(read_environ().home, MOODLE)
 
 
@@ -190,7 +176,11 @@ def _sign_in(address: str, username: str | None, *, sso: bool, insecure: bool) -
         click.echo(f"{config.name} signs people in with the browser.")
         return _with_browser(config)
     name = username or _asked("Moodle user name", "--username")
-    return login_with_password(address, name, _password(), insecure=insecure)
+    if sys.stdin.isatty():
+        password = str(click.prompt("Password", hide_input=True, type=str))
+    else:  # a script's
+        password = sys.stdin.readline().rstrip("\r\n")
+    return login_with_password(address, name, password, insecure=insecure)
 
 
 def _asked(prompt: str, option: str) -> str:
@@ -201,13 +191,6 @@ def _asked(prompt: str, option: str) -> str:
         if sys.stdin.isatty():
             raise
         raise click.UsageError(f"Missing option '{option}'.") from error
-
-
-def _password() -> str:
-    """Prompt for the password without echo; in a script, read it as a line of standard input."""
-    if sys.stdin.isatty():
-        return str(click.prompt("Password", hide_input=True, type=str))
-    return sys.stdin.readline().rstrip("\r\n")
 
 
 def _demand_open(config: PublicConfig) -> None:

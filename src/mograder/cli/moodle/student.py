@@ -83,28 +83,16 @@ def submit(
             if not status.can_submit:
                 raise Conflict(f"{found.name} cannot be handed in now: {status.why_not}")
             return work.preview(found, file)
-        if no_finalize:
-            return _save_draft(transport, work, found, file, late=late)
-        return work.submit(found, file, late=late, yes=True)
-
-
-def _save_draft(
-    transport: MoodleTransport,
-    work: StudentWork,
-    found: RemoteAssignment,
-    file: Path,
-    *,
-    late: bool,
-) -> Result:
-    """Save the notebook without handing it in; without drafts there, it is handed in."""
-    handed = transport.save_draft(found, file, work.say, late=late)
-    if transport.work_status(found).state is not WorkState.DRAFT:
-        return work.submitted(found, file, handed, SavedDraft())
-    lines = [
-        f"Saved '{file.name}' as a draft of '{plain(found.name)}'; it is not handed in yet.",
-        "Run the command again without --no-finalize to hand it in.",
-    ]
-    return Result(work.handed_json(found, file, handed, submitted=False), lines)
+        if not no_finalize:
+            return work.submit(found, file, late=late, yes=True)
+        handed = transport.save_draft(found, file, work.say, late=late)
+        if transport.work_status(found).state is not WorkState.DRAFT:  # without drafts there
+            return work.submitted(found, file, handed, SavedDraft())
+        lines = [
+            f"Saved '{file.name}' as a draft of '{plain(found.name)}'; it is not handed in yet.",
+            "Run the command again without --no-finalize to hand it in.",
+        ]
+        return Result(work.handed_json(found, file, handed, submitted=False), lines)
 
 
 @click.command("feedback")

@@ -108,7 +108,16 @@ def _attachments(
     if files:
         given = tuple(Upload(path.name, path) for path in files)
         return _Attachments(assignment, local_digests(given, assignment), files)
-    release = read_release(_release(assignment, loaded))
+    dirs = loaded.settings.dirs
+    base = loaded.path(dirs.release)
+    try:
+        found = find_release(assignment, base, loaded.path(dirs.source))
+    except NotFound:
+        named = item_name(assignment, loaded)  # by the assignment's name on Moodle
+        if not (base / named).is_dir():
+            raise
+        found = find_release(named, base)
+    release = read_release(found)
     if release.left_out:
         click.echo(f"Left out: {', '.join(map(str, release.left_out))}", err=True)
     digests = local_digests(release.files, release.name)
@@ -119,19 +128,6 @@ def _attachments(
     if write and not (archive.is_file() and archive.read_bytes() == data):
         atomic_write(archive, data)
     return _Attachments(release.name, digests, (archive,))
-
-
-def _release(assignment: str, loaded: LoadedSettings) -> Path:
-    """Find the release by its name here, or by the assignment's name on Moodle."""
-    dirs = loaded.settings.dirs
-    base = loaded.path(dirs.release)
-    try:
-        return find_release(assignment, base, loaded.path(dirs.source))
-    except NotFound:
-        named = item_name(assignment, loaded)
-        if (base / named).is_dir():
-            return find_release(named, base)
-        raise
 
 
 def _attach(

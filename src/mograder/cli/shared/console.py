@@ -3,60 +3,21 @@
 Texts of servers are printed without control characters.
 
 A console of Windows, or a pipe from it, may have a code page of 256 characters. There a character
-that it lacks is written as a similar one of ASCII, or as "?", and JSON is written in ASCII.
+that it lacks is written as "?", and JSON is written in ASCII.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
 import re
 import sys
-import unicodedata
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
 import click
-
-_HANDLER = "mograder-similar"
-_SIMILAR = MappingProxyType(
-    {
-        "…": "...",
-        "–": "-",
-        "—": "-",
-        "‑": "-",
-        "−": "-",
-        "→": "->",
-        "←": "<-",
-        "×": "x",
-        "“": '"',
-        "”": '"',
-        "„": '"',
-        "‘": "'",
-        "’": "'",
-        "•": "*",
-        "·": "-",
-        "✓": "+",
-        "✗": "x",
-        "≤": "<=",
-        "≥": ">=",
-        "≠": "!=",
-        "≈": "~",
-        "\u00a0": " ",
-        "\u202f": " ",
-        "ß": "ss",
-        "ø": "o",
-        "Ø": "O",
-        "ł": "l",
-        "Ł": "L",
-        "đ": "d",
-        "æ": "ae",
-        "œ": "oe",
-    }
-)
 
 _COLOURS = MappingProxyType(
     {
@@ -98,19 +59,16 @@ def prepare_output() -> None:
     """Make this process's output accept every character, whatever its encoding.
 
     In UTF-8 the bytes of a file's name that are none, which Python keeps as halves of surrogate
-    pairs, are written as ``\\udcfc``. In a text of JSON that is the same character.
-
-    A standard stream that the caller has closed becomes the null device, in the order of their
-    descriptors, so that no file that is opened later gets one of these.
+    pairs, are written as ``\\udcfc``, which is the same character in JSON. A standard stream that
+    the caller has closed becomes the null device, so that no file gets its descriptor.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
-    codecs.register_error(_HANDLER, _replaced)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # a test's stream may have none
         if reconfigure is not None:
-            reconfigure(errors="backslashreplace" if _shows_all(stream) else _HANDLER)
+            reconfigure(errors="backslashreplace" if _shows_all(stream) else "replace")
 
 
 def print_json(value: object, *, indent: int | None = None, err: bool = False) -> None:
@@ -120,11 +78,6 @@ def print_json(value: object, *, indent: int | None = None, err: bool = False) -
     """
     readable = _shows_all(sys.stderr if err else sys.stdout)
     click.echo(json.dumps(value, indent=indent, ensure_ascii=not readable, default=_data), err=err)
-
-
-def similar(text: str) -> str:
-    """Return a text in ASCII that is as similar as possible, "?" for what has no similar one."""
-    return "".join(map(_in_ascii, text))
 
 
 def _data(value: object) -> object:
@@ -140,18 +93,3 @@ def _data(value: object) -> object:
 def _shows_all(stream: object) -> bool:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return encoding.lower().replace("_", "-").startswith("utf")
-
-
-def _replaced(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return similar(error.object[error.start : error.end]), error.end
-
-
-def _in_ascii(letter: str) -> str:
-    if letter.isascii():
-        return letter
-    if letter in _SIMILAR:
-        return _SIMILAR[letter]
-    plain = "".join(each for each in unicodedata.normalize("NFKD", letter) if each.isascii())
-    return plain or ("" if unicodedata.combining(letter) else "?")

@@ -28,8 +28,7 @@ def load_course(
 ) -> LoadedSettings:
     """Load the settings of the command that runs, and print their warnings to stderr.
 
-    ``course_dir`` is its own ``-C``, which takes precedence over that of ``mograder hub``, as its
-    own options do, ``overrides`` (see :func:`~mograder.core.settings.load_settings`).
+    ``course_dir`` and ``overrides`` count before the options of ``mograder hub``.
     """
     given = given_options()
     chosen = {**given.overrides, **(overrides or {})}
@@ -59,10 +58,7 @@ def first(*told: str | SecretStr | None) -> str:
 
 
 def gathered(name: str, kind: type, *options: Option) -> Option:
-    """Return a decorator that adds options; the command gets them as one argument ``name``.
-
-    ``kind`` is the dataclass of the argument.
-    """
+    """Return a decorator that adds options, the fields of the dataclass ``kind``, as ``name``."""
     keys = [each.name for each in fields(kind)]
 
     def decorate(command: Callable[..., object]) -> Callable[..., object]:

@@ -38,10 +38,7 @@ _UVX = ("archive-v0", "environments-v2")
 
 
 def tell(error: Exception, *, debug: bool) -> None:
-    """Print a failure to stderr: its sentence and remedy, or a reference for a bug.
-
-    The traceback, which does not help teachers, is printed only with ``debug``.
-    """
+    """Print a failure to stderr: its sentence and remedy, or a reference for a bug."""
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, MograderError):
@@ -103,7 +100,6 @@ def explained(error: Exception) -> MograderError | None:
 
 
 def _is_without_directory() -> bool:
-    """Return whether the working directory was removed."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -112,10 +108,7 @@ def _is_without_directory() -> bool:
 
 
 def _missing_package(error: ModuleNotFoundError) -> Unsupported | None:
-    """Return the failure of a command whose package is not installed; None if it is a bug.
-
-    Its hint is the line that installs the rest into the environment that runs.
-    """
+    """Return the failure of a command whose package is not installed; None if it is a bug."""
     package = (error.name or "").partition(".")[0]
     if package in {"", "mograder"} or package in sys.stdlib_module_names:
         return None
@@ -129,7 +122,8 @@ def _line(extra: str) -> str:
     requirement = f'"{PROGRAM}[{extra}] @ {_origin()}"'
     if any(part in _UVX for part in PurePath(sys.prefix).parts):
         return f"uvx --from {requirement} mograder"
-    return f"{_quoted(sys.executable)} -m uv pip install {requirement}"
+    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+    return f"{python} -m uv pip install {requirement}"
 
 
 def _origin() -> str:
@@ -144,7 +138,3 @@ def _origin() -> str:
     except (metadata.PackageNotFoundError, ValueError):
         return wheel
     return url or wheel
-
-
-def _quoted(path: str) -> str:
-    return f'"{path}"' if " " in path else path

@@ -13,17 +13,11 @@ from mograder.store.database.database import awaits_upgrade
 from mograder.store.hub.hub_state import HubState, existing_state
 
 HERE: Final = "command line"
-"""The place of what is done here, in the hub's database."""
 
 
 @contextmanager
 def current_hub_state(loaded: LoadedSettings) -> Iterator[HubState]:
-    """Open the hub's database, which must be there and of this version.
-
-    Raises:
-        NotFound: No hub has run here.
-        Conflict: The hub of an earlier version has run last.
-    """
+    """Open the hub's database, which must be there and of this version."""
     with existing_state(loaded) as state:
         if state is None:
             raise NotFound(
@@ -39,5 +33,4 @@ def current_hub_state(loaded: LoadedSettings) -> Iterator[HubState]:
 
 
 def record_here(state: HubState, action: str, what: str) -> None:
-    """Add to the audit log what was done on the command line."""
     state.record(SystemClock().now(), "", action, what, HERE, "ok")

@@ -28,7 +28,6 @@ from mograder.core.errors import Unsupported
 from mograder.core.operating_system import SYSTEM, SYSTEM_NAME
 
 _SOURCES = Path(__file__).parents[3]
-"""The directory that the package is in."""
 
 _SERVER_PACKAGE = "sqlalchemy"
 """One of the extra ``server``, which no light install has."""
@@ -46,8 +45,7 @@ class Needs(Enum):
 class Lazy:
     """A command that is not imported yet: ``target`` is ``module:attribute``.
 
-    ``section`` is the heading in ``--help`` below which the command stands; the commands of one
-    section follow each other.
+    ``section`` is its heading in ``--help``; the commands of one follow each other.
     """
 
     target: str
@@ -67,8 +65,7 @@ class Lazy:
         return found[1] if found else ""
 
     def load(self) -> click.Command:
-        module, _, attribute = self.target.partition(":")
-        command = getattr(importlib.import_module(module), attribute)
+        command = _imported(self.target)
         if not isinstance(command, click.Command):
             raise TypeError(f"{self.target} is not a command")
         return command
@@ -82,11 +79,9 @@ class LazyGroup(click.Group):
         self.table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands' names in the table's order, which is the order of use."""
         return [name for name, lazy in self.table.items() if not lazy.hidden]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command; raises :class:`Unsupported` for one of Linux on another system."""
         lazy = self.table.get(cmd_name)
         if lazy is not None and lazy.needs is Needs.LINUX:
             _demand_linux(f"{ctx.command_path} {cmd_name}")
@@ -105,21 +100,21 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"{error.message} Did you mean '{close[0]}'?", ctx) from None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Return the names that a shell offers, from the table, without importing a command."""
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
         found = [CompletionItem(name, help=self.table[name].summary) for name in names]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands that run here with their summaries, and the names of the others.
-
-        Nothing is imported for it.
-        """
+        """Write the commands that run here with their summaries, and the names of the others."""
         here: dict[str, list[tuple[str, str]]] = {}
         elsewhere: dict[str, list[str]] = {}
         for name in self.list_commands(ctx):
             lazy = self.table[name]
-            lacks = _lacks(lazy.needs)
+            lacks = ""
+            if lazy.needs is Needs.LINUX and SYSTEM != "linux":
+                lacks = "On Linux only"
+            elif lazy.needs is not Needs.NOTHING and not has_server_packages():
+                lacks = "With the extra [server] installed"
             if lacks:
                 elsewhere.setdefault(lacks, []).append(name)
             else:
@@ -135,6 +130,10 @@ class LazyGroup(click.Group):
 def server_part(command: str, target: str) -> Any:
     """Import ``module:attribute``, which only Linux has; raises :class:`Unsupported` elsewhere."""
     _demand_linux(command)
+    return _imported(target)
+
+
+def _imported(target: str) -> Any:
     module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -142,15 +141,6 @@ def server_part(command: str, target: str) -> Any:
 def has_server_packages() -> bool:
     """Return whether the packages of the extra ``server`` are installed."""
     return importlib.util.find_spec(_SERVER_PACKAGE) is not None
-
-
-def _lacks(needs: Needs) -> str:
-    """Return the heading of the commands that do not run here for want of it; empty if they do."""
-    if needs is Needs.LINUX and SYSTEM != "linux":
-        return "On Linux only"
-    if needs is not Needs.NOTHING and not has_server_packages():
-        return "With the extra [server] installed"
-    return ""
 
 
 def _demand_linux(command: str) -> None:

@@ -25,12 +25,7 @@ Part = Literal["submitted", "autograded"]
 def course_of(directories: Iterable[Path], part: Part, loaded: LoadedSettings) -> LoadedSettings:
     """Return the settings of the course to which directories of assignments belong.
 
-    It is another course than that of ``loaded`` if they are in the ``part`` of that one. A
-    directory that is in no course belongs to that of ``loaded``.
-
-    Raises:
-        UsageError: They belong to several courses.
-        InvalidInput: The settings of the other course cannot be read.
+    It is another course than that of ``loaded`` if they are in the ``part`` of that one.
     """
     places = dict.fromkeys(Path(os.path.normpath(each.parent)) for each in directories)
     found = [_of(place, part, loaded) for place in places]
@@ -48,8 +43,11 @@ def _of(place: Path, part: Part, loaded: LoadedSettings) -> LoadedSettings:
     if place.resolve() == own.resolve():
         return loaded
     base = place.parent.resolve()
-    if place.name == own.name and base != loaded.course_dir and _looks_like_a_course(base, loaded):
-        return load_course(base)
+    if place.name == own.name and base != loaded.course_dir:
+        settings = loaded.settings  # a course has one of these
+        names = (FILE_NAME, settings.gradebook.path, settings.dirs.source, settings.dirs.release)
+        if any((base / name).exists() for name in names if not Path(name).is_absolute()):
+            return load_course(base)
     nearest = course_above(base)
     if nearest is None or nearest == loaded.course_dir:
         return loaded
@@ -62,21 +60,8 @@ def _part(part: Part, loaded: LoadedSettings) -> Path:
     return loaded.path(dirs.submitted if part == "submitted" else dirs.autograded)
 
 
-def _looks_like_a_course(base: Path, loaded: LoadedSettings) -> bool:
-    """Whether a directory has settings, a gradebook, sources or releases, named as ours."""
-    settings = loaded.settings
-    names = (FILE_NAME, settings.gradebook.path, settings.dirs.source, settings.dirs.release)
-    return any((base / name).exists() for name in names if not Path(name).is_absolute())
-
-
 def path_named(argument: str) -> tuple[Path, Path | None] | None:
-    """Return the directory that a path means, and the notebook in it if it is one's path.
-
-    For a name, None is returned.
-
-    Raises:
-        InvalidInput: There is nothing at the path, or no notebook.
-    """
+    """Return the directory that a path means, and the notebook if it is one; None for a name."""
     if not is_path(argument):
         return None
     path = argument_path(argument).absolute()
@@ -95,10 +80,6 @@ def assignment_named(
     """Return the assignment that a name means, among the directories of ``bases``.
 
     The message names the first of ``bases``; ``empty`` is its hint if there is no directory at all.
-    Directories named in ``without`` are no assignments.
-
-    Raises:
-        InvalidInput: None or several match.
     """
     names = sorted({name for base in bases for name in directories_in(base)} - set(without))
     try:

@@ -16,7 +16,6 @@ import click
 from mograder.core.operating_system import expanded
 
 Option = Callable[[Callable[..., object]], Callable[..., object]]
-"""A decorator that adds options to a command."""
 
 
 class _NamedPath(click.Path):
@@ -92,7 +91,6 @@ course_dir_option = click.option(
     default=None,
     help="Course directory.  [env var: MOGRADER_COURSE_DIR; default: .]",
 )
-"""The defaults are MOGRADER_COURSE_DIR, then the working directory (B73)."""
 
 insecure_option = click.option(
     "--insecure", is_flag=True, help="Send the token over plain http to another machine."
@@ -143,7 +141,6 @@ sandbox_options = together(
         help="Run with mograder's own Python and packages, without a sandbox.",
     ),
 )
-"""For commands that run an author's notebooks."""
 
 what_to_fetch = together(
     click.argument("assignment", required=False),

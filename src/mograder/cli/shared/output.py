@@ -15,6 +15,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -28,7 +29,6 @@ from mograder.core.name_lookup import counted
 _WORTH_A_BAR = 1 << 17
 """Bytes; smaller transfers are over too soon for a bar."""
 _STOP = "mograder.stop_display"
-"""The key, in the context's ``meta``, of what removes the spinner or the bars."""
 Report = Callable[[str], None]
 _UV = re.compile(
     r"(?:.*: )?(?:(?P<package>\+ \S+(?: \(from .*\))?)|- \S+==\S+"
@@ -116,15 +116,9 @@ class Transfers:
 
 @contextmanager
 def transferring() -> Iterator[Transfers]:
-    """Yield callbacks that show transfers on stderr, so that stdout has results only.
-
-    With ``--json`` nothing is shown.
-    """
-    quiet = wants_json()
-    console = Console(stderr=True, quiet=quiet, highlight=False)
-    columns = (TextColumn("  {task.description}", markup=False), BarColumn(), DownloadColumn())
-    shown = console.is_terminal and not quiet
-    with Progress(*columns, console=console, transient=True, disable=not shown) as bars:
+    """Yield callbacks that show transfers on stderr; with ``--json`` nothing is shown."""
+    with _bars(DownloadColumn(), quiet=wants_json()) as bars:
+        console, shown = bars.console, not bars.disable
         if shown:
             _before_questions(bars.stop)
         rows: dict[str, TaskID] = {}
@@ -146,18 +140,17 @@ def transferring() -> Iterator[Transfers]:
 def counting(total: int, description: str, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
     """Yield a function to call for each of ``total`` things that are done.
 
-    On a terminal a bar on stderr shows how many are, and the time left; elsewhere, and with
-    ``--json``, nothing is shown.
+    A bar on a terminal's stderr shows how many are; nothing elsewhere, and with ``--json``.
     """
-    quiet = quiet or wants_json()
-    console = Console(stderr=True, quiet=quiet, highlight=False)
-    columns = (
-        TextColumn("  {task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    shown = console.is_terminal and not quiet
-    with Progress(*columns, console=console, transient=True, disable=not shown) as bars:
+    columns = MofNCompleteColumn(), TimeRemainingColumn()
+    with _bars(*columns, quiet=quiet or wants_json()) as bars:
         task = bars.add_task(description, total=total)
         yield lambda: bars.advance(task)
+
+
+def _bars(*columns: ProgressColumn, quiet: bool) -> Progress:
+    """Return bars that are shown on a terminal only, and not where the command is to be quiet."""
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    first = TextColumn("  {task.description}", markup=False), BarColumn()
+    hidden = quiet or not console.is_terminal
+    return Progress(*first, *columns, console=console, transient=True, disable=hidden)

@@ -32,9 +32,6 @@ from mograder.store.gradebook.gradebook import viewed_gradebook
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.mark_release import MarkReleases
 
-_PAGE = ".html"
-
-
 unreleased_option = click.option(
     "--unreleased",
     is_flag=True,
@@ -58,27 +55,27 @@ class ReleasedCourseMarks:
 
     @property
     def grades(self) -> tuple[StudentGrade, ...]:
-        """The released marks, ordered by username."""
         return tuple(self.marks[each].grade for each in sorted(self.marks, key=str.casefold))
 
     @contextmanager
     def files(self, directory: Path, *, as_they_are: bool) -> Iterator[Path]:
-        """Yield a directory with the feedback files of these students from another one.
+        """Yield a directory with these students' feedback files from another one.
 
         Their pages are written from the released marks, unless ``as_they_are``.
         """
         with tempfile.TemporaryDirectory(prefix="mograder-feedback-") as made:
-            _put_files(directory, Path(made), self.marks)
+            place = Path(made)
+            _put_files(directory, place, self.marks)
             if not as_they_are:
-                self._write_pages(Path(made))
-            yield Path(made)
+                self._write_pages(place)
+            yield place
 
     def _write_pages(self, directory: Path) -> None:
         with viewed_gradebook(self.loaded.gradebook_path) as book:
             now, key = SystemClock().now(), grading_key(self.loaded)
             feedback = CourseFeedback(self.loaded, book, self.assignment, key, now)
             for student, why in write_released_pages(feedback, self.marks.values(), directory):
-                (directory / f"{student}{_PAGE}").unlink(missing_ok=True)
+                (directory / f"{student}.html").unlink(missing_ok=True)
                 click.echo(plain(f"Warning: no page for {student}: {why}"), err=True)
 
 
@@ -117,10 +114,7 @@ def released_of(
 def grades_to_send(
     loaded: LoadedSettings, assignment: str, released: ReleasedCourseMarks | None
 ) -> tuple[StudentGrade, ...]:
-    """Return the released marks, if there are any, else those in the gradebook; it may be missing.
-
-    Prints to stderr what the present marks lack.
-    """
+    """Return the released marks, else those in the gradebook; print what the latter lack."""
     if released is not None:
         return released.grades
     if not loaded.gradebook_path.is_file():
@@ -137,10 +131,7 @@ def released_files(
     given: Path | None,
     usual: Path,
 ) -> Path:
-    """Return the directory of feedback files to send, which exists until the command ends.
-
-    ``given`` is the option's, whose pages are sent as they are.
-    """
+    """Return the directory of feedback to send; the pages of the option ``given`` stay."""
     if released is None:
         return given or usual
     return ctx.with_resource(released.files(given or usual, as_they_are=given is not None))
@@ -149,10 +140,7 @@ def released_files(
 def _tell_held_back(
     released: Mapping[str, ReleasedMarks], present: Sequence[StudentGrade], sent: str
 ) -> None:
-    """Print to stderr the students who are held back, and those whose marks have changed since.
-
-    ``sent`` says what the latter get.
-    """
+    """Print who is held back, and whose marks have changed since, with what is ``sent``."""
     graded = [each for each in present if each.final is not None]
     held = [each.student for each in graded if each.student not in released]
     older = [
@@ -168,10 +156,7 @@ def _tell_held_back(
 
 
 def _put_files(source: Path, target: Path, students: Collection[str]) -> None:
-    """Put the files and directories of some students into a directory, as links.
-
-    They are copied on Windows, which makes links for administrators only.
-    """
+    """Link the files of some students; only administrators make links on Windows."""
     if not source.is_dir():
         return
     for entry in source.iterdir():

@@ -26,30 +26,23 @@ class Address:
 
     @property
     def given(self) -> bool:
-        """Whether the command line itself names a hub."""
         return bool(self.url or self.ssh)
 
     @property
     def known(self) -> bool:
-        """Whether the command line or the environment names a hub."""
         environ = read_environ()
         return bool(first(self.url, self.ssh, environ.hub_ssh, environ.hub_url))
 
     @property
     def complete(self) -> bool:
-        """Whether a hub and a token for it are known."""
         return self.known and bool(self._token())
 
     @contextmanager
     def client(self) -> Iterator[HubClient]:
         """Yield a connection, through an SSH tunnel if one is requested.
 
-        ``--url`` wins over a host in the environment, ``--ssh`` over a URL there.
-
-        Raises:
-            click.ClickException: There is no token or no hub, in the words of
-                compatibility-0.3.16.md 10.
-            MograderError: The tunnel cannot be opened, or the URL is not valid.
+        ``--url`` wins over a host in the environment, ``--ssh`` over a URL there. Errors are in the
+        words of compatibility-0.3.16.md 10.
         """
         environ = read_environ()
         token = self._token()

@@ -29,7 +29,6 @@ _LEVELS = {
     Level.PROBLEM: "problem",
     Level.PLAIN: "told",
 }
-"""The names of the levels in JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,13 @@ def json_option(command: Callable[..., object]) -> Callable[..., object]:
         ctx.meta[_WANTS_JSON] = as_json
         result = command(*args, **others)
         if isinstance(result, Result):
-            _print(result, as_json=as_json)
+            if as_json:
+                stream = sys.stderr if result.aside else sys.stdout
+                indent = 2 if stream.isatty() else None
+                print_json(result.json, indent=indent, err=result.aside)
+            else:
+                for line in result.lines:
+                    click.echo(line, err=result.aside)
             if result.failure is not None:
                 raise result.failure
             if result.status:
@@ -111,15 +116,6 @@ def checked(what: str, lines: tuple[Line, ...]) -> Result:
     ]
     told = {"ok": found == 0, "problems": found, "checks": listed}
     return Result(told, _check_lines(what, lines, found), int(found > 0))
-
-
-def _print(result: Result, *, as_json: bool) -> None:
-    if as_json:
-        stream = sys.stderr if result.aside else sys.stdout
-        print_json(result.json, indent=2 if stream.isatty() else None, err=result.aside)
-        return
-    for line in result.lines:
-        click.echo(line, err=result.aside)
 
 
 def _check_lines(what: str, lines: tuple[Line, ...], found: int) -> Iterator[str]:

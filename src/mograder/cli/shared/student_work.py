@@ -22,7 +22,6 @@ from mograder.clients.course_server import (
     RemoteDraft,
     Transport,
     WorkState,
-    WorkStatus,
     WouldReplaceOnTime,
 )
 from mograder.core.clock import SystemClock
@@ -66,7 +65,16 @@ class StudentWork:
 
     def list(self) -> Result:
         offered = self.transport.list_assignments()
-        told = [_assignment_json(each) for each in offered]
+        told = [
+            {
+                "id": each.key if each.number is None else each.number,
+                "name": each.name,
+                "due": each.due,
+                "cutoff": each.cutoff,
+                "files": [file.name for file in each.files],
+            }
+            for each in offered
+        ]
         rows = [("ID", "Name", "Due date", "Files"), *map(_row, offered)]
         return Result(told, aligned(rows) if offered else ["No assignments found."])
 
@@ -106,11 +114,7 @@ class StudentWork:
         return Result(told, lines)
 
     def submit(self, found: RemoteAssignment, file: Path, *, late: bool, yes: bool) -> Result:
-        """Hand a notebook in; ask before it replaces newer work, or late work one on time.
-
-        Raises:
-            NeedsDecision: There is nobody to ask.
-        """
+        """Hand a notebook in; ask before it replaces newer work, or late work one on time."""
         saved = SavedDraft()
         if isinstance(self.transport, KeepsDrafts):
             saved = self._save_draft(found, file, yes=yes)
@@ -160,7 +164,13 @@ class StudentWork:
         found = self.find(named)
         returned = read_feedback(self.transport, found, out)
         status = returned.status
-        draft = status.draft if self._another_draft(found, status) else None
+        draft = status.draft
+        if draft and draft.tag and isinstance(self.transport, KeepsDrafts):
+            same = draft.sha256 == status.sha256  # else another text, unless only in line ends
+            same = same or status.sha256 in digests(self.transport.draft(found)[1])
+            draft = None if same else draft
+        else:
+            draft = None
         told = {
             "assignment": found.name,
             "status": status.state,
@@ -177,14 +187,6 @@ class StudentWork:
             self.pages_key: [str(path) for path in returned.pages],
         }
         return Result(told, _status_lines(found, returned, draft))
-
-    def _another_draft(self, found: RemoteAssignment, status: WorkStatus) -> bool:
-        """Return whether the draft is another text than what counts; line ends do not matter."""
-        draft = status.draft
-        if draft is None or not draft.tag or not isinstance(self.transport, KeepsDrafts):
-            return False
-        same = draft.sha256 == status.sha256
-        return not same and status.sha256 not in digests(self.transport.draft(found)[1])
 
     def _news(self, found: RemoteAssignment, files: Sequence[FetchedFile]) -> Elsewhere | None:
         """Return newer work on the server; None as well if it cannot be asked: files are here."""
@@ -232,16 +234,6 @@ def _agrees(problem: NeedsDecision, question: str) -> bool:
     return click.confirm(question, err=True)
 
 
-def _assignment_json(assignment: RemoteAssignment) -> dict[str, object]:
-    return {
-        "id": assignment.key if assignment.number is None else assignment.number,
-        "name": assignment.name,
-        "due": assignment.due,
-        "cutoff": assignment.cutoff,
-        "files": [file.name for file in assignment.files],
-    }
-
-
 def _row(assignment: RemoteAssignment) -> tuple[str, str, str, str]:
     number = assignment.key if assignment.number is None else str(assignment.number)
     names = ", ".join(file.name for file in assignment.files)
@@ -255,7 +247,12 @@ def _fetched_lines(
     news: Elsewhere | None,
     taken: FetchedFile | None,
 ) -> Iterator[str]:
-    yield from (f"  {_fate(file)}" for file in files)
+    for each in files:
+        arrived = "Extracted" if each.archive else "Downloaded"
+        words = {Change.NEW: arrived, Change.UPDATED: "Updated", Change.UNCHANGED: "Unchanged"}
+        name = server_name(each.name)
+        there = "" if name == each.name else f"  (on the server: {plain(name)})"
+        yield f"  {words[each.change]}: {shown(each.path.absolute())}{there}{_kept(each)}"
     count = sum(1 for file in files if not file.archive)
     yield f"Fetched {count} file(s) for '{plain(assignment.name)}'"
     if taken is not None:
@@ -267,15 +264,6 @@ def _fetched_lines(
         )
     if news is not None and news.submitted_at is not None:
         yield f"What you submitted elsewhere on {when(news.submitted_at)} counts."
-
-
-def _fate(file: FetchedFile) -> str:
-    """Describe what was done with a file, in 0.3.16's words where it has some."""
-    arrived = "Extracted" if file.archive else "Downloaded"
-    words = {Change.NEW: arrived, Change.UPDATED: "Updated", Change.UNCHANGED: "Unchanged"}
-    name = server_name(file.name)
-    there = "" if name == file.name else f"  (on the server: {plain(name)})"
-    return f"{words[file.change]}: {shown(file.path.absolute())}{there}{_kept(file)}"
 
 
 def _kept(file: FetchedFile) -> str:
@@ -307,10 +295,7 @@ def _submitted_lines(
 def _status_lines(
     assignment: RemoteAssignment, returned: Returned, draft: RemoteDraft | None
 ) -> Iterator[str]:
-    """Yield lines about the state of the work; the first ones are those of 0.3.16.
-
-    ``draft`` is one of another text than what counts.
-    """
+    """Yield lines about the work, first those of 0.3.16; ``draft`` has another text."""
     status = returned.status
     yield f"Assignment: {plain(assignment.name)}"
     yield f"Status: {status.state}"

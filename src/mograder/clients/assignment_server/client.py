@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import quote
 
 import httpx
@@ -72,9 +71,7 @@ class GradeRow:
 class HttpsTransport(Closing):
     """One person's connection to an assignment server; use it as a context manager.
 
-    It implements :class:`~mograder.clients.course_server.Transport` and
-    :class:`~mograder.clients.course_server.KeepsDrafts`. Without a token it connects as
-    ``user`` to a server that requires no token.
+    Without a token it connects as ``user`` to a server that requires no token.
     """
 
     def __init__(
@@ -88,12 +85,7 @@ class HttpsTransport(Closing):
         retry: RetryPolicy | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Check the address before the token is sent anywhere.
-
-        Raises:
-            InvalidInput: The URL is not valid or would send the token in the clear to another
-                host; or the token is not valid.
-        """
+        """Check the address before the token is sent anywhere."""
         self._connection = Connection(
             url, token, insecure=insecure, retry=retry, transport=transport
         )
@@ -102,24 +94,19 @@ class HttpsTransport(Closing):
 
     @property
     def url(self) -> str:
-        """The server's address, without a trailing slash."""
         return self._connection.url
 
     @property
     def user(self) -> str:
-        """The name in the token; empty without a token."""
         return self._user
 
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
-        """Return the server's assignments, in its order (B149)."""
         listing = self._connection.ask(
             Call("GET", "/assignments", params=_DETAIL), tuple[protocol.Entry, ...]
         )
         return tuple(protocol.assignment_of(entry) for entry in listing)
 
     def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
-        """Write a file's bytes to ``to``, complete and verified or not at all; resumes."""
-
         @contextmanager
         def ask(headers: Mapping[str, str]) -> Iterator[httpx.Response]:
             good = [HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT]
@@ -133,7 +120,6 @@ class HttpsTransport(Closing):
         Downloader(self._connection.retry).download(ask, file, to, progress, self._meter)
 
     def work_status(self, assignment: RemoteAssignment) -> WorkStatus:
-        """Return the status of this person's work (B151)."""
         call = Call(
             "GET", path_of(assignment.key, "status"), params={"user": self._who()} | _DETAIL
         )
@@ -147,7 +133,7 @@ class HttpsTransport(Closing):
         *,
         late: bool = False,
     ) -> Acknowledgement:
-        """Submit a notebook; ``late`` allows a late one to replace a submission on time.
+        """Submit a notebook.
 
         If the connection breaks, the request is repeated: our server recognizes the same bytes, and
         that of 0.3.16 stores them twice.
@@ -160,12 +146,11 @@ class HttpsTransport(Closing):
             "POST",
             path_of(assignment.key, "submit"),
             params=params,
-            files=lambda: [("file", (name, self._metered(file.name, data), _PYTHON))],
+            files=lambda: [("file", (name, _Metered(file.name, data, self._meter), _PYTHON))],
         )
         return protocol.acknowledgement_of(self._connection.ask(call, protocol.Submitted, progress))
 
     def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
-        """Return the feedback page on this person's work; empty if there is none."""
         path = path_of(assignment.key, "feedback", self._who())
         try:
             content = self._connection.read(Call("GET", path), _LARGEST_FEEDBACK)
@@ -174,14 +159,12 @@ class HttpsTransport(Closing):
         return (Document(f"{self._who()}.html", content),)
 
     def draft(self, assignment: RemoteAssignment) -> tuple[RemoteDraft, bytes]:
-        """Return this person's draft and its text. Raises: NotFound before the first one."""
         found = self._connection.ask(self._draft_call("GET", assignment), protocol.Draft)
         if found.text is None:
             raise NotFound("The server has no draft of yours.")
         return protocol.draft_of(found), found.text.encode()
 
     def save_draft(self, assignment: RemoteAssignment, text: bytes, over: str) -> RemoteDraft:
-        """Save a draft over the version tagged ``over``, "" for the first; raises DraftChanged."""
         version = {"If-Match": f'"{over}"'} if over else {"If-None-Match": "*"}
         call = self._draft_call("PUT", assignment, headers=version, content=text)
         return protocol.draft_of(self._connection.ask(call, protocol.Draft))
@@ -206,17 +189,16 @@ class HttpsTransport(Closing):
         progress(f"Sending {counted(len(contents), 'page')} of feedback")
 
         def parts() -> Parts:
-            return [("files", (name, self._metered(name, data), _HTML)) for name, data in contents]
+            return [
+                ("files", (name, _Metered(name, data, self._meter), _HTML))
+                for name, data in contents
+            ]
 
         call = Call("POST", path_of(assignment.key, "feedback"), files=parts)
         return self._connection.ask(call, protocol.Stored, progress).files
 
     def who_am_i(self) -> Identity:
-        """Return the token's identity; a server of 0.3.16 only confirms that the token is valid.
-
-        Raises:
-            NotAuthenticated: The token is not one of this server's.
-        """
+        """Return the token's identity; a server of 0.3.16 only confirms that the token is valid."""
         try:
             me = self._connection.ask(Call("GET", "/me"), protocol.Identity)
         except NotFound:
@@ -225,12 +207,7 @@ class HttpsTransport(Closing):
         return Identity(user=me.user or self._user, role=me.role)
 
     def verify_receipt(self, receipt: str) -> Verification:
-        """Ask the server whether it signed a receipt and holds its file; no token is needed.
-
-        Raises:
-            InvalidInput: It is not a receipt.
-            NotFound: The server gives no receipts (0.3.16).
-        """
+        """Ask the server whether it signed a receipt and holds its file; no token is needed."""
         call = Call("POST", "/receipts/verify", content=receipt.encode())
         return self._connection.ask(call, protocol.Verification)
 
@@ -262,9 +239,6 @@ class HttpsTransport(Closing):
         path, params = path_of(assignment.key, "draft"), {"user": self._who()}
         return Call(method, path, params=params, headers=headers, content=content)
 
-    def _metered(self, name: str, data: bytes) -> BinaryIO:
-        return _Metered(name, data, self._meter)
-
 
 class _Metered(io.BytesIO):
     """A file in memory that reports how many of its bytes were sent."""
@@ -295,10 +269,6 @@ def register(
     Each name is given out once. The request can be repeated after a lost answer, with the same
     ``retry_key`` (:meth:`~mograder.clients.token_store.TokenStore.retry_key`), or the name's
     existing ``token``.
-
-    Raises:
-        MograderError: The code or the name is refused, the name is taken, or the server cannot be
-            reached.
     """
     # The enrollment code is protected like a token.
     parse_hub_url(url, insecure=insecure, what="server")

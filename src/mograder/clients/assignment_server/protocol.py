@@ -111,12 +111,7 @@ class Connection(Closing):
         transport: httpx.BaseTransport | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
-        """Check the address before a secret is sent anywhere.
-
-        Raises:
-            InvalidInput: The URL is not valid or would send the token in the clear to another
-                host; or the token is not valid.
-        """
+        """Check the address before a secret is sent anywhere."""
         # Without a token, a request has no secret.
         self.url = parse_hub_url(url, insecure=insecure or not token, what="server")
         if token:
@@ -143,10 +138,12 @@ class Connection(Closing):
         try:
             return TypeAdapter(shape).validate_json(body)
         except ValidationError as error:
-            raise self.no_server() from error
+            raise RemoteFailed(
+                f"What answers at {self.url} is not a mograder assignment server.",
+                hint="Check the address.",
+            ) from error
 
     def read(self, call: Call, limit: int, progress: Progress = lambda _: None) -> bytes:
-        """Return the body of a successful answer, at most ``limit`` bytes."""
         with self.sent(call, progress) as response, self._server.errors():
             self.demand(response, HTTPStatus.OK)
             return bounded_body(response, limit, _ANSWER_SECONDS)
@@ -159,13 +156,11 @@ class Connection(Closing):
         self._server.refuse_redirect(response)
         with self._server.errors():
             body = bounded_body(response, _LARGEST_REFUSAL, _ANSWER_SECONDS, cut=True)
-        raise _refusal(status, _said(body), int(retry_after(response)))
-
-    def no_server(self) -> RemoteFailed:
-        return RemoteFailed(
-            f"What answers at {self.url} is not a mograder assignment server.",
-            hint="Check the address.",
-        )
+        try:
+            said = _Refusal.model_validate_json(body)
+        except ValidationError:
+            said = _Refusal()
+        raise _refusal(status, said, int(retry_after(response)))
 
     def _request(self, call: Call) -> httpx.Request:
         return self._client.build_request(
@@ -192,14 +187,18 @@ class _Refusal(BaseModel):
 
 
 def _refusal(status: int, said: _Refusal, wait: int) -> MograderError:
-    """Return the error for a refusal's status; the server's words are kept."""
-    words = _sentence(said.error or said.detail) or f"The server answered {status}."
+    words = one_line(said.error or said.detail) or f"The server answered {status}"
+    words += "" if words.endswith((".", "!", "?")) else "."
     hint = one_line(said.hint)
     if status == HTTPStatus.FORBIDDEN and said.reason == _CLOSED:
         return Conflict(words, hint=hint)
     family = family_of(status)
     if family is Conflict:
-        return _conflict(status, said, words, hint)
+        if status == HTTPStatus.PRECONDITION_FAILED:
+            return DraftChanged(words, hint=hint)
+        if said.reason == _LATE:
+            return WouldReplaceOnTime(words, hint=hint, receipt=_receipt_text(said.receipt))
+        return Conflict(words, hint=hint)
     if family is Busy:
         again = f"Try again in {wait} seconds." if wait else "Try again in a moment."
         return Busy(words, hint=hint or again, retry_after=wait or 10)
@@ -212,26 +211,6 @@ def _refusal(status: int, said: _Refusal, wait: int) -> MograderError:
         TimedOut: "Try again in a moment.",
     }
     return family(words, hint=hint or remedies.get(family, ""))
-
-
-def _conflict(status: int, said: _Refusal, words: str, hint: str) -> Conflict:
-    if status == HTTPStatus.PRECONDITION_FAILED:
-        return DraftChanged(words, hint=hint)
-    if said.reason == _LATE:
-        return WouldReplaceOnTime(words, hint=hint, receipt=_receipt_text(said.receipt))
-    return Conflict(words, hint=hint)
-
-
-def _said(body: bytes) -> _Refusal:
-    try:
-        return _Refusal.model_validate_json(body)
-    except ValidationError:
-        return _Refusal()
-
-
-def _sentence(text: str) -> str:
-    words = one_line(text)
-    return words if not words or words.endswith((".", "!", "?")) else f"{words}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +259,6 @@ class _Answer(BaseModel):
 
 
 class File(_Answer):
-    """One file of an assignment."""
-
     filename: str
     url: Text = ""
     size: Number = None
@@ -315,8 +292,6 @@ class Draft(DraftFacts):
 
 
 class Status(_Answer):
-    """The state of one person's work on one assignment."""
-
     status: str
     graded: bool = False
     grade: Text = ""
@@ -330,8 +305,6 @@ class Status(_Answer):
 
 
 class Submitted(_Answer):
-    """The acknowledgement of a submission; the receipt is kept unchanged."""
-
     status: str
     filename: Text = ""
     late: bool = False
@@ -339,35 +312,23 @@ class Submitted(_Answer):
     receipt: dict[str, object] | None = None
 
 
-class Submission(_Answer):
+class Submission(File):
     """One line of the instructor's list of submissions."""
 
     username: str
-    filename: str
-    url: Text = ""
-    size: Number = None
-    sha256: Text = ""
     received: Moment = None
     late: bool = False
 
 
 class Counted(_Answer):
-    """The number of grades that the server holds of an assignment now."""
-
-    status: Text = ""
     count: int
 
 
 class Stored(_Answer):
-    """The names of the feedback files that the server has stored."""
-
-    status: Text = ""
     files: tuple[str, ...]
 
 
 class Registered(_Answer):
-    """A new member of the course."""
-
     user: str
     token: str = Field(repr=False)
 
@@ -389,11 +350,10 @@ class Verification(_Answer):
 
 
 def assignment_of(entry: Entry) -> RemoteAssignment:
-    """Raise RemoteFailed if the URL of one of its files is on another server."""
     return RemoteAssignment(
         key=entry.name,
         name=entry.name,
-        files=tuple(_file_of(entry.name, file) for file in entry.files),
+        files=tuple(_remote_file(entry.name, "files", file) for file in entry.files),
         number=entry.id,
         opens=entry.opens,
         due=entry.due or entry.duedate,
@@ -402,9 +362,7 @@ def assignment_of(entry: Entry) -> RemoteAssignment:
 
 
 def submission_of(assignment: str, answer: Submission) -> RemoteSubmission:
-    usual = path_of(assignment, "submissions", answer.filename)
-    place = _address(answer.url, usual, f"/assignments/{assignment}/submissions/{answer.filename}")
-    file = RemoteFile(answer.filename, place, answer.size, answer.sha256 or None)
+    file = _remote_file(assignment, "submissions", answer)
     return RemoteSubmission(answer.username, file, answer.received, answer.late)
 
 
@@ -431,13 +389,11 @@ def draft_of(answer: DraftFacts) -> RemoteDraft:
 
 
 def acknowledgement_of(answer: Submitted) -> Acknowledgement:
-    """Return an acknowledgement, with the receipt as JSON text for storing unchanged."""
     when, receipt = _received(answer.receipt), _receipt_text(answer.receipt)
     return Acknowledgement(answer.filename, when, answer.late, answer.repeated, receipt)
 
 
 def _receipt_text(receipt: Mapping[str, object] | None) -> str:
-    """Return a receipt as JSON text, empty for None."""
     return json.dumps(receipt, indent=2, ensure_ascii=False) if receipt else ""
 
 
@@ -454,20 +410,16 @@ def path_of(assignment: str, *steps: str) -> str:
     return "/".join(["/assignments", *encoded])
 
 
-def _file_of(assignment: str, file: File) -> RemoteFile:
-    usual = path_of(assignment, "files", *file.filename.split("/"))
-    place = _address(file.url, usual, f"/assignments/{assignment}/files/{file.filename}")
+def _remote_file(assignment: str, kind: str, file: File) -> RemoteFile:
+    usual = path_of(assignment, kind, *file.filename.split("/"))
+    place = _address(file.url, usual, f"/assignments/{assignment}/{kind}/{file.filename}")
     return RemoteFile(file.filename, place, file.size, file.sha256 or None)
 
 
 def _address(given: str, usual: str, plain: str) -> str:
-    """Return the URL path that the server gives, if it is on this server.
+    """Return the URL path that the server gives; raise RemoteFailed for one elsewhere.
 
-    0.3.16 does not encode the addresses it gives; if the given one equals ``plain``, ``usual`` is
-    returned.
-
-    Raises:
-        RemoteFailed: It is on another server, or leads up.
+    0.3.16 does not encode the addresses it gives; for one that is ``plain`` it is ``usual``.
     """
     if not given or given == plain:
         return usual

@@ -8,7 +8,7 @@ the result; the methods here send one request each and raise
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
@@ -23,6 +23,7 @@ from mograder.clients.moodle.models import (
     AssignmentsModel,
     ByAssignmentModel,
     CourseModuleModel,
+    FlagModel,
     GroupsModel,
     ReportModel,
     SectionModel,
@@ -64,11 +65,7 @@ class MoodleClient(FileTransfers, Closing):
         transport: httpx.BaseTransport | None = None,
         pause: Pause = time.sleep,
     ) -> None:
-        """Check address and token before anything is sent; the caller has to warn about http.
-
-        Raises:
-            InvalidInput: The address or the token is not valid.
-        """
+        """Check address and token before anything is sent; the caller has to warn about http."""
         check_token(token)
         super().__init__(Wire(url, transport=transport, pause=pause), token)
         self._ask = Functions(self._wire, token)
@@ -76,7 +73,6 @@ class MoodleClient(FileTransfers, Closing):
 
     @property
     def url(self) -> str:
-        """The site's address without a trailing slash."""
         return self._wire.url
 
     def close(self) -> None:
@@ -92,17 +88,11 @@ class MoodleClient(FileTransfers, Closing):
         return self._site
 
     def courses(self) -> tuple[Course, ...]:
-        """Return the courses that this account is enrolled in."""
         function = "core_enrol_get_users_courses"
         return self._ask.read(tuple[Course, ...], function, userid=self.site().user_id)
 
     def assignments(self, course_id: int) -> tuple[Assignment, ...]:
-        """Return a course's assignments; a student's list has no hidden ones.
-
-        Raises:
-            NotFound: There is no such course for this account; Moodle only returns a warning.
-            Forbidden: Moodle refuses this account the course; the message has its reason.
-        """
+        """Return a course's assignments; for an unknown course Moodle only returns a warning."""
         wanted = {"courseids[0]": course_id}
         found = self._ask.read(AssignmentsModel, "mod_assign_get_assignments", **wanted)
         courses = [course for course in found.courses if course.id == course_id]
@@ -132,15 +122,13 @@ class MoodleClient(FileTransfers, Closing):
         module = self._module(assignment)
         if module is None:
             return GradingMethod.UNKNOWN
-        method = module.method()
         known = {each.value: each for each in GradingMethod} | {"": GradingMethod.SIMPLE}
-        return known.get("unknown" if method is None else method, GradingMethod.UNKNOWN)
+        return known.get(module.method(), GradingMethod.UNKNOWN)
 
     def scale_items(self, assignment: Assignment) -> tuple[str, ...]:
         """Return the names of the items of an assignment's scale, the lowest first.
 
-        Empty if the service or the role does not give them: Moodle gives them to those who may edit
-        the assignment.
+        Empty unless this account may edit the assignment.
         """
         module = self._module(assignment)
         return () if module is None else module.scale_items()
@@ -163,7 +151,6 @@ class MoodleClient(FileTransfers, Closing):
         return self._optional(CourseModuleModel, function, cmid=assignment.cmid)
 
     def _optional(self, shape: type[T], function: str, **fields: Value) -> T | None:
-        """Return an answer, None if the service lacks the function or Moodle refuses it."""
         if function not in self.site().functions:
             return None
         try:
@@ -188,7 +175,6 @@ class MoodleClient(FileTransfers, Closing):
         )
 
     def allowed_groups(self, cmid: int) -> tuple[Group, ...]:
-        """Return the groups of an activity that this account may see."""
         function = "core_group_get_activity_allowed_groups"
         return tuple(self._ask.read(GroupsModel, function, cmid=cmid).groups)
 
@@ -205,11 +191,7 @@ class MoodleClient(FileTransfers, Closing):
     # Submissions.
 
     def submissions(self, assignment_id: int) -> tuple[Submission, ...]:
-        """Return the latest attempts, including rows without work and the teacher's own.
-
-        Raises:
-            Forbidden: This account may not see them: Moodle returns an empty list and a warning.
-        """
+        """Return the latest attempts, including rows without work and the teacher's own."""
         found = self._readable("mod_assign_get_submissions", assignment_id)
         return tuple(row for each in found.assignments for row in each.submissions)
 
@@ -254,9 +236,6 @@ class MoodleClient(FileTransfers, Closing):
         Moodle drops files that are too large or too many and still reports success: read it back.
         ``text`` replaces the text in Moodle. Give it if the assignment takes online text too, as
         Moodle's database refuses a submission without one then, and only then.
-
-        Raises:
-            Conflict: It was not saved.
         """
         fields: dict[str, Value] = {"plugindata[files_filemanager]": draft}
         if text is not None:
@@ -267,20 +246,13 @@ class MoodleClient(FileTransfers, Closing):
         self._ask.warned("mod_assign_save_submission", assignmentid=assignment_id, **fields)
 
     def submit_for_grading(self, assignment_id: int) -> None:
-        """Submit a draft for grading and accept the statement, if there is one.
-
-        Moodle refuses if saving submits already.
-
-        Raises:
-            Conflict: It was not submitted.
-        """
+        """Accept the statement, and submit a draft; Moodle refuses if saving submits already."""
         function = "mod_assign_submit_for_grading"
         self._ask.warned(function, assignmentid=assignment_id, acceptsubmissionstatement=True)
 
     # Grades.
 
     def grades(self, assignment_id: int) -> tuple[Grade, ...]:
-        """Raise Forbidden where Moodle returns an empty list and a warning."""
         found = self._readable("mod_assign_get_grades", assignment_id)
         return tuple(grade for each in found.assignments for grade in each.grades)
 
@@ -315,32 +287,27 @@ class MoodleClient(FileTransfers, Closing):
         self._ask.change("mod_assign_save_grade", **fields)
 
     def workflow_states(self, assignment_id: int) -> Mapping[int, str]:
-        """Return the marking workflow states by user id; users without one are missing.
-
-        Raises:
-            Forbidden: This account may not see them: Moodle returns an empty list and a warning.
-        """
-        found = self._readable("mod_assign_get_user_flags", assignment_id)
-        flags = (flag for each in found.assignments for flag in each.userflags)
+        """Return the states of the marking workflow by user id."""
+        flags = self._flags(assignment_id)
         return {flag.userid: flag.workflowstate for flag in flags if flag.workflowstate}
 
     def extensions(self, assignment_id: int) -> Mapping[int, datetime]:
-        """Return the extended deadlines by user id, for users who have an extension.
-
-        Raises:
-            Forbidden: As :meth:`workflow_states`.
-        """
-        found = self._readable("mod_assign_get_user_flags", assignment_id)
-        flags = (flag for each in found.assignments for flag in each.userflags)
+        flags = self._flags(assignment_id)
         return {flag.userid: flag.extensionduedate for flag in flags if flag.extensionduedate}
+
+    def _flags(self, assignment_id: int) -> Iterator[FlagModel]:
+        found = self._readable("mod_assign_get_user_flags", assignment_id)
+        return (flag for each in found.assignments for flag in each.userflags)
 
     def _by_assignment(self, function: str, assignment_id: int) -> ByAssignmentModel:
         return self._ask.read(ByAssignmentModel, function, **{"assignmentids[0]": assignment_id})
 
     def _readable(self, function: str, assignment_id: int) -> ByAssignmentModel:
-        """Return the answer; raises Forbidden where Moodle returns an empty list and a warning."""
+        """Return the answer; Forbidden where Moodle returns an empty list and a warning."""
         found = self._by_assignment(function, assignment_id)
-        demand_access(found.warnings, function)
+        for warning in found.warnings:
+            if warning.warningcode == "1":
+                raise as_error("nopermission", warning.message, function)
         return found
 
 
@@ -365,7 +332,6 @@ class Functions:
         self._call(function, fields, safe=False)
 
     def warned(self, function: str, **fields: Value) -> None:
-        """Call a function whose refusal is a list of warnings."""
         answer = self._call(function, fields, safe=False)
         warnings = _shaped(list[Warned], function, answer or [])
         if warnings:
@@ -382,13 +348,6 @@ class Functions:
                 hint="Ask the Moodle administrator to add it to the service; our documentation "
                 "lists the functions and why.",
             ) from error
-
-
-def demand_access(warnings: Sequence[Warned], function: str) -> None:
-    """Raise Forbidden if a list is empty because we may not read it: Moodle only warns."""
-    denied = [warning for warning in warnings if warning.warningcode == "1"]
-    if denied:
-        raise as_error("nopermission", denied[0].message, function)
 
 
 def demand_course(warnings: Sequence[Warned], course_id: int) -> None:

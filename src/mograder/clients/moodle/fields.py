@@ -8,7 +8,14 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetPydanticSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    StringConstraints,
+)
 from pydantic_core.core_schema import no_info_after_validator_function
 
 from mograder.clients.course_server import RemoteFile
@@ -16,15 +23,15 @@ from mograder.clients.moodle.texts import plain
 from mograder.core.clock import from_unix_or_none
 
 
-def moment(seconds: int | None) -> datetime | None:
+def moment(seconds: object) -> object:
     """Return an aware time; None for Moodle's 0 and for times out of range."""
-    return from_unix_or_none(seconds or None)
+    if isinstance(seconds, str) and seconds.isdecimal():
+        seconds = int(seconds)
+    return from_unix_or_none(seconds or None) if isinstance(seconds, int | None) else seconds
 
 
 def number(text: str | float | None) -> Decimal | None:
     """Return a grade as Moodle stores it; None for its "-1.00000"."""
-    if text is None or text == "":
-        return None
     try:
         value = Decimal(str(text))
     except InvalidOperation:
@@ -38,49 +45,25 @@ def short(value: Decimal) -> Decimal:
     return whole if value == whole else value.normalize()
 
 
-def _none_as_empty(value: object) -> object:
-    return "" if value is None else value
+def _or(instead: object) -> BeforeValidator:
+    return BeforeValidator(lambda value: instead if value is None else value)
 
 
-def _plain(value: object) -> object:
-    return plain(value) if isinstance(value, str) else _none_as_empty(value)
+Text = Annotated[str, _or("")]
 
-
-def _stripped(value: object) -> object:
-    return value.strip() if isinstance(value, str) else _none_as_empty(value)
-
-
-def _none_as_zero(value: object) -> object:
-    return 0 if value is None else value
-
-
-def _moment(value: object) -> object:
-    if isinstance(value, str) and value.isdecimal():
-        value = int(value)
-    return moment(value) if isinstance(value, int | None) else value
-
-
-def _number(value: object) -> object:
-    return number(value) if isinstance(value, str | int | float | None) else value
-
-
-Text = Annotated[str, BeforeValidator(_none_as_empty)]
-"""A text that may also be null in Moodle's JSON."""
-
-Plain = Annotated[str, BeforeValidator(_plain)]
+Plain = Annotated[
+    str, BeforeValidator(lambda value: plain(value) if isinstance(value, str) else value), _or("")
+]
 """A text that Moodle escapes for HTML, without the escapes."""
 
-Stripped = Annotated[str, BeforeValidator(_stripped)]
-"""A text without spaces around it."""
+Stripped = Annotated[str, StringConstraints(strip_whitespace=True), _or("")]
 
-Count = Annotated[int, BeforeValidator(_none_as_zero)]
-"""A number that may also be null in Moodle's JSON."""
+Count = Annotated[int, _or(0)]
 
-Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+Moment = Annotated[datetime | None, BeforeValidator(moment)]
 """A time in Unix seconds; None for 0 and null."""
 
-Points = Annotated[Decimal | None, BeforeValidator(_number)]
-"""A grade; None for null and for a negative number."""
+Points = Annotated[Decimal | None, BeforeValidator(number)]
 
 
 def made_of(shape: object, make: Callable[[Any], object]) -> GetPydanticSchema:
@@ -110,7 +93,6 @@ class _File(Loose):
 
 
 File = Annotated[RemoteFile, made_of(_File, _File.record)]
-"""A file in any list of Moodle's."""
 
 
 class _FileArea(Loose):
@@ -132,18 +114,6 @@ def _plugin(plugins: list[_Plugin], kind: str) -> _Plugin:
     return next((each for each in plugins if each.type == kind), _Plugin(type=kind))
 
 
-def _files(plugins: list[_Plugin]) -> tuple[RemoteFile, ...]:
-    return tuple(file for area in _plugin(plugins, "file").fileareas for file in area.files)
-
-
-def _comment(plugins: list[_Plugin]) -> str:
-    return "\n".join(editor.text for editor in _plugin(plugins, "comments").editorfields)
-
-
-def _comment_format(plugins: list[_Plugin]) -> int:
-    return next((editor.format for editor in _plugin(plugins, "comments").editorfields), 1)
-
-
 @dataclass(frozen=True, slots=True)
 class OnlineText:
     """The text of a submission; ``format`` is Moodle's number of its format, 1 is HTML."""
@@ -162,14 +132,28 @@ def _online_text(plugins: list[_Plugin]) -> OnlineText:
     return next(found, OnlineText())
 
 
-PluginFiles = Annotated[tuple[RemoteFile, ...], made_of(list[_Plugin], _files)]
-"""The files in a list of plugins of a submission or of feedback."""
+PluginFiles = Annotated[
+    tuple[RemoteFile, ...],
+    made_of(
+        list[_Plugin],
+        lambda all_: tuple(f for area in _plugin(all_, "file").fileareas for f in area.files),
+    ),
+]
 
-PluginComment = Annotated[str, made_of(list[_Plugin], _comment)]
-"""The comment in a list of plugins of feedback."""
+PluginComment = Annotated[
+    str,
+    made_of(
+        list[_Plugin],
+        lambda all_: "\n".join(each.text for each in _plugin(all_, "comments").editorfields),
+    ),
+]
 
-PluginFormat = Annotated[int, made_of(list[_Plugin], _comment_format)]
-"""Moodle's number for the format of that comment."""
+PluginFormat = Annotated[
+    int,
+    made_of(
+        list[_Plugin],
+        lambda all_: next((each.format for each in _plugin(all_, "comments").editorfields), 1),
+    ),
+]
 
 PluginText = Annotated[OnlineText, made_of(list[_Plugin], _online_text)]
-"""The text in a list of plugins of a submission."""

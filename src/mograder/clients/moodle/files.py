@@ -86,12 +86,7 @@ class FileTransfers:
         self._downloader = Downloader(wire.retry, _CHECK, _LARGEST)
 
     def upload(self, files: Sequence[Upload], progress: Progress = lambda _: None) -> Draft:
-        """Upload into one new draft area and check each name and size that Moodle returns.
-
-        Raises:
-            InvalidInput: A file cannot be read, there are no files, or two have one name.
-            TooLarge: A file is larger than the site allows.
-        """
+        """Upload into one new draft area and check each name and size that Moodle returns."""
         names = [file.name for file in files]
         if not files or len(set(names)) < len(names):
             raise InvalidInput(
@@ -109,12 +104,7 @@ class FileTransfers:
     def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
         """Write a file to ``to``, verified, complete or not at all.
 
-        Bytes that arrived before a connection broke are kept beside ``to``, and the next call
-        continues.
-
-        Raises:
-            NotFound: It does not exist any more, or not for this account.
-            RemoteFailed: The content is not the one that Moodle announced.
+        Bytes that arrived before a connection broke are kept, and the next call continues.
         """
         form = self._form(file)
         progress(f"Fetching {file.name}")
@@ -132,12 +122,9 @@ class FileTransfers:
         """Download a few at a time; ``progress`` is called from this thread only.
 
         Returns why files could not be had of which Moodle says so; the others arrived.
-
-        Raises:
-            MograderError: A download failed as the others would; files that had arrived stay.
         """
         failures: dict[Path, MograderError | None] = {}
-        with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        with ThreadPoolExecutor(max_workers=workers) as pool:
             waiting = {
                 pool.submit(self.download, file, to, lambda _: None): (file, to)
                 for file, to in files
@@ -243,11 +230,7 @@ class FileTransfers:
 
 
 def _failure_of_its_own(done: Future[None]) -> MograderError | None:
-    """Return why a file alone could not be had: it is gone meanwhile, or kept elsewhere.
-
-    Raises:
-        MograderError: The download failed as others would.
-    """
+    """Return why a file alone could not be had: it is gone meanwhile, or kept elsewhere."""
     try:
         done.result()
     except (NotFound, InvalidInput) as error:

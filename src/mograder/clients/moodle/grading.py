@@ -40,13 +40,10 @@ from mograder.core.errors import (
 from mograder.core.tasks import Progress
 
 _NO_GRADE = Decimal(-1)
-"""Moodle's value for a missing grade."""
 
 _KEPT = Decimal("0.00001")
-"""The precision of grades on Moodle."""
 
 _AT_ONCE = 4
-"""Concurrent requests."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _HOPELESS = (NotAuthenticated, Forbidden, Busy, TimedOut)
@@ -60,6 +57,10 @@ _UNPROVEN = (
     "rubric."
 )
 
+_KEPT_BACK = (
+    "Not sent: Moodle does not tell you whether there is a rubric, and the mark that was sent "
+    "first was not found there as it was sent."
+)
 _ORDER = tuple(WorkflowState)
 _NO_WORK = {SubmissionState.NEW, SubmissionState.REOPENED}
 
@@ -115,6 +116,15 @@ class Plan:
         People without a grade on Moodle come first, and among them the highest mark. None if no
         mark can erase anything, as comments for people without a grade.
         """
+
+        def fitness(outcome: Outcome) -> tuple[bool, bool, bool, Decimal]:
+            # Moodle stores an empty grade for a plain one where there is a rubric, and where the
+            # grade is locked. The person then has a grade, so the next upload sends another
+            # person's mark first.
+            empty = outcome.held.grade is None
+            after = Decimal(0) if outcome.after is None else outcome.after
+            return empty, outcome.before is None, after != outcome.before, after
+
         if not self.may_have_rubric:
             return None
         able = [
@@ -124,21 +134,11 @@ class Plan:
             and each.after is not None
             and not hides_comment(self.assignment, each)
         ]
-        return max(able, key=_fitness, default=None)
-
-
-def _fitness(outcome: Outcome) -> tuple[bool, bool, bool, Decimal]:
-    # Moodle stores an empty grade for a plain one where there is a rubric, and where the grade is
-    # locked. The person then has a grade, so the next upload sends another person's mark first.
-    empty = outcome.held.grade is None
-    after = Decimal(0) if outcome.after is None else outcome.after
-    return empty, outcome.before is None, after != outcome.before, after
+        return max(able, key=fitness, default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Moodle's data of the whole assignment before anything is sent."""
-
     people: frozenset[int]
     grades: Mapping[int, Grade]
     work: Mapping[int, Submission]
@@ -157,17 +157,23 @@ def plan_marks(
 
     ``marks`` hold one for each person; ``people`` are the user ids of the participants. Unless a
     mark ``may_go_back``, a workflow state that is further than its own stays.
-
-    Raises:
-        Conflict: The assignment cannot take such marks at all, as it has a rubric.
-        InvalidInput: The assignment has no points.
-        Forbidden: This account may not grade here.
     """
-    _demand_possible(assignment, marks)
-    may_have_rubric = bool(marks) and _may_have_rubric(client, assignment)
+    pointless = assignment.maximum is None and not assignment.scale
+    if pointless and any(mark.grade is not None for mark in marks):
+        raise InvalidInput(
+            f"{assignment.name} has no points to give in Moodle: it is not graded.",
+            hint="Set Grade > Type to Point in the assignment's settings.",
+        )
+    method = client.grading_method(assignment) if marks else GradingMethod.SIMPLE
+    if method not in {GradingMethod.SIMPLE, GradingMethod.UNKNOWN}:
+        raise Conflict(
+            f"{assignment.name} is graded with a {method.value}: a plain grade would reset it to "
+            "nothing. Nothing was changed.",
+            hint="Grade it in Moodle, or set Grading method to Simple direct grading.",
+        )
     held = _held(client, assignment, marks, people)
     outcomes = tuple(_planned(assignment, mark, held, may_go_back=may_go_back) for mark in marks)
-    return Plan(assignment, outcomes, may_have_rubric)
+    return Plan(assignment, outcomes, method is GradingMethod.UNKNOWN)
 
 
 def read_feedback(client: MoodleClient, plan: Plan) -> Plan:
@@ -181,17 +187,13 @@ def read_feedback(client: MoodleClient, plan: Plan) -> Plan:
         held = outcome.held
         if outcome.result is not Result.CHANGED or not held.grade or held.is_read:
             return outcome
-        return _with_feedback(client, plan.assignment, outcome)
+        feedback = client.held_feedback(plan.assignment.id, outcome.mark.user_id)
+        if feedback is None and not (plan.assignment.workflow and held.state != "released"):
+            feedback = Feedback()  # it is not hidden
+        return replace(outcome, held=replace(held, is_read=True, feedback=feedback))
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         return replace(plan, outcomes=tuple(pool.map(read, plan.outcomes)))
-
-
-def _with_feedback(client: MoodleClient, assignment: Assignment, outcome: Outcome) -> Outcome:
-    feedback = client.held_feedback(assignment.id, outcome.mark.user_id)
-    hidden = feedback is None and assignment.workflow and outcome.held.state != "released"
-    held = replace(outcome.held, is_read=True, feedback=None if hidden else feedback or Feedback())
-    return replace(outcome, held=held)
 
 
 HIDDEN = (
@@ -199,7 +201,6 @@ HIDDEN = (
     "alone would erase it. Without --grades-only, add a column feedback with the comment (empty, "
     "with --clear-comments, to erase it)."
 )
-"""The reason why a grade without a comment is not sent."""
 
 
 def hides_comment(assignment: Assignment, outcome: Outcome) -> bool:
@@ -228,7 +229,10 @@ def send_marks(
     if _shows_no_rubric(tried):
         rest = _send_and_read(client, others, progress)
     else:
-        rest = tuple(map(_kept_back, others.outcomes))
+        rest = tuple(
+            _failed(each, _KEPT_BACK) if each.result is Result.CHANGED else each
+            for each in others.outcomes
+        )
         if tried.result is Result.FAILED and tried.kept is not None:
             tried = replace(tried, why=f"{tried.why} {_UNPROVEN}")
     by_user = {each.mark.user_id: each for each in (tried, *rest)}
@@ -240,8 +244,17 @@ def _send_and_read(client: MoodleClient, plan: Plan, progress: Progress) -> tupl
     outcomes = tuple(sent.get(each.mark.user_id, each) for each in plan.outcomes)
     if not asked:
         return outcomes
+    assignment = plan.assignment
     try:
-        return _read_back(client, plan.assignment, outcomes, asked)
+        grades = {grade.user_id: grade for grade in client.grades(assignment.id)}
+        shown = any(each.state for each in outcomes if each.mark.user_id in asked)
+        states = _states(client, assignment) if shown else {}
+        return tuple(
+            _checked(client, assignment, outcome, grades.get(outcome.mark.user_id), states)
+            if outcome.mark.user_id in asked
+            else outcome
+            for outcome in outcomes
+        )
     except MograderError as error:
         why = f"Sent, but Moodle could not be asked what it holds: {error.message} Run it again."
         return tuple(
@@ -263,14 +276,6 @@ def _shows_no_rubric(tried: Outcome) -> bool:
         tried.kept.grade,
         tried.kept.modified,
     )
-
-
-def _kept_back(outcome: Outcome) -> Outcome:
-    why = (
-        "Not sent: Moodle does not tell you whether there is a rubric, and the mark that was sent "
-        "first was not found there as it was sent."
-    )
-    return _failed(outcome, why) if outcome.result is Result.CHANGED else outcome
 
 
 def _send_all(
@@ -300,15 +305,6 @@ def _send_all(
     return sent, asked
 
 
-def _demand_possible(assignment: Assignment, marks: Sequence[Mark]) -> None:
-    pointless = assignment.maximum is None and not assignment.scale
-    if pointless and any(mark.grade is not None for mark in marks):
-        raise InvalidInput(
-            f"{assignment.name} has no points to give in Moodle: it is not graded.",
-            hint="Set Grade > Type to Point in the assignment's settings.",
-        )
-
-
 def refuse_dropped_feedback(assignment: Assignment, marks: Iterable[Mark]) -> None:
     """Raise Conflict for comments or files that Moodle would drop silently (recording 304)."""
     given = tuple(marks)
@@ -321,18 +317,6 @@ def refuse_dropped_feedback(assignment: Assignment, marks: Iterable[Mark]) -> No
             hint="Switch them on in the assignment's settings, under Feedback types, or send the "
             "marks alone: --grades-only.",
         )
-
-
-def _may_have_rubric(client: MoodleClient, assignment: Assignment) -> bool:
-    """Refuse a grading method that plain grades do not fit; return whether it is not known."""
-    method = client.grading_method(assignment)
-    if method in {GradingMethod.SIMPLE, GradingMethod.UNKNOWN}:
-        return method is GradingMethod.UNKNOWN
-    raise Conflict(
-        f"{assignment.name} is graded with a {method.value}: a plain grade would reset it to "
-        "nothing. Nothing was changed.",
-        hint="Grade it in Moodle, or set Grading method to Simple direct grading.",
-    )
 
 
 def _held(
@@ -384,7 +368,6 @@ def kept_state(state: str) -> str:
 
 
 def _objection(assignment: Assignment, mark: Mark, held: _State) -> str:
-    """Return the reason why a mark must not be sent, or ""."""
     if mark.user_id not in held.people:
         return (
             "Not a participant of this assignment (a teacher, suspended, or unknown): Moodle "
@@ -433,21 +416,6 @@ def _send(client: MoodleClient, assignment: Assignment, outcome: Outcome) -> tup
         **kind,
     )
     return draft.names if draft else ()
-
-
-def _read_back(
-    client: MoodleClient, assignment: Assignment, outcomes: Sequence[Outcome], asked: Set[int]
-) -> tuple[Outcome, ...]:
-    """Return the outcomes with the grades and states that Moodle holds."""
-    grades = {grade.user_id: grade for grade in client.grades(assignment.id)}
-    sent = [each for each in outcomes if each.mark.user_id in asked]
-    states = _states(client, assignment) if any(each.state for each in sent) else {}
-    return tuple(
-        _checked(client, assignment, outcome, grades.get(outcome.mark.user_id), states)
-        if outcome.mark.user_id in asked
-        else outcome
-        for outcome in outcomes
-    )
 
 
 def _states(client: MoodleClient, assignment: Assignment) -> Mapping[int, str]:
@@ -518,7 +486,6 @@ def _after_failure(outcome: Outcome, grade: Grade | None, states: Mapping[int, s
 
 
 def _wanted(outcome: Outcome) -> Decimal | None:
-    """Return the grade that a mark leaves on Moodle."""
     before = outcome.held.grade.grade if outcome.held.grade else None
     return before if outcome.mark.grade is None else _rounded(outcome.mark.grade)
 

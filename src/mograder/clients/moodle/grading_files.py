@@ -15,6 +15,7 @@ import html
 import io
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -37,7 +38,6 @@ _LOCKED = "Grade can be changed"
 _SCALE = "Scale"
 """The column in place of the maximum where the grade is an item of a scale."""
 _PARTICIPANT = re.compile(r"(?:.*\D)?(\d{1,18})")
-_DELIMITERS = ",;\t"
 _LINE_END = re.compile(r"</p>|[\r\n]")
 _TAG = re.compile(r"<[^>]*>")
 _BEFORE_QUOTE = re.compile(r'\\(?="|\Z)')
@@ -72,10 +72,7 @@ _NOT_IN_A_FOLDER = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|'`]")
 
 @dataclass(frozen=True, slots=True)
 class WorksheetRow:
-    """One student's line; ``participant`` is the number in this assignment's identifier.
-
-    ``cells`` are all columns unchanged, in the order of the sheet.
-    """
+    """One student's line, all ``cells`` unchanged; ``participant`` is the identifier's number."""
 
     participant: int
     cells: tuple[str, ...]
@@ -83,14 +80,11 @@ class WorksheetRow:
 
 @dataclass(frozen=True, slots=True)
 class Worksheet:
-    """A whole worksheet; ``columns`` as the site wrote them."""
-
     columns: tuple[str, ...]
     rows: tuple[WorksheetRow, ...]
     delimiter: str = ","
 
     def cell(self, row: WorksheetRow, column: str) -> str:
-        """Return a row's cell in a column, "" if the sheet has no such column."""
         return row.cells[self.columns.index(column)] if column in self.columns else ""
 
     def mark(self, row: WorksheetRow) -> Decimal | None:
@@ -101,7 +95,6 @@ class Worksheet:
             raise InvalidInput(f"{self.cell(row, IDENTIFIER)}: {error.message}") from error
 
     def maximum(self, row: WorksheetRow) -> Decimal | None:
-        """Return the assignment's maximum, None if the sheet does not have it."""
         return parse_mark(self.cell(row, MAXIMUM))
 
     def changeable(self, row: WorksheetRow) -> bool:
@@ -131,16 +124,10 @@ class Filled:
     unchanged: tuple[int, ...]
     skipped: Mapping[int, str]
     erased: Mapping[int, str]
-    """The comments of the sheet that were erased, by participant."""
 
 
 def parse_worksheet(data: bytes) -> Worksheet:
-    """Read a worksheet: UTF-8 with or without BOM, separated by commas, semicolons or tabs.
-
-    Raises:
-        InvalidInput: A column or row is wrong; the message names it.
-        TooLarge: It is too large.
-    """
+    """Read a worksheet: UTF-8 with or without BOM, separated by commas, semicolons or tabs."""
     if len(data) > _MOST_BYTES:
         raise TooLarge(f"The worksheet is larger than {_MOST_BYTES // 1_000_000} MB.")
     try:
@@ -149,7 +136,7 @@ def parse_worksheet(data: bytes) -> Worksheet:
         raise InvalidInput(
             "The worksheet is not UTF-8 text.", hint="Save it as CSV UTF-8, or download it again."
         ) from error
-    delimiter = _delimiter(text)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
     csv.field_size_limit(_MOST_BYTES)  # of the whole process: an online text may be long
     try:
         table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
@@ -165,7 +152,9 @@ def parse_worksheet(data: bytes) -> Worksheet:
         raise TooLarge(f"The worksheet has more than {_MOST_ROWS} rows.")
     lines = enumerate(table[1:], start=2)
     rows = tuple(_row(number, line, columns) for number, line in lines if any(line))
-    _refuse_twice(rows)
+    for participant, count in Counter(row.participant for row in rows).items():
+        if count > 1:
+            raise InvalidInput(f"Participant {participant} is in the worksheet twice.")
     return Worksheet(columns, rows, delimiter)
 
 
@@ -187,11 +176,7 @@ def fill(sheet: Worksheet, entries: Mapping[int, Entry], now: datetime) -> Fille
 
     A row that changes gets ``now`` as its date, in the zone that it has, which should be Moodle's:
     Moodle skips a row whose date is older than the grade that it holds, so the same sheet could not
-    be corrected twice.
-
-    Raises:
-        InvalidInput: A mark is above the maximum, or is to be an item of a scale; raised before
-            anything is written, since Moodle would silently skip that row.
+    be corrected twice. A mark that Moodle would silently skip is refused before.
     """
     rows: list[WorksheetRow] = []
     unchanged: list[int] = []
@@ -219,14 +204,13 @@ def fill(sheet: Worksheet, entries: Mapping[int, Entry], now: datetime) -> Fille
     changed = tuple(row.participant for row in rows)
     filled_sheet = replace(sheet, rows=tuple(rows))
     if all(entries[each].comment is None for each in changed):
-        filled_sheet = _without_comments(filled_sheet)
+        kept = [number for number, name in enumerate(sheet.columns) if name != COMMENTS]
+        filled_sheet = replace(
+            sheet,
+            columns=tuple(sheet.columns[each] for each in kept),
+            rows=tuple(replace(row, cells=tuple(row.cells[each] for each in kept)) for row in rows),
+        )
     return Filled(filled_sheet, changed, tuple(unchanged), skipped, erased)
-
-
-def _without_comments(sheet: Worksheet) -> Worksheet:
-    kept = [number for number, name in enumerate(sheet.columns) if name != COMMENTS]
-    rows = (replace(row, cells=tuple(row.cells[each] for each in kept)) for row in sheet.rows)
-    return replace(sheet, columns=tuple(sheet.columns[each] for each in kept), rows=tuple(rows))
 
 
 def moodle_date(moment: datetime) -> str:
@@ -280,11 +264,6 @@ def _mark_or_none(sheet: Worksheet, row: WorksheetRow) -> Decimal | None:
         return None
 
 
-def _delimiter(text: str) -> str:
-    heading = text.partition("\n")[0]
-    return max(_DELIMITERS, key=heading.count)
-
-
 def _row(number: int, line: Sequence[str], columns: tuple[str, ...]) -> WorksheetRow:
     if len(line) != len(columns):
         raise InvalidInput(
@@ -299,14 +278,6 @@ def _row(number: int, line: Sequence[str], columns: tuple[str, ...]) -> Workshee
             hint="It should read like “Participant 8”. " + _HINT,
         )
     return WorksheetRow(int(found[1]), tuple(line))
-
-
-def _refuse_twice(rows: Sequence[WorksheetRow]) -> None:
-    seen: set[int] = set()
-    for row in rows:
-        if row.participant in seen:
-            raise InvalidInput(f"Participant {row.participant} is in the worksheet twice.")
-        seen.add(row.participant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,12 +305,6 @@ class FeedbackFile:
 
 
 def read_submissions(data: bytes) -> tuple[Submitted, ...]:
-    """Return all files of a zip of submissions, in folders or flat.
-
-    Raises:
-        InvalidInput: It is not such a zip (Moodle sends a web page if nothing was submitted).
-        TooLarge: It unpacks to too many bytes.
-    """
     if data[:200].lstrip().lower().startswith((b"<!doctype", b"<html")):
         raise InvalidInput(
             "This is a web page, not a zip.",
@@ -351,11 +316,7 @@ def read_submissions(data: bytes) -> tuple[Submitted, ...]:
 
 
 def feedback_zip(files: Iterable[FeedbackFile]) -> bytes:
-    """Return a zip that Moodle's "Upload feedback files in a zip" takes.
-
-    Raises:
-        InvalidInput: Two files of one person have the same name.
-    """
+    """Return a zip that Moodle's "Upload feedback files in a zip" takes."""
     buffer = io.BytesIO()
     seen: set[tuple[int, str]] = set()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -96,7 +96,6 @@ _DEEDS = {
     "mod_assign_submit_for_grading": "hand work in",
     "core_enrol_get_enrolled_users": "see who is in the course",
 }
-"""The action of each function, in the words of messages."""
 
 _SAME_AS = {
     "invalidrecord": "invalidrecordunknown",
@@ -138,9 +137,7 @@ class Form:
     safe: bool = False
     files: Sequence[tuple[str, BinaryIO]] = ()
     document: str = ""
-    """The whole body instead of fields."""
     in_address: bool = False
-    """Whether the fields are sent in the address, by GET."""
 
 
 class Wire(Closing):
@@ -157,7 +154,7 @@ class Wire(Closing):
         transport: httpx.BaseTransport | None = None,
         pause: Pause = time.sleep,
     ) -> None:
-        """Check the address before anything is sent; raises InvalidInput."""
+        """Check the address before anything is sent."""
         self.url = parse_moodle_url(url)
         self.retry = replace(_READING, sleep=pause)
         self._server = Server(
@@ -178,12 +175,18 @@ class Wire(Closing):
         return self.ask(Form(_REST, {**head, **fields}, function, safe=safe))
 
     def ask(self, form: Form) -> object:
-        """Send a form and return the JSON of the answer."""
         with self.sent(form) as response, self.errors(form):
             if response.status_code != httpx.codes.OK:
                 self.refuse(response, form)
             body = bounded_body(response, _MAX_ANSWER, ANSWER_SECONDS)
-        return self._parsed(body, response, form)
+        try:
+            answer: object = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise as_page_error(response.status_code, "", self.url) from error
+        refused = refusal_in(body, form) if isinstance(answer, dict) else None
+        if refused is not None:
+            raise refused
+        return answer
 
     @contextmanager
     def sent(
@@ -199,12 +202,10 @@ class Wire(Closing):
             yield response
 
     def errors(self, form: Form) -> AbstractContextManager[None]:
-        """Translate exceptions of httpx while the body of an answer to ``form`` is read."""
         unsure = "" if form.safe else "It may have been done all the same: look in Moodle first."
         return self._server.errors(form.asked, unsure)
 
     def refuse(self, response: httpx.Response, form: Form) -> None:
-        """Raise the error for a status other than 200."""
         body = self.demand_no_refusal(response, form)
         raise as_page_error(response.status_code, redirect_target(response), self.url, body)
 
@@ -216,16 +217,6 @@ class Wire(Closing):
         if refused is not None:
             raise refused
         return body
-
-    def _parsed(self, body: bytes, response: httpx.Response, form: Form) -> object:
-        try:
-            answer: object = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise as_page_error(response.status_code, "", self.url) from error
-        refused = refusal_in(body, form) if isinstance(answer, dict) else None
-        if refused is not None:
-            raise refused
-        return answer
 
     def _request(self, form: Form, headers: Mapping[str, str]) -> httpx.Request:
         for _, stream in form.files:
@@ -254,7 +245,6 @@ def written(value: Value) -> str:
 
 
 def check_token(token: str) -> str:
-    """Raise InvalidInput if the token is empty or has characters that are not allowed."""
     return http.check_token(token, "Get one: `mograder moodle login`.")
 
 
@@ -408,7 +398,10 @@ def as_error(told: str, message: str, asked: str, detail: str = "") -> MograderE
     deed = _DEEDS.get(asked, f"use {asked}")
     text = rule.message.format(asked=asked, deed=deed, message=_sentence(message))
     if code in {"invalidparameter", "nopermission", "dmlwriteexception"}:
-        text = _with_detail(text, detail or message)
+        # The missing right, or a debugging site's words.
+        told_more = detail or message
+        if told_more not in {"", "error/nopermission", "Invalid parameter value detected"}:
+            text = f"{text[:-1]}: {_sentence(told_more[:500])}"
     return rule.family(text, hint=rule.hint)
 
 
@@ -438,12 +431,6 @@ def as_page_error(status: int, location: str, url: str, body: bytes = b"") -> Mo
         f"What answers at {url} is a page, not Moodle's web service.",
         hint=f"A sign-in page or a proxy may stand in front. {_ADDRESS}",
     )
-
-
-def _with_detail(text: str, told: str) -> str:
-    """Add Moodle's details: the missing right, or a debugging site's words."""
-    empty = {"", "error/nopermission", "Invalid parameter value detected"}
-    return text if told in empty else f"{text[:-1]}: {_sentence(told[:500])}"
 
 
 def _sentence(words: str) -> str:

@@ -48,12 +48,7 @@ class Launch:
 
 
 def public_config(url: str) -> PublicConfig:
-    """Return a site's public configuration, which needs no sign-in.
-
-    Raises:
-        RemoteFailed: It cannot be reached, is not a Moodle, or is too old for this request.
-        InvalidInput: The address is not valid, or not the site's own.
-    """
+    """Return a site's public configuration, which needs no sign-in."""
     function = "tool_mobile_get_public_config"
     call = json.dumps([{"index": 0, "methodname": function, "args": {}}])
     path = f"{_AJAX}?info={function}"
@@ -77,14 +72,7 @@ def login_with_password(
     service: str = SERVICE,
     insecure: bool = False,
 ) -> str:
-    """Return a token for a name and a password; Moodle gives the same one each time.
-
-    Raises:
-        InvalidInput: The password would be sent unencrypted, and ``insecure`` does not allow that.
-        NotAuthenticated: Name or password are wrong, or the site requires the browser.
-        Forbidden: The account may not have a token.
-        RemoteFailed: Web services are off, or the site cannot be reached.
-    """
+    """Return a token for a name and a password; Moodle gives the same one each time."""
     fields = {"username": username.strip(), "password": password, "service": service}
     with Wire(url) as wire:
         refuse_password(wire.url, insecure=insecure)
@@ -99,9 +87,6 @@ def launch(config: PublicConfig) -> Launch:
     """Start a sign-in in the browser (``mograder moodle login --sso``).
 
     With OAuth 2, Moodle's launch page works whatever the app's type of login is.
-
-    Raises:
-        RemoteFailed: The site does not give tokens to browsers.
     """
     if not (config.browser_login or config.has_providers) or not config.launch_url:
         raise RemoteFailed(
@@ -121,10 +106,6 @@ def token_of(link: str, started: Launch) -> str:
 
     The signature binds it to this sign-in: a link from elsewhere would sign the user in to another
     account.
-
-    Raises:
-        InvalidInput: It is not such a link.
-        NotAuthenticated: It is of another sign-in, or of another site.
     """
     text = unquote(link.strip()[:_MAX_LINK])
     scheme, _, coded = text.partition("token=")
@@ -139,18 +120,14 @@ def token_of(link: str, started: Launch) -> str:
             hint=f"It begins with {_SCHEME}://token= . Copy it whole, from the address bar or from "
             "the link on the page.",
         ) from error
-    if not hmac.compare_digest(signature, _signature(started)):
+    # MD5 is Moodle's choice, and the random number is ours.
+    signed = hashlib.md5(f"{started.site}{started.passport}".encode(), usedforsecurity=False)
+    if not hmac.compare_digest(signature, signed.hexdigest()):
         raise NotAuthenticated(
             "This link belongs to another sign-in.",
             hint="Use the link of the page that was opened last: `mograder moodle login --sso`.",
         )
     return check_token(token)
-
-
-def _signature(started: Launch) -> str:
-    """Return Moodle's signature; MD5 is its choice, and the random number is ours."""
-    text = f"{started.site}{started.passport}".encode()
-    return hashlib.md5(text, usedforsecurity=False).hexdigest()
 
 
 def _no_moodle(url: str) -> RemoteFailed:

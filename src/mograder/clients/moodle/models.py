@@ -76,10 +76,10 @@ class CourseModuleModel(Loose):
         """Return the names of the items of the scale, the lowest first; empty if not given."""
         return tuple(plain(item) for item in self.cm.scale.split(",")) if self.cm.scale else ()
 
-    def method(self) -> str | None:
-        """Return the active grading method, empty for simple; None if not given to this role."""
-        areas = [a.method for a in self.cm.advancedgrading or () if a.area == "submissions"]
-        return areas[0] if areas else None
+    def method(self) -> str:
+        """Return the active grading method: "" for simple, "unknown" if not given to this role."""
+        areas = (a.method for a in self.cm.advancedgrading or () if a.area == "submissions")
+        return next(areas, "unknown")
 
 
 class GroupsModel(Loose):

@@ -54,15 +54,11 @@ def _names(key: str) -> BeforeValidator:
     return BeforeValidator(names)
 
 
-def _without_slash(url: str) -> str:
-    return url.rstrip("/")
-
-
 @dataclass(frozen=True, slots=True)
 class Site:
     """The site and the signed-in user (core_webservice_get_site_info)."""
 
-    url: Annotated[str, AfterValidator(_without_slash), _key("siteurl")]
+    url: Annotated[str, AfterValidator(lambda url: url.rstrip("/")), _key("siteurl")]
     user_id: Annotated[int, _key("userid")]
     name: Annotated[Plain, _key("sitename")] = ""
     username: Text = ""
@@ -146,14 +142,6 @@ def _feedback_types(configs: list[_Config]) -> FeedbackTypes:
     )
 
 
-def _maximum(grade: float) -> Decimal | None:
-    return number(grade) if grade > 0 else None
-
-
-def _scale(grade: float) -> int:
-    return -int(grade) if grade < 0 else 0
-
-
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """An assignment and those of its settings that change what a client must do.
@@ -171,8 +159,14 @@ class Assignment:
     opens: Annotated[Moment, _key("allowsubmissionsfromdate")] = None
     due: Annotated[Moment, _key("duedate")] = None
     cutoff: Annotated[Moment, _key("cutoffdate")] = None
-    maximum: Annotated[Decimal | None, made_of(float, _maximum), _key("grade")] = None
-    scale: Annotated[int, made_of(float, _scale), _key("grade")] = 0
+    maximum: Annotated[
+        Decimal | None,
+        made_of(float, lambda grade: number(grade) if grade > 0 else None),
+        _key("grade"),
+    ] = None
+    scale: Annotated[
+        int, made_of(float, lambda grade: -int(grade) if grade < 0 else 0), _key("grade")
+    ] = 0
     drafts: Annotated[bool, _key("submissiondrafts")] = False
     team: Annotated[bool, _key("teamsubmission")] = False
     workflow: Annotated[bool, _key("markingworkflow")] = False
@@ -196,7 +190,6 @@ class Assignment:
 
     @property
     def revealed(self) -> bool:
-        """Whether it was marked anonymously, and the identities have been revealed."""
         return self.blind and self.identified
 
 
@@ -234,7 +227,6 @@ class Person:
 
     @property
     def shown(self) -> str:
-        """The person's name in messages."""
         return self.full_name or self.email or f"user {self.user_id}"
 
 
@@ -289,11 +281,6 @@ class Feedback:
     """Moodle's number for the format of the comment: 1 is HTML."""
 
 
-def _with_feedback(attempt: object) -> object:
-    """Return an earlier attempt with its feedback, which Moodle puts beside its number."""
-    return {**attempt, "feedback": attempt} if isinstance(attempt, dict) else attempt
-
-
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """The grade and feedback of an attempt before the latest one; ``attempt`` counts from 0."""
@@ -302,8 +289,13 @@ class Earlier:
     feedback: Feedback
 
 
+_FEEDBACK_BESIDE = BeforeValidator(
+    lambda attempt: {**attempt, "feedback": attempt} if isinstance(attempt, dict) else attempt
+)
+"""Moodle puts the feedback of an attempt beside its number."""
+
+
 def _newest(attempts: list[Earlier]) -> Earlier | None:
-    """Return the newest attempt that has a grade or feedback."""
     given = (
         each
         for each in attempts
@@ -313,13 +305,7 @@ def _newest(attempts: list[Earlier]) -> Earlier | None:
 
 
 def _is_there(value: object) -> object:
-    """Return whether an object is given, neither null nor PHP's empty list."""
     return bool(value) if isinstance(value, dict | list | None) else value
-
-
-def _list_as_nothing(value: object) -> object:
-    """Return None for PHP's empty list."""
-    return None if value == [] else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,11 +325,14 @@ class Status:
     graded: Annotated[bool, _key("lastattempt", "graded")] = False
     can_edit: Annotated[bool, _key("lastattempt", "canedit")] = False
     extended_to: Annotated[Moment, _key("lastattempt", "extensionduedate")] = None
-    feedback: Annotated[Feedback | None, BeforeValidator(_list_as_nothing)] = None
+    feedback: Annotated[
+        Feedback | None, BeforeValidator(lambda value: None if value == [] else value)
+    ] = None
+    """PHP writes an empty list for none."""
     takes_part: Annotated[bool, BeforeValidator(_is_there), _key("lastattempt")] = False
     earlier: Annotated[
         Earlier | None,
-        made_of(list[Annotated[Earlier, BeforeValidator(_with_feedback)]], _newest),
+        made_of(list[Annotated[Earlier, _FEEDBACK_BESIDE]], _newest),
         _key("previousattempts"),
     ] = None
 
@@ -407,20 +396,17 @@ class Mark:
     workflow: WorkflowState | None = None
 
 
-def _needs_browser(login: object) -> object:
-    """Return whether Moodle's number of a type of login is one that needs a browser."""
-    return login > 1 if isinstance(login, int) else login
-
-
 @dataclass(frozen=True, slots=True)
 class PublicConfig:
-    """A site's public configuration: whether and how a user can get a token."""
-
-    url: Annotated[str, AfterValidator(_without_slash), _key("wwwroot")]
+    url: Annotated[str, AfterValidator(lambda url: url.rstrip("/")), _key("wwwroot")]
     name: Annotated[Plain, _key("sitename")] = ""
     web_services: Annotated[bool, _key("enablewebservices")] = False
     maintenance: Annotated[bool, _key("maintenanceenabled")] = False
-    browser_login: Annotated[bool, BeforeValidator(_needs_browser), _key("typeoflogin")] = False
+    browser_login: Annotated[
+        bool,
+        BeforeValidator(lambda login: login > 1 if isinstance(login, int) else login),
+        _key("typeoflogin"),
+    ] = False
     """Passwords are typed in a browser only (single sign-on)."""
     has_providers: Annotated[bool, BeforeValidator(_is_there), _key("identityproviders")] = False
     """People may sign in with an account elsewhere, such as by OAuth 2."""

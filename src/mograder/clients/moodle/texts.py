@@ -18,13 +18,11 @@ _BLOCKS = frozenset({"p", "div", "li", "tr", "pre", "h1", "h2", "h3", "h4", "h5"
 """Elements that a browser shows on lines of their own."""
 
 _FOLDED = re.compile(r"[ \t]+")
-"""Spaces that a browser shows as one; it keeps no-break spaces."""
 
 _EMPTY_LINES = re.compile(r"\n{3,}")
 _MARK = re.compile(r"\d{1,9}(?:[.,]\d{1,9})?")
 
 _PLACES = Decimal("0.00001")
-"""The precision of grades on Moodle: five decimal places."""
 
 _NO_MARK = frozenset({"", "-", "–", "—"})
 
@@ -105,11 +103,7 @@ class Scale:
     items: tuple[str, ...] = ()
 
     def parse(self, text: str) -> Decimal | None:
-        """Return the number of a scale's item from its name or number (from 1); None if empty.
-
-        Raises:
-            InvalidInput: There is no such item.
-        """
+        """Return the number of a scale's item from its name or number (from 1); None if empty."""
         wanted = " ".join(text.split()).casefold()
         if wanted in _NO_MARK:
             return None
@@ -122,7 +116,6 @@ class Scale:
         return Decimal(number)
 
     def listed(self) -> str:
-        """Return the items with their numbers, for a message."""
         if not self.items:
             return f"numbers from 1 to {self.count} (Moodle does not tell you the names)"
         return ", ".join(f"{number} {item}" for number, item in enumerate(self.items, start=1))
@@ -143,7 +136,8 @@ def comment_html(text: str, *, is_html: bool = False) -> str:
     """
     clean = _CONTROL.sub("", text.replace("\r\n", "\n")).strip()
     if is_html or not clean:
-        return _without_details(clean)
+        divided = _OPEN_DETAILS.sub("<div>", clean).replace("</details>", "</div>")
+        return _OPEN_SUMMARY.sub("<p><b>", divided).replace("</summary>", "</b></p>")
     escaped = _SPACES.sub(
         lambda found: "&nbsp;" * (len(found[0]) - 1) + " ",
         html.escape(clean.expandtabs(4), quote=False),
@@ -152,8 +146,3 @@ def comment_html(text: str, *, is_html: bool = False) -> str:
         return escaped
     paragraphs = re.split(r"\n\s*\n", escaped)
     return "".join(f"<p>{part.strip().replace(chr(10), '<br>')}</p>" for part in paragraphs)
-
-
-def _without_details(text: str) -> str:
-    text = _OPEN_DETAILS.sub("<div>", text).replace("</details>", "</div>")
-    return _OPEN_SUMMARY.sub("<p><b>", text).replace("</summary>", "</b></p>")

@@ -63,7 +63,6 @@ class MoodleTransport:
 
     @property
     def user(self) -> str:
-        """Return the username that the user signs in to Moodle with."""
         if not self._user:
             site = self._client.site()
             self._user = site.username or site.full_name
@@ -73,7 +72,6 @@ class MoodleTransport:
         self._client.close()
 
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
-        """Return the assignments that this person may see; hidden ones are missing."""
         found = self._client.assignments(self._course_id)
         self._settings = {str(assignment.id): assignment for assignment in found}
         return tuple(
@@ -90,57 +88,13 @@ class MoodleTransport:
         )
 
     def download(self, file: RemoteFile, to: Path, progress: Progress) -> None:
-        """Write a file's bytes to ``to``, verified by Moodle's SHA-1, complete or not at all."""
         self._client.download(file, to, progress)
 
     def work_status(self, assignment: RemoteAssignment) -> WorkStatus:
-        """Return the status of this person's work.
-
-        A mark that the marking workflow has not released does not count as graded: it is hidden
-        from the student, though Moodle calls it graded.
-        """
+        # A mark that the marking workflow has not released is hidden from the student, though
+        # Moodle calls it graded.
         settings = self._of(assignment)
         status = self._client.submission_status(settings.id)
-        return self._work_status(settings, status)
-
-    def submit(
-        self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
-    ) -> Acknowledgement:
-        """Submit a file for grading and check that Moodle holds it.
-
-        Raises:
-            Conflict: Moodle would not accept it, did not keep it, or it is late and would replace
-                work that was on time, which only ``late`` allows.
-        """
-        return self._hand_in(assignment, file, progress, late=late, final=True)
-
-    def save_draft(
-        self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
-    ) -> Acknowledgement:
-        """Save a file without submitting it, if there are drafts; raises as :meth:`submit`."""
-        return self._hand_in(assignment, file, progress, late=late, final=False)
-
-    def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
-        """Return the released feedback files; empty if there are none."""
-        status = self._client.submission_status(self._of(assignment).id)
-        feedback = status.feedback
-        if status.earlier is not None and not status.graded:
-            feedback = status.earlier.feedback
-        files = feedback.files if feedback else ()
-        return tuple(Document(f.name, self._client.read(f, _MAX_FEEDBACK)) for f in files)
-
-    def _of(self, assignment: RemoteAssignment) -> Assignment:
-        """Return the settings of an assignment; its key may be from an earlier list."""
-        if assignment.key not in self._settings:
-            self.list_assignments()
-        if assignment.key not in self._settings:
-            raise NotFound(
-                f"{assignment.name} is not in this course (any more), or hidden from you.",
-                hint="List the assignments again.",
-            )
-        return self._settings[assignment.key]
-
-    def _work_status(self, settings: Assignment, status: Status) -> WorkStatus:
         work, feedback = status.work, status.feedback
         state = _STATES[work.state] if work else WorkState.NEW
         handed_in = work.modified if work and state is WorkState.SUBMITTED else None
@@ -162,6 +116,38 @@ class MoodleTransport:
             why_not=reason,
             extended_to=status.extended_to,
         )
+
+    def submit(
+        self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
+    ) -> Acknowledgement:
+        """Submit a file; only ``late`` replaces one on time. Check that Moodle holds it."""
+        return self._hand_in(assignment, file, progress, late=late, final=True)
+
+    def save_draft(
+        self, assignment: RemoteAssignment, file: Path, progress: Progress, *, late: bool = False
+    ) -> Acknowledgement:
+        """Save a file without submitting it, if there are drafts; raises as :meth:`submit`."""
+        return self._hand_in(assignment, file, progress, late=late, final=False)
+
+    def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
+        """Return the released feedback files."""
+        status = self._client.submission_status(self._of(assignment).id)
+        feedback = status.feedback
+        if status.earlier is not None and not status.graded:
+            feedback = status.earlier.feedback
+        files = feedback.files if feedback else ()
+        return tuple(Document(f.name, self._client.read(f, _MAX_FEEDBACK)) for f in files)
+
+    def _of(self, assignment: RemoteAssignment) -> Assignment:
+        """Return the settings of an assignment; its key may be from an earlier list."""
+        if assignment.key not in self._settings:
+            self.list_assignments()
+        if assignment.key not in self._settings:
+            raise NotFound(
+                f"{assignment.name} is not in this course (any more), or hidden from you.",
+                hint="List the assignments again.",
+            )
+        return self._settings[assignment.key]
 
     def _hand_in(
         self,
@@ -186,21 +172,17 @@ class MoodleTransport:
         self._client.save_submission(settings.id, draft.item, text)
         status = self._client.submission_status(settings.id)
         kept = demand_kept(settings, status, draft.names[0], file.stat().st_size)
-        if final and settings.drafts:
-            return self._finalise(settings, kept)
+        if final and settings.drafts:  # without drafts, saving has submitted it
+            self._client.submit_for_grading(settings.id)
+            status = self._client.submission_status(settings.id)
+            if status.work is None or status.work.state is not SubmissionState.SUBMITTED:
+                raise Conflict(
+                    f"Moodle holds your work on {settings.name} as a draft only; it is not handed "
+                    "in.",
+                    hint="Open the assignment in Moodle and press Submit assignment. In a team, "
+                    "all members may have to do so.",
+                )
         return self._handed(settings, status, kept.name)
-
-    def _finalise(self, settings: Assignment, file: RemoteFile) -> Acknowledgement:
-        """Submit a saved draft; if drafts are off, saving did that already."""
-        self._client.submit_for_grading(settings.id)
-        status = self._client.submission_status(settings.id)
-        if status.work is None or status.work.state is not SubmissionState.SUBMITTED:
-            raise Conflict(
-                f"Moodle holds your work on {settings.name} as a draft only; it is not handed in.",
-                hint="Open the assignment in Moodle and press Submit assignment. In a team, all "
-                "members may have to do so.",
-            )
-        return self._handed(settings, status, file.name)
 
     def _handed(self, settings: Assignment, status: Status, name: str) -> Acknowledgement:
         at = status.work.modified if status.work else None
@@ -275,11 +257,7 @@ def _is_late(settings: Assignment, status: Status, at: datetime | None) -> bool:
 
 
 def demand_acceptable(settings: Assignment, file: Path) -> None:
-    """Raise for a file that the assignment does not accept; Moodle would drop it silently.
-
-    Raises:
-        InvalidInput: Its type is not allowed, or it cannot be read; TooLarge above the limit.
-    """
+    """Raise for a file that the assignment does not accept; Moodle would drop it silently."""
     try:
         size = file.stat().st_size
     except OSError as error:

@@ -194,15 +194,11 @@ class PortableDisk(Disk):
             super().fsync_directory(path)
 
     def rename(self, source: Place, target: Place) -> None:
-        """Move ``source`` over ``target``, atomically; wait while another program holds it.
-
-        Raises: :class:`~mograder.core.files.windows_files.FileHeld`.
-        """
+        """Move ``source`` over ``target``, atomically; wait while another program holds it."""
         held = target if os.path.lexists(target.name) else source
         when_free(lambda: Path(source.name).replace(target.name), held.name)
 
     def place(self, source: Place, target: Place) -> None:
-        """Move ``source`` to ``target`` only if nothing is there. Raises: ``FileExistsError``."""
         if SYSTEM == "windows":
             # There, a rename replaces nothing.
             when_free(lambda: Path(source.name).rename(target.name), source.name)
@@ -221,7 +217,6 @@ class PortableDisk(Disk):
         return False
 
     def exchange(self, one: Place, other: Place) -> None:
-        """Raise as a file system that cannot swap two names."""
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), one.name, None, other.name)
 
     def is_shared(self, at: Path | int) -> bool:
@@ -233,17 +228,11 @@ class PortableDisk(Disk):
 
 
 DISK = Disk() if SYSTEM == "linux" else PortableDisk()
-"""The disk of this machine."""
 
 
 @contextlib.contextmanager
 def explained_when_unusable(path: Path) -> Iterator[None]:
-    """Turn failures of the files at or below a path into errors that name the file and the reason.
-
-    They are logged, as pages leave out what they cannot read.
-
-    Raises: :class:`~mograder.core.errors.InvalidInput`.
-    """
+    """Turn failures of the files at a path into errors that name file and reason; log them."""
     try:
         yield
     except OSError as error:
@@ -262,9 +251,6 @@ def explained_when_full() -> Iterator[None]:
 
     They do not say that nothing was changed: it may be a later file, or a name to be synced, that
     failed.
-
-    Raises: :class:`~mograder.core.errors.Busy`; :class:`~mograder.core.errors.Conflict` for a file
-    that another program holds open.
     """
     try:
         yield
@@ -299,7 +285,6 @@ class Space:
 
 
 def nearest_directory(path: Path) -> Path:
-    """Return the path if it is a directory, else the nearest one above it that exists."""
     return next(each for each in (path, *path.parents) if each.is_dir())
 
 
@@ -401,11 +386,7 @@ def set_mode_at(fd: int, mode: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One mounted file system.
-
-    ``kind`` is its type, ``source`` what is mounted, ``options`` those of the mount and of the
-    file system: ``rw``, ``vers=4.2``.
-    """
+    """One mounted file system; ``options`` are of the mount and the system: ``vers=4.2``."""
 
     point: Path
     kind: str
@@ -414,7 +395,6 @@ class Mount:
 
     @property
     def network(self) -> bool:
-        """Whether other machines may change its files too."""
         return self.kind in _NETWORK
 
     def option(self, name: str) -> str | None:

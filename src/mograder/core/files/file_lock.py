@@ -35,11 +35,8 @@ def open_lock(path: Path) -> int:
 def acquire(fd: int, *, seconds: float | None = 0, shared: bool = False) -> bool:
     """Lock an open file or directory until it is released or its descriptor closed.
 
-    Wait at most ``seconds`` for another holder, without limit if None. A shared lock excludes
-    exclusive ones only, except on Windows. Return False if another holder still has the lock after
-    that time.
-
-    Raises: ``OSError`` where the file system has no locks.
+    Wait at most ``seconds`` for another holder, without limit if None; then return False. A shared
+    lock excludes exclusive ones only, except on Windows.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     # flock waits without a timeout or not at all, and Windows for ten seconds.

@@ -27,11 +27,7 @@ _STALE = frozenset({errno.ESTALE, errno.EIO})
 
 
 class SharedFile:
-    """The status of one file or directory, at most a second old where other machines change it.
-
-    Mutable state: ``_shared`` (whether they do, None before it was looked up) and ``_asked`` (when
-    the server was last asked, in monotonic seconds).
-    """
+    """The status of one file or directory, at most a second old where other machines change it."""
 
     def __init__(self, path: Path, *, disk: Disk = DISK) -> None:
         self._path = path
@@ -41,10 +37,7 @@ class SharedFile:
         self._asked = -_AGAIN_SECONDS
 
     def status(self, *, now: bool = False) -> os.stat_result:
-        """Return the status, as ``os.stat``; with ``now`` not even a second old.
-
-        Raises: ``OSError``, ``FileNotFoundError`` if there is no such file.
-        """
+        """Return the status, as ``os.stat``; with ``now`` not even a second old."""
         if self._shared is None:
             self._shared = self._is_shared()
         if self._shared and (now or time.monotonic() - self._asked >= _AGAIN_SECONDS):
@@ -89,8 +82,6 @@ def again_if_stale(read: Callable[[], _Result]) -> _Result:
     """Return what a function returns that opens and reads a file; call it twice at most.
 
     The second call is for a file that another machine replaced while it was open here.
-
-    Raises: as the function.
     """
     try:
         return read()

@@ -49,9 +49,6 @@ def when_free(call: Callable[[], object], path: str, *, seconds: float = _SECOND
     """Make a call that replaces, renames or removes a file; on Windows wait until it is free.
 
     A file that is read-only there is made writable, as the other systems do not regard that.
-
-    Raises: :class:`FileHeld` if another program holds the file after ``seconds``; ``OSError`` as
-    the call.
     """
     deadline = time.monotonic() + seconds
     pause = _FIRST_PAUSE
@@ -59,12 +56,14 @@ def when_free(call: Callable[[], object], path: str, *, seconds: float = _SECOND
         try:
             call()
         except PermissionError as error:
-            if not _may_pass(error):
+            code = getattr(error, "winerror", None)  # only Windows has it
+            if SYSTEM != "windows" or (code not in _HELD and code != _ACCESS_DENIED):
                 raise
             if _made_writable(path):
                 continue
             if time.monotonic() >= deadline:
-                raise _held(path) from error
+                told = "another program has it open; close it there, then try again"
+                raise FileHeld(errno.EACCES, told, shown(path)) from error
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         else:
@@ -72,7 +71,6 @@ def when_free(call: Callable[[], object], path: str, *, seconds: float = _SECOND
 
 
 def unlink(path: Path) -> None:
-    """Remove a file, if it exists. Raises: as :func:`when_free`."""
     when_free(lambda: path.unlink(missing_ok=True), str(path))
 
 
@@ -104,12 +102,6 @@ def extended(path: str, *, longest: int = _LONGEST_PATH) -> str:
     return _SHARE + text[2:] if text.startswith("\\\\") else _EXTENDED + text
 
 
-def _may_pass(error: PermissionError) -> bool:
-    # Only Windows has this attribute.
-    code = getattr(error, "winerror", None)
-    return SYSTEM == "windows" and (code in _HELD or code == _ACCESS_DENIED)
-
-
 def _made_writable(path: str) -> bool:
     """Take a file's mark as read-only away; return False if it had none."""
     place = Path(path)
@@ -123,11 +115,6 @@ def _made_writable(path: str) -> bool:
     return True
 
 
-def _held(path: str) -> FileHeld:
-    told = "another program has it open; close it there, then try again"
-    return FileHeld(errno.EACCES, told, shown(path))
-
-
 def same_text(one: bytes, other: bytes) -> bool:
     """Return whether two contents are equal, or two texts that differ in their line ends only."""
     return one == other or (
@@ -136,7 +123,6 @@ def same_text(one: bytes, other: bytes) -> bool:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Return whether two files are the same, as by :func:`same_text`. Raises: ``OSError``."""
     if filecmp.cmp(one, other, shallow=False):
         return True
     if max(one.stat().st_size, other.stat().st_size) > _LARGEST_TEXT:
@@ -153,7 +139,6 @@ def digests(data: bytes) -> frozenset[str]:
 
 
 def digests_of_file(path: Path) -> frozenset[str]:
-    """Return the digests of a file, see :func:`digests`. Raises: ``OSError``."""
     if path.stat().st_size <= _LARGEST_TEXT:
         return digests(path.read_bytes())
     with path.open("rb") as stream:

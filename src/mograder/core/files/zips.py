@@ -27,12 +27,7 @@ with suppress(ImportError):  # a Python without it reads no such entry
 
 @contextmanager
 def opened_zip(source: Path | bytes, told: str, hint: str = "") -> Iterator[zipfile.ZipFile]:
-    """Open a zip for reading during the block.
-
-    Raises:
-        InvalidInput: It is no zip, or it turns out to be damaged in the block. The message begins
-            with ``told``, such as "x.zip cannot be unpacked".
-    """
+    """Open a zip for reading during the block; the errors of a damaged one begin with ``told``."""
     try:
         with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
             yield opened
@@ -47,11 +42,7 @@ def opened_zip(source: Path | bytes, told: str, hint: str = "") -> Iterator[zipf
 def read_entry(
     archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int, too_much: str
 ) -> bytes:
-    """Read one file, counting the bytes that it unpacks to, since a header may be false.
-
-    Raises:
-        TooLarge: It has more than ``limit`` bytes; ``too_much`` is the message.
-    """
+    """Read one file, counting the bytes that it unpacks to, since a header may be false."""
     parts: list[bytes] = []
     size = 0
     with archive.open(entry) as file:

@@ -24,7 +24,7 @@ from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.core.sections.settings_model import (
     NO_EFFECT,
-    OUR_SECTIONS,
+    OLD_SECTIONS,
     SECRET_KEYS,
     Assignment,
     ItemLimits,
@@ -34,12 +34,9 @@ from mograder.core.sections.settings_model import (
 )
 from mograder.core.sections.settings_values import Section, complaint
 
-_OUR_PREFIXES = tuple(f"MOGRADER_{each.upper()}_" for each in sorted(OUR_SECTIONS))
 ITEMS = "items"
-"""The table with a section per item."""
 
 _ITEM_TABLES: Mapping[str, type[Section]] = {"limits": ItemLimits, "penalties": LateRule}
-"""The tables within the table of an item."""
 
 _Place = Callable[[tuple[str, ...]], str]
 """Returns where a key of the file stands, as messages name it: ``FILE:LINE``."""
@@ -116,8 +113,6 @@ class Layers:
 
         An unknown variable is a warning only: all defaults are safe, and the environment is shared
         with other programs.
-
-        Raises: InvalidInput naming the variable whose value cannot be used.
         """
         variables = {_variable(key): key for key in KEYS if key not in _FILE_ONLY}
         for name in sorted(environ.keys() & variables.keys()):
@@ -126,7 +121,7 @@ class Layers:
             text = environ[name]
             if not text.strip() and key in _SET_OR_NOT:
                 continue
-            value: object = split_list(text) if _is_list(key) else text
+            value: object = split_list(text) if key in _LISTS else text
             self._merge(section, {last: value}, Origin.ENVIRONMENT, _refuser(name, key))
         gone = {_variable(key): hint for key, hint in _GONE.items()}
         for name in sorted(environ):
@@ -135,10 +130,7 @@ class Layers:
                 self.warnings.append(f"The variable {name} is not a setting. {hint}".rstrip())
 
     def add_options(self, overrides: Mapping[str, object]) -> None:
-        """Merge command-line options, by dotted key, over all else; ``None`` is "not given".
-
-        Raises: InvalidInput naming the option whose value cannot be used.
-        """
+        """Merge command-line options, by dotted key, over all else; ``None`` is "not given"."""
         for key, value in overrides.items():
             if value is None:
                 continue
@@ -158,7 +150,11 @@ class Layers:
             raise _no_table(ITEMS, "[items.NAME]", shown)
         items: dict[str, ItemSettings] = {}
         for written, decided in table.items():
-            name = _item_name(written, shown)
+            try:
+                name = ItemName.parse(written)
+            except InvalidInput as error:
+                place = shown((ITEMS, written))
+                raise InvalidInput(f"{place}: [items]: {error.message}", hint=error.hint) from error
             if name in items:
                 raise InvalidInput(f"{shown((ITEMS, written))}: {item_key(name)} is there twice.")
             items[name] = _item(name, written, decided, shown)
@@ -173,7 +169,7 @@ class Layers:
         refusal: Callable[[ErrorDetails], InvalidInput],
     ) -> None:
         """Validate a table, and merge its keys. Raises: ``refusal`` for a mistake."""
-        strict = origin is Origin.FILE and section in OUR_SECTIONS
+        strict = origin is Origin.FILE and section not in ("", *OLD_SECTIONS)
         model = SECTIONS[section] if section else Settings
         try:
             checked = model.model_validate(table, strict=strict)
@@ -189,17 +185,7 @@ class Layers:
             self.origins[_dotted(section, _written(name, model.model_fields[name]))] = origin
 
 
-def _item_name(written: str, shown: _Place) -> str:
-    try:
-        return ItemName.parse(written)
-    except InvalidInput as error:
-        raise InvalidInput(
-            f"{shown((ITEMS, written))}: [items]: {error.message}", hint=error.hint
-        ) from error
-
-
 def _item(name: str, written: str, table: object, shown: _Place) -> ItemSettings:
-    """Return one item's settings; raise InvalidInput for a mistake, as in all our sections."""
     try:
         return ItemSettings.model_validate(table, strict=True)
     except ValidationError as error:
@@ -236,14 +222,16 @@ def _refuser(who: str, key: str) -> Callable[[ErrorDetails], InvalidInput]:
     return lambda error: InvalidInput(f"{who} {complaint(error, secret=secret)}.", hint=hint)
 
 
-def _sections() -> Iterator[tuple[str, type[Section]]]:
-    for name, info in Settings.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
-            yield name, info.annotation
+SECTIONS: Mapping[str, type[Section]] = {
+    name: info.annotation
+    for name, info in Settings.model_fields.items()
+    if isinstance(info.annotation, type) and issubclass(info.annotation, Section)
+}
 
 
-SECTIONS: Mapping[str, type[Section]] = dict(_sections())
-"""The tables of the file, by name."""
+_OUR_PREFIXES = tuple(
+    f"MOGRADER_{each.upper()}_" for each in (*SECTIONS, ITEMS) if each not in OLD_SECTIONS
+)
 
 
 def item_key(name: str) -> str:
@@ -253,7 +241,6 @@ def item_key(name: str) -> str:
 
 
 def item_keys(name: str, item: ItemSettings) -> Mapping[str, object]:
-    """Return the values that are set for an item, by dotted key."""
     own = item.model_dump(
         mode="json", exclude_unset=True, exclude_none=True, exclude=set(_ITEM_TABLES)
     )
@@ -282,13 +269,17 @@ def _dotted(section: str, name: str) -> str:
 
 
 _FIELDS: Mapping[str, FieldInfo] = dict(_fields())
+_LISTS = frozenset(
+    key
+    for key, info in _FIELDS.items()
+    if any(get_origin(each) is tuple for each in (info.annotation, *get_args(info.annotation)))
+)
 KEYS: tuple[str, ...] = tuple(sorted(_FIELDS, key=lambda key: ("." in key, key)))
 """Every key of the settings, dotted, as the file writes it; the top-level ones first. Keys of items
 come from :func:`item_keys`."""
 
 
 def note_on(key: str) -> str:
-    """Return the note on a key of :data:`KEYS`: ``NO_EFFECT``, or ""."""
     return NO_EFFECT if NO_EFFECT in _FIELDS[key].metadata else ""
 
 
@@ -297,13 +288,7 @@ def _variable(key: str) -> str:
 
 
 def split_list(text: str) -> tuple[str, ...]:
-    """Return the entries of a list that is separated by commas."""
     return tuple(part for each in text.split(",") if (part := each.strip()))
-
-
-def _is_list(key: str) -> bool:
-    annotation = _FIELDS[key].annotation
-    return any(get_origin(each) is tuple for each in (annotation, *get_args(annotation)))
 
 
 def _nearest(section: str, name: str) -> str:

@@ -1,7 +1,7 @@
 """The sections and keys of ``mograder.toml``, their types, defaults and bounds.
 
 This module only defines types; ``core.settings`` loads the values. The sections are those of
-compatibility-0.3.16.md 6, plus our own: :data:`OUR_SECTIONS`. A key's docstring is its
+compatibility-0.3.16.md 6 (:data:`OLD_SECTIONS`), plus our own. A key's docstring is its
 documentation.
 """
 
@@ -41,24 +41,10 @@ from mograder.core.sections.settings_values import (
     zone,
 )
 
-OUR_SECTIONS: Final = frozenset(
-    {
-        "hub",
-        "security",
-        "safety",
-        "limits",
-        "items",
-        "grading",
-        "marking",
-        "database",
-        "backup",
-        "oidc",
-        "lti",
-        "mail",
-        "nodes",
-    }
+OLD_SECTIONS: Final = frozenset(
+    {"moodle", "https", "defaults", "rlimits", "dirs", "gradebook", "sync", "penalties"}
 )
-"""Sections whose values must have their own type; those of 0.3.16 also take a number as text."""
+"""Sections of 0.3.16, which also take a number as text; the others need a value's own type."""
 
 SECRET_KEYS: Final = frozenset({"https.token", "database.url"})
 """Keys whose value is masked in all output."""

@@ -54,10 +54,7 @@ _EXPECTED = {
 
 
 def normalise_base_url(text: str) -> str:
-    """Return a path prefix as ``/live/hub``, or ``""`` for the root.
-
-    Raises: ValueError for a text other than plain path segments.
-    """
+    """Return a path prefix, of plain segments, as ``/live/hub``, or ``""`` for the root."""
     path = text.strip().rstrip("/")
     if not path:
         return ""
@@ -68,10 +65,7 @@ def normalise_base_url(text: str) -> str:
 
 
 def normalise_public_url(text: str) -> str:
-    """Return the origin that browsers use, spelled as in ``Origin``, or ``""``.
-
-    Raises: ValueError for a text other than scheme, host and optional port.
-    """
+    """Return the origin that browsers use, spelled as in ``Origin``, or ``""``."""
     if not text.strip():
         return ""
     expected = "must be scheme and host only, such as https://hub.example.net"
@@ -91,7 +85,6 @@ def normalise_public_url(text: str) -> str:
 def issuer_address(text: str) -> str:
     """Return the address of an identity provider or a platform unchanged, or ``""``.
 
-    Raises: ValueError for a text other than an https address without query, fragment and user.
     Plain http is possible for this machine, for trials.
     """
     if not text:
@@ -111,12 +104,10 @@ def issuer_address(text: str) -> str:
 
 
 def listed(value: object) -> object:
-    """Return a list, as in files, as a tuple, as in the settings; return other values unchanged."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def user(text: str) -> str:
-    """Raise ValueError for a text that is not a valid username."""
     try:
         return Username.claimed(text)
     except InvalidInput as error:
@@ -124,7 +115,6 @@ def user(text: str) -> str:
 
 
 def peer(text: str) -> str:
-    """Return an address or a network in the usual spelling; raises ValueError for anything else."""
     try:
         return str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text))
     except ValueError as error:
@@ -135,39 +125,31 @@ def peer(text: str) -> str:
 
 
 def header(text: str) -> str:
-    """Raise ValueError for a text that is neither empty nor a valid header name."""
     if text and not _HEADER_NAME.fullmatch(text):
         raise ValueError("must be the name of an HTTP header, or empty to trust none")
     return text
 
 
 def feature(text: str) -> str:
-    """Raise ValueError for a text that names no feature of marimo's editor."""
     if text not in FEATURES:
         raise ValueError(f"must list some of {', '.join(FEATURES)}, not {text[:40]!r}")
     return text
 
 
 def module(text: str) -> str:
-    """Raise ValueError for a text that is no top-level name of a module, such as ``os.path``."""
     if not text.isidentifier():
         raise ValueError(f"must list modules by their first name, such as os, not {text[:40]!r}")
     return text
 
 
 def builtin(text: str) -> str:
-    """Raise ValueError for a name that is not a builtin of Python."""
     if not hasattr(builtins, text):
         raise ValueError(f"must list builtins of Python, such as open, not {text[:40]!r}")
     return text
 
 
 def database_url(text: str) -> str:
-    """Return a database's URL, or ``""``.
-
-    Raises: ValueError for a text without a scheme, without showing it, since it may hold a
-    password.
-    """
+    """Return a database's URL, or ``""``; no error shows the text, which may hold a password."""
     if text and "://" not in text:
         raise ValueError("must be a URL such as postgresql://user:password@host/name, or empty")
     return text
@@ -177,8 +159,6 @@ def moment(value: object) -> object:
     """Return a time as ISO 8601 text with its offset; None unchanged.
 
     One without an offset is in UTC, and a date alone is its last moment.
-
-    Raises: ValueError for anything else.
     """
     try:
         found = written_time(value)
@@ -195,8 +175,6 @@ def written_time(value: object) -> date | None:
     """Return a date, or a date and time, as a person or Moodle wrote it; None for "" and 0.
 
     It is one of TOML, ISO 8601 text, or seconds since 1970.
-
-    Raises: ValueError for anything else.
     """
     try:
         found = _date_or_time(value)
@@ -224,10 +202,7 @@ def _date_or_time(value: object) -> date | None:
 
 
 def unix_seconds(value: object) -> object:
-    """Return Moodle's seconds since 1970 unchanged.
-
-    Raises: ValueError for a date or a text, which belong elsewhere.
-    """
+    """Return Moodle's seconds since 1970 unchanged; a date or a text belongs elsewhere."""
     if isinstance(value, date | str):
         raise ValueError(
             'must be the seconds that Moodle gives; write a date as due in [items."NAME"]'
@@ -236,7 +211,6 @@ def unix_seconds(value: object) -> object:
 
 
 def zone(text: str) -> str:
-    """Raise ValueError for a text that is neither empty nor the name of a time zone."""
     try:
         return ZoneInfo(text).key if text else ""
     except (ValueError, OSError, KeyError) as error:
@@ -244,14 +218,12 @@ def zone(text: str) -> str:
 
 
 def present(text: str) -> str:
-    """Raise ValueError for a blank text."""
     if not text.strip():
         raise ValueError("must not be empty")
     return text
 
 
 Present = Annotated[str, AfterValidator(present)]
-"""A text that is not empty."""
 
 
 class Section(BaseModel):
@@ -282,7 +254,6 @@ def complaint(error: ErrorDetails, *, secret: bool = False) -> str:
 
 
 def _clipped(value: object) -> str:
-    """Return a value as TOML writes it, cut off after 60 characters."""
     text = repr(value) if isinstance(value, str) else str(value)
     if isinstance(value, bool):
         text = text.lower()

@@ -42,6 +42,14 @@ def sheet(name: str) -> Worksheet:
     return parse_worksheet((RAW / f"worksheet-{name}.csv").read_bytes())
 
 
+def zipped(entries: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
 def cell(sheet: Worksheet, participant: int, column: str) -> str:
     (row,) = (row for row in sheet.rows if row.participant == participant)
     return sheet.cell(row, column)
@@ -236,10 +244,8 @@ def test_submissions_are_read_from_folders_and_flat(name: str) -> None:
 
 def test_a_full_name_that_looks_like_an_entry_is_nobodys() -> None:
     """Without folders, another student may have chosen it."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("Alice_8_assignsubmission_file_12_assignsubmission_file_a.py", b"x")
-    (found,) = read_submissions(buffer.getvalue())
+    name = "Alice_8_assignsubmission_file_12_assignsubmission_file_a.py"
+    (found,) = read_submissions(zipped({name: b"x"}))
     assert found.participant == 0
 
 
@@ -250,11 +256,8 @@ def test_folders_of_other_submission_plug_ins_do_not_make_a_zip_unusable() -> No
         "Alice A_8_assignsubmission_cloud_docs_/a.pdf",
         "Bo_7_assignsubmission_file_12_assignsubmission_file_/b.py",
     )
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in names:
-            archive.writestr(name, b"x")
-    read = [(each.participant, each.plugin) for each in read_submissions(buffer.getvalue())]
+    files = read_submissions(zipped(dict.fromkeys(names, b"x")))
+    read = [(each.participant, each.plugin) for each in files]
     assert read == [(8, "file"), (8, "cloud_docs"), (12, "file")]
 
 
@@ -284,12 +287,9 @@ def test_what_is_no_zip_of_submissions_says_so(data: bytes, problem: str) -> Non
 def test_a_bomb_does_not_go_off(bound: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither one large file nor many."""
     monkeypatch.setattr(grading_files, bound, most)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number in (1, 2):
-            archive.writestr(f"A B_{number}_assignsubmission_file/x.py", b"\0" * 100_000)
+    bomb = zipped({f"A B_{n}_assignsubmission_file/x.py": bytes(100_000) for n in (1, 2)})
     with pytest.raises(TooLarge, match="unpacks to more than"):
-        read_submissions(buffer.getvalue())
+        read_submissions(bomb)
 
 
 def test_feedback_goes_back_under_the_participants_number() -> None:

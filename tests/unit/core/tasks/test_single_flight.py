@@ -91,8 +91,12 @@ async def test_one_who_leaves_neither_stops_the_work_nor_hears_more_of_it(
     assert heard == ["begun"]
 
 
-async def test_the_work_goes_on_when_nobody_waits_any_more(shared: Shared, job: Job) -> None:
+@pytest.mark.parametrize("failure", [None, InvalidInput("no such package")])
+async def test_the_work_goes_on_when_nobody_waits_any_more(
+    shared: Shared, job: Job, failure: Exception | None
+) -> None:
     """A build that a student gave up waiting for is there for the next one."""
+    job.failure = failure
     leaving = asyncio.create_task(shared.get("key", job))
     await job.started.wait()
     leaving.cancel()
@@ -114,16 +118,6 @@ async def test_a_failure_is_told_to_all_and_the_next_call_tries_again(
     assert results == [job.failure, job.failure]
     job.failure = None
     assert await shared.get("key", job) == 2
-
-
-async def test_a_failure_that_nobody_waits_for_is_no_noise(shared: Shared, job: Job) -> None:
-    job.failure = InvalidInput("no such package")
-    leaving = asyncio.create_task(shared.get("key", job))
-    await job.started.wait()
-    leaving.cancel()
-    job.go_on.set()
-    await shared.settle()
-    assert not shared.busy("key")
 
 
 async def test_close_ends_what_is_under_way(shared: Shared, job: Job) -> None:
