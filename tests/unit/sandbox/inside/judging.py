@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -191,6 +191,7 @@ class Judged:
     judge: int
     worker: int
     seconds: float
+    directory: Path
 
     @property
     def contract(self) -> dict[str, Any]:
@@ -219,6 +220,8 @@ class Judged:
         return "\n".join(json.dumps(each, ensure_ascii=False) for each in self.lines)
 
 
+Judge = Callable[..., Judged]
+"""Judges a submission by a source (``conftest.py``)."""
 QUICK = {"notebook": 60.0, "call": 10.0, "check": 30.0, "submission": 100.0}
 
 
@@ -267,7 +270,7 @@ def judged(
         process.wait(120)
         elapsed = time.monotonic() - started_at
         lines = [json.loads(line) for line in path.read_text().splitlines()]
-        run = Judged(lines, process.pid, worker_.process.pid, elapsed)
+        run = Judged(lines, process.pid, worker_.process.pid, elapsed, directory)
         assert refused or lines[-1:] == [{"kind": "end"}], run.text
         return run
 

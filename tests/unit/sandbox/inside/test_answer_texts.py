@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.unit.sandbox.inside.judging import Judged, judged, notebook
+from tests.unit.sandbox.inside.judging import Judge, Judged, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 IMPORTS = "import ast, functools, inspect, math\nfrom mograder.runtime import check"
@@ -36,8 +34,8 @@ def source(check: str = CHECK) -> str:
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    run = judged(tmp_path_factory.mktemp("recorded"), source(), source())
+def recorded(judge: Judge) -> Judged:
+    run = judge(source(), source())
     assert run.passed == {"Q1": [True, True]}, run.text
     return run
 
@@ -57,14 +55,14 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Judged:
     ids=["right", "wrapped", "lambda", "loop", "builtin", "another name", "exec", "linecache"],
 )
 def test_the_text_is_that_of_the_statement_that_defines_the_answer(
-    recorded: Judged, tmp_path: Path, answer: str, passed: list[bool]
+    judge: Judge, recorded: Judged, answer: str, passed: list[bool]
 ) -> None:
-    run = judged(tmp_path, source(), notebook(IMPORTS, GIVEN, answer), contract=recorded.contract)
+    run = judge(source(), notebook(IMPORTS, GIVEN, answer), contract=recorded.contract)
     assert run.passed == {"Q1": passed}, run.text
 
 
-def test_a_check_that_runs_the_text_has_no_result(tmp_path: Path) -> None:
+def test_a_check_that_runs_the_text_has_no_result(judge: Judge) -> None:
     text = source(CHECK.replace("not loops(fact)", "exec(inspect.getsource(fact)) is None"))
-    run = judged(tmp_path, text, text)
+    run = judge(text, text)
     assert [each["state"] for each in run.checks] == ["needs attention"]
     assert "runs a text as code" in run.text

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from tests.unit.sandbox.inside.judging import Judged, WarmPrograms, judged, notebook
+from tests.unit.sandbox.inside.judging import Judge, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
@@ -65,33 +62,27 @@ ALLOWED = {
 }
 
 
-def run(
-    place: Path, programs: WarmPrograms, condition: str, contract: dict[str, Any] | None = None
-) -> Judged:
+def source_of(condition: str) -> str:
     check = f"check('Q1', [(lambda: {condition}, 'no'), (True, 'yes')])"
-    source = notebook(GIVEN, ANSWER, check)
-    return judged(place, source, source, contract=contract, programs=programs)
+    return notebook(GIVEN, ANSWER, check)
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_check_that_runs_a_text_has_no_result(
-    tmp_path: Path, programs: WarmPrograms, name: str
-) -> None:
+def test_a_check_that_runs_a_text_has_no_result(judge: Judge, name: str) -> None:
     """Neither when the contract is recorded, so that `generate` tells it, nor in grading."""
-    found = run(tmp_path, programs, REFUSED[name])
+    source = source_of(REFUSED[name])
+    found = judge(source, source)
     assert [check["state"] for check in found.checks] == ["needs attention"], found.text
     assert "which an answer could determine" in found.checks[0]["reason"]
 
 
 @pytest.mark.parametrize("name", ALLOWED)
-def test_a_check_may_use_what_libraries_make_for_themselves(
-    tmp_path: Path, programs: WarmPrograms, name: str
-) -> None:
-    found = run(tmp_path, programs, ALLOWED[name])
+def test_a_check_may_use_what_libraries_make_for_themselves(judge: Judge, name: str) -> None:
+    source = source_of(ALLOWED[name])
+    found = judge(source, source)
     assert [check["state"] for check in found.checks] == ["judged"], found.text
     assert found.passed["Q1"] == [True, True]
-    (tmp_path / "again").mkdir()
-    again = run(tmp_path / "again", programs, ALLOWED[name], found.contract)
+    again = judge(source, source, contract=found.contract)
     assert again.passed["Q1"] == [True, True], again.text
 
 
@@ -116,21 +107,17 @@ OF_CODE = {
 
 
 @pytest.mark.parametrize("name", OF_CODE)
-def test_a_check_of_the_answers_code_fails_for_the_author_already(
-    tmp_path: Path, programs: WarmPrograms, name: str
-) -> None:
+def test_a_check_of_the_answers_code_fails_for_the_author_already(judge: Judge, name: str) -> None:
     """Else it would judge the code of the judge's own function, which is the same for all."""
     check = f"check('Q1', [(lambda: mean([1, 3]) == 2, 'mean'), (lambda: {OF_CODE[name]}, 'code')])"
     source = notebook(GIVEN, FUNCTION, check)
-    found = judged(tmp_path, source, source, programs=programs)
+    found = judge(source, source)
     assert found.passed["Q1"] == [True, False], found.text
     reasons = [each["reason"] for each in found.checks[0]["labels"][0]["conditions"]]
     assert "The judge has not the answer's own __" in reasons[1]
 
 
-def test_a_check_may_ask_for_names_signatures_and_its_own_code(
-    tmp_path: Path, programs: WarmPrograms
-) -> None:
+def test_a_check_may_ask_for_names_signatures_and_its_own_code(judge: Judge) -> None:
     asked = (
         "mean.__name__ == 'mean' and str(inspect.signature(mean)) == '(values)'",
         "same.__code__.co_argcount == 2 and callable(mean) and inspect.isfunction(mean)",
@@ -139,5 +126,5 @@ def test_a_check_may_ask_for_names_signatures_and_its_own_code(
     )
     conditions = "".join(f"(lambda: {each}, 'asked'), " for each in asked)
     source = notebook(GIVEN, FUNCTION, f"check('Q1', [{conditions}])")
-    found = judged(tmp_path, source, source, programs=programs)
+    found = judge(source, source)
     assert found.passed["Q1"] == [True] * len(asked), found.text

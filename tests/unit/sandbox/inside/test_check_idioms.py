@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.sandbox.inside.judging import INSIDE, Judged, judged, notebook
+from tests.unit.sandbox.inside.judging import INSIDE, Judge, Judged, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(300)]
 _DATA = Path(__file__).parents[3] / "data"
@@ -56,14 +56,13 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    return judged(tmp_path_factory.mktemp("recorded"), idioms_source(), idioms_source())
+def recorded(judge: Judge) -> Judged:
+    return judge(idioms_source(), idioms_source())
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory, recorded: Judged) -> Judged:
-    directory = tmp_path_factory.mktemp("kept")
-    return judged(directory, idioms_source(), idioms_source(), contract=recorded.contract)
+def kept(judge: Judge, recorded: Judged) -> Judged:
+    return judge(idioms_source(), idioms_source(), contract=recorded.contract)
 
 
 def test_all_idioms_hold_in_one_process(together: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.sandbox.inside.judging import Judged, WarmPrograms, judged, notebook
+from tests.unit.sandbox.inside.judging import Judge, Judged, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
@@ -143,19 +143,18 @@ def _solution(*parts: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, programs: WarmPrograms) -> Judged:
+def run(judge: Judge) -> Judged:
     both = CHECKS | NOT_THE_SAME
     checks = [f"check('{name}', [(lambda: {code}, 'm')])" for name, code in both.items()]
     checks += [f"check('bare {name}', [({name}, 'm')])" for name in CALLABLE]
     source = notebook(HEAD, _solution(*AUTHORS, TREE.format("<"), FUNCTIONS), *checks)
-    recorded = judged(tmp_path_factory.mktemp("recorded"), source, source, programs=programs)
+    recorded = judge(source, source)
     named = [f"{name} = {value}" for name, value in CALLABLE.items()]
     frame = "frame = pd.DataFrame({'t': pd.cut([1.0, 2.0, 3.0], 2)})"
     thing = f"class Thing: pass\nthing = Thing()\n{frame}"
     classes = [*STUDENTS, TREE.format("<="), CLASS, OTHERS]
     work = notebook(HEAD, _solution(*classes, *named, thing))
-    place = tmp_path_factory.mktemp("kept")
-    return judged(place, source, work, contract=recorded.contract, programs=programs)
+    return judge(source, work, contract=recorded.contract)
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.sandbox.inside import forgeries
-from tests.unit.sandbox.inside.judging import Judged, WarmPrograms, judged, notebook
+from tests.unit.sandbox.inside.judging import Judge, Judged, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 _AUDITED = Path(__file__).parent / "audited_judge.py"
@@ -31,47 +32,43 @@ def totals(run: Judged) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory, programs: WarmPrograms) -> Judged:
-    directory = tmp_path_factory.mktemp("reference")
-    return judged(directory, forgeries.SOURCE, forgeries.SOURCE, programs=programs)
+def reference(judge: Judge) -> Judged:
+    return judge(forgeries.SOURCE, forgeries.SOURCE)
 
 
 @pytest.fixture(scope="module")
-def events(
-    tmp_path_factory: pytest.TempPathFactory, reference: Judged, programs: WarmPrograms
-) -> set[str]:
+def events(judge: Judge, reference: Judged) -> set[str]:
     """The judge with an honest answer."""
-    directory = tmp_path_factory.mktemp("honest")
-    more: dict[str, Any] = {"program": str(_AUDITED), "programs": programs}
-    source = forgeries.SOURCE
-    run = judged(directory, source, source, contract=reference.contract, **more)
+    source, contract = forgeries.SOURCE, reference.contract
+    run = judge(source, source, contract=contract, program=str(_AUDITED))
     assert earned(run) == totals(run) == totals(reference)
-    return events_of(directory)
+    return events_of(run)
 
 
 @pytest.fixture(scope="module")
-def nothing(
-    tmp_path_factory: pytest.TempPathFactory, reference: Judged, programs: WarmPrograms
-) -> dict[str, float]:
+def nothing(judge: Judge, reference: Judged) -> dict[str, float]:
     """The marks of a notebook that has every name and no answer."""
-    directory = tmp_path_factory.mktemp("empty")
     text = forgeries.hostile("", "unused")
-    contract = reference.contract
-    run = judged(directory, forgeries.SOURCE, text, contract=contract, programs=programs)
-    return earned(run)
+    return earned(judge(forgeries.SOURCE, text, contract=reference.contract))
 
 
-def events_of(directory: Path) -> set[str]:
-    return set((directory / "audited_judge" / "events").read_text().splitlines())
+def events_of(run: Judged) -> set[str]:
+    return set((run.directory / "audited_judge" / "events").read_text().splitlines())
 
 
-def attempt(directory: Path, code: str, contract: dict[str, Any], **more: Any) -> Judged:
-    """Judge a hostile notebook with the audited judge."""
-    canary = directory / "canary"
-    canary.touch()
-    text = forgeries.hostile(code, str(canary))
-    return judged(
-        directory, forgeries.SOURCE, text, contract=contract, program=str(_AUDITED), **more
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    path = tmp_path / "canary"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def attempt(judge: Judge, reference: Judged, canary: Path) -> Judge:
+    """Judges a hostile notebook with the audited judge."""
+    audited = partial(judge, contract=reference.contract, program=str(_AUDITED))
+    return lambda code, **more: audited(
+        forgeries.SOURCE, forgeries.hostile(code, str(canary)), **more
     )
 
 
@@ -81,8 +78,8 @@ def test_an_empty_notebook_earns_nothing(nothing: dict[str, float]) -> None:
 
 @pytest.mark.parametrize("name", [*forgeries.EXPLOITS, *forgeries.SLOW])
 def test_a_forgery_earns_nothing(
-    tmp_path: Path,
-    programs: WarmPrograms,
+    attempt: Judge,
+    canary: Path,
     reference: Judged,
     events: set[str],
     nothing: dict[str, float],
@@ -90,7 +87,7 @@ def test_a_forgery_earns_nothing(
 ) -> None:
     code = (forgeries.EXPLOITS | forgeries.SLOW)[name]
     more: dict[str, Any] = {"seconds": _SHORT} if name in forgeries.SLOW else {}
-    run = attempt(tmp_path, code, reference.contract, programs=programs, **more)
+    run = attempt(code, **more)
     assert totals(run) == totals(reference)
     most = nothing | forgeries.ALLOWED.get(name, {})
     gained = {
@@ -99,46 +96,42 @@ def test_a_forgery_earns_nothing(
         if weight > most.get(label, 0.0)
     }
     assert gained == {}
-    assert str(run.judge) not in (tmp_path / "canary").read_text().split()
-    assert events_of(tmp_path) <= events
+    assert str(run.judge) not in canary.read_text().split()
+    assert events_of(run) <= events
     assert "needs attention" not in {check["state"] for check in run.checks}
 
 
-def test_28_what_an_answer_says_of_identity_is_claimed(
-    tmp_path: Path, programs: WarmPrograms, reference: Judged
-) -> None:
-    run = attempt(tmp_path, "def same(v): return v", reference.contract, programs=programs)
+def test_28_what_an_answer_says_of_identity_is_claimed(attempt: Judge) -> None:
+    run = attempt("def same(v): return v")
     (check,) = [each for each in run.checks if each["labels"][0]["label"] == "Q19"]
     assert check["labels"][0]["passed"]
     assert check["claims"] != []
 
 
-def test_25_a_model_that_judges_itself_is_claimed(tmp_path: Path, programs: WarmPrograms) -> None:
+def test_25_a_model_that_judges_itself_is_claimed(judge: Judge) -> None:
     source = notebook(
         "from mograder.runtime import check",
         "### BEGIN SOLUTION\nclass Model:\n    def score(self, x, y):\n        return 0.9\n"
         "### END SOLUTION",
         "check('Q1', [(Model().score([1], [2]) > 0.5, 'good enough')])",
     )
-    reference = judged(tmp_path, source, source, programs=programs)
+    reference = judge(source, source)
     text = notebook("class Model:\n    def score(self, x, y): return 1.0")
-    run = judged(tmp_path, source, text, contract=reference.contract, programs=programs)
+    run = judge(source, text, contract=reference.contract)
     assert earned(run) == {"Q1": 1.0}
     assert run.checks[0]["claims"] != []
 
 
 def test_the_canary_and_the_audit_notice_code_of_a_submission(
-    tmp_path: Path, programs: WarmPrograms, events: set[str]
+    judge: Judge, canary: Path, events: set[str]
 ) -> None:
     """Here the teacher's own check runs such code."""
-    canary = tmp_path / "canary"
     run_it = forgeries.TRACE.replace("@CANARY@", str(canary)) + "noted()\ncheck('Q', [])"
     source = notebook(
         "from mograder.runtime import check",
         "### BEGIN SOLUTION\nx = 1\n### END SOLUTION",
         f"x\n{run_it}",
     )
-    more: dict[str, Any] = {"program": str(_AUDITED), "programs": programs}
-    run = judged(tmp_path, source, source, **more)
+    run = judge(source, source, program=str(_AUDITED))
     assert set(canary.read_text().split()) == {str(run.judge)}
-    assert events_of(tmp_path) - events >= {"exec of the submission"}
+    assert events_of(run) - events >= {"exec of the submission"}

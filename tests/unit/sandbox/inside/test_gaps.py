@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.sandbox.inside.judging import Judged, WarmPrograms, judged, notebook
+from tests.unit.sandbox.inside.judging import Judge, Judged, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
@@ -133,9 +132,8 @@ WRONG = {
 
 
 @pytest.fixture(scope="module")
-def contract(tmp_path_factory: pytest.TempPathFactory, programs: WarmPrograms) -> dict[str, Any]:
-    directory = tmp_path_factory.mktemp("reference")
-    return judged(directory, SOURCE, SOURCE, programs=programs).contract
+def contract(judge: Judge) -> dict[str, Any]:
+    return judge(SOURCE, SOURCE).contract
 
 
 def passed(run: Judged) -> list[str]:
@@ -143,48 +141,38 @@ def passed(run: Judged) -> list[str]:
     return [label for label, conditions in run.passed.items() if all(conditions)]
 
 
-def test_the_authors_own_values_count(
-    tmp_path: Path, programs: WarmPrograms, contract: dict[str, Any]
-) -> None:
-    run = judged(tmp_path, SOURCE, SOURCE, contract=contract, programs=programs)
+def test_the_authors_own_values_count(judge: Judge, contract: dict[str, Any]) -> None:
+    run = judge(SOURCE, SOURCE, contract=contract)
     assert passed(run) == [f"Q{number}" for number in range(1, COUNT + 1)]
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_missing_elements_are_equal_to_nothing(
-    tmp_path: Path, programs: WarmPrograms, contract: dict[str, Any], name: str
+    judge: Judge, contract: dict[str, Any], name: str
 ) -> None:
-    text = notebook(GIVEN, NOTHING + WRONG[name])
-    run = judged(tmp_path, SOURCE, text, contract=contract, programs=programs)
+    run = judge(SOURCE, notebook(GIVEN, NOTHING + WRONG[name]), contract=contract)
     assert passed(run) == []
 
 
-def test_the_reason_is_told(
-    tmp_path: Path, programs: WarmPrograms, contract: dict[str, Any]
-) -> None:
+def test_the_reason_is_told(judge: Judge, contract: dict[str, Any]) -> None:
     text = notebook(GIVEN, NOTHING + WRONG["masked but for one"])
-    run = judged(tmp_path, SOURCE, text, contract=contract, programs=programs)
+    run = judge(SOURCE, text, contract=contract)
     assert "`array` has masked or missing elements." in run.text
     assert "`squares()` has masked or missing elements." in run.text
     text = notebook(GIVEN, NOTHING + WRONG["unsigned beyond 64 bits with a sign"])
-    run = judged(tmp_path, SOURCE, text, contract=contract, programs=programs)
+    run = judge(SOURCE, text, contract=contract)
     assert "`steps` has unsigned integers." in run.text
 
 
-def test_right_values_of_narrow_types_count(
-    tmp_path: Path, programs: WarmPrograms, contract: dict[str, Any]
-) -> None:
+def test_right_values_of_narrow_types_count(judge: Judge, contract: dict[str, Any]) -> None:
     """As they do in one process, unless their type makes them equal to others."""
     right = "array = np.arange(5, dtype=np.float32)\nsteps = np.array([1, 2, 3], dtype=np.uint8)\n"
     for small in ("number = np.uint8(7)", "number = np.int8(7)\nsteps = steps.astype(np.int16)"):
-        text = notebook(GIVEN, NOTHING + right + small)
-        run = judged(tmp_path, SOURCE, text, contract=contract, programs=programs)
+        run = judge(SOURCE, notebook(GIVEN, NOTHING + right + small), contract=contract)
         assert passed(run) == ["Q1", "Q2", "Q4", "Q6", "Q12"]
 
 
-def test_narrow_integers_that_came_from_an_answer_are_changed_in_place(
-    tmp_path: Path, programs: WarmPrograms
-) -> None:
+def test_narrow_integers_that_came_from_an_answer_are_changed_in_place(judge: Judge) -> None:
     """The judge has them as wider ones, and the worker as they are."""
     given = "import numpy as np\nfrom mograder.runtime import check\n_marks = {'Q1': 1}"
     source = notebook(
@@ -194,6 +182,6 @@ def test_narrow_integers_that_came_from_an_answer_are_changed_in_place(
         "_v = made()\ndouble(_v)\ncheck('Q1', [(_v.tolist() == [2, 4], 'twice')])",
     )
     answer = "def made(): return np.array([1, 2], dtype=np.int16)\ndef double(v): v *= 2"
-    contract = judged(tmp_path, source, source, programs=programs).contract
-    run = judged(tmp_path, source, notebook(given, answer), contract=contract, programs=programs)
+    contract = judge(source, source).contract
+    run = judge(source, notebook(given, answer), contract=contract)
     assert passed(run) == ["Q1"]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.unit.sandbox.inside.judging import Judged, WarmPrograms, judged, notebook
+from tests.unit.sandbox.inside.judging import Judge, Judged, notebook
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(120)]
 
@@ -127,13 +125,11 @@ def changed():
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, programs: WarmPrograms) -> tuple[Judged, Judged]:
+def runs(judge: Judge) -> tuple[Judged, Judged]:
     checks = [f"check('{name}', [(lambda: {code}, 'm')])" for name, code in CHECKS.items()]
     source = notebook(HELPERS, CLASSES, LATE, *checks)
-    places = [tmp_path_factory.mktemp(name) for name in ("recorded", "kept")]
-    recorded = judged(places[0], source, source, programs=programs)
-    contract = recorded.contract
-    return recorded, judged(places[1], source, source, contract=contract, programs=programs)
+    recorded = judge(source, source)
+    return recorded, judge(source, source, contract=recorded.contract)
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -152,16 +148,13 @@ def fib(n):
 
 
 @pytest.mark.parametrize("cached", ["author", "student"])
-def test_a_cached_function_is_a_function(
-    tmp_path: Path, programs: WarmPrograms, cached: str
-) -> None:
+def test_a_cached_function_is_a_function(judge: Judge, cached: str) -> None:
     head = "import functools\nfrom mograder.runtime import check"
     plain, quick = FIBONACCI.format(""), FIBONACCI.format("@functools.cache")
     of_author, of_student = (quick, plain) if cached == "author" else (plain, quick)
-    cells = [head, of_author, "check('Q1', [(lambda: fib(7) == 13, 'fib')])"]
-    contract = judged(tmp_path, notebook(*cells), notebook(*cells), programs=programs).contract
-    work = notebook(head, of_student)
-    run = judged(tmp_path, notebook(*cells), work, contract=contract, programs=programs)
+    source = notebook(head, of_author, "check('Q1', [(lambda: fib(7) == 13, 'fib')])")
+    contract = judge(source, source).contract
+    run = judge(source, notebook(head, of_student), contract=contract)
     assert run.passed["Q1"] == [True], run.text
 
 

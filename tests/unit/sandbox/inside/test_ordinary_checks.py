@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.sandbox.inside import checks_of_files, ordinary_checks
-from tests.unit.sandbox.inside.judging import INSIDE, Judged, judged, notebook
+from tests.unit.sandbox.inside.judging import INSIDE, Judge, Judged, notebook
 from tests.unit.sandbox.inside.ordinary_checks import Question
 
 QUESTIONS = (*ordinary_checks.QUESTIONS, *checks_of_files.FILES, *checks_of_files.FUNCTIONS)
@@ -93,8 +93,8 @@ def together(answers: list[str], directory: Path) -> dict[str, list[bool]]:
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    return judged(tmp_path_factory.mktemp("recorded"), source(), source())
+def recorded(judge: Judge) -> Judged:
+    return judge(source(), source())
 
 
 def test_the_authors_answers_pass_and_none_needs_copies(recorded: Judged) -> None:
@@ -105,10 +105,10 @@ def test_the_authors_answers_pass_and_none_needs_copies(recorded: Judged) -> Non
 
 @pytest.mark.parametrize("number", range(5))
 def test_an_honest_answer_earns_what_it_earns_in_one_process(
-    recorded: Judged, tmp_path: Path, number: int
+    judge: Judge, recorded: Judged, tmp_path: Path, number: int
 ) -> None:
     answers = [(each.right, *each.wrong)[number] for each in QUESTIONS]
-    run = judged(tmp_path, source(), submission(answers), contract=recorded.contract)
+    run = judge(source(), submission(answers), contract=recorded.contract)
     wanted, found = together(answers, tmp_path), run.passed
     named = {f"Q{place}": each.name for place, each in enumerate(QUESTIONS)}
     assert {named[q]: found[q] for q in named} == {named[q]: wanted[q] for q in named}
@@ -117,12 +117,12 @@ def test_an_honest_answer_earns_what_it_earns_in_one_process(
 
 
 @pytest.mark.parametrize("text", [EQUAL, EMPTIES], ids=["equals everything", "empties"])
-def test_a_hostile_answer_earns_no_question(recorded: Judged, tmp_path: Path, text: str) -> None:
+def test_a_hostile_answer_earns_no_question(judge: Judge, recorded: Judged, text: str) -> None:
     names = [
         re.findall(r"^(?:async )?(?:def|class) (\w+)", each.right, re.MULTILINE)[-1]
         for each in QUESTIONS
     ]
     answers = [text.format(name=each).replace("_Equal", f"Equal{each}") for each in names]
-    run = judged(tmp_path, source(), submission(answers), contract=recorded.contract)
+    run = judge(source(), submission(answers), contract=recorded.contract)
     named = {f"Q{place}": each.name for place, each in enumerate(QUESTIONS)}
     assert [named[label] for label, held in run.passed.items() if all(held)] == []
