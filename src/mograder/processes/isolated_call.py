@@ -115,8 +115,8 @@ class IsolatedCall:
             try:
                 async with asyncio.timeout(patience_seconds):
                     await turn.enter_async_context(self.turn_of(whose, size))
-                    if is_apart:
-                        await turn.enter_async_context(_turn_of_a_process(whose))
+                    apart = _turn_of_a_process(whose) if is_apart else contextlib.nullcontext()
+                    await turn.enter_async_context(apart)
             except TimeoutError as error:
                 raise Busy("Too many notebooks are being looked at.", hint=_LATER) from error
             if not is_apart:

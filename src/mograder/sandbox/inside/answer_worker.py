@@ -255,11 +255,12 @@ def _needs_threads() -> bool:
     """
     if any(not each.daemon for each in threading.enumerate() if each is not _MAIN):
         return True
-    if "polars" in sys.modules:
-        for each in pathlib.Path("/proc/self/task").iterdir():
-            with contextlib.suppress(OSError):  # it has ended
-                if _POOL.match((each / "comm").read_text()):
-                    return True
+    if "polars" not in sys.modules:
+        return False
+    for each in pathlib.Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended
+            if _POOL.match((each / "comm").read_text()):
+                return True
     return False
 
 

@@ -117,15 +117,12 @@ def filter_calls(program: bytes) -> None:
 def enter(
     request: dict[str, Any],
     descriptors: list[int],
-    told: int,
+    told: int,  # the pipe to the zygote
     control: socket.socket,
-    forgets: list[functools._lru_cache_wrapper[Any]],
+    forgets: list[functools._lru_cache_wrapper[Any]],  # the :func:`remembered_files`
     program: Callable[[list[str]], None],
 ) -> NoReturn:
-    """Join the sandbox, fork (only a child is in its pid namespace) and run ``program``.
-
-    ``told`` is the pipe to the zygote, ``forgets`` the :func:`remembered_files`.
-    """
+    """Join the sandbox, fork (only a child is in its pid namespace) and run ``program``."""
     try:
         count = len(request["descriptors"])
         handed = descriptors[:count]
