@@ -209,6 +209,12 @@ async def set_within(event: asyncio.Event, seconds: float) -> bool:
     return event.is_set()
 
 
+async def first_of(*futures: asyncio.Future[Any], seconds: float | None = None) -> bool:
+    """Wait until one of some futures is done; return whether one is, within so many seconds."""
+    done, _ = await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    return bool(done)
+
+
 class _Work(Generic[T]):
     """A task, whose progress is passed on to all callers that wait for it."""
 

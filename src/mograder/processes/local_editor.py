@@ -21,6 +21,7 @@ from pathlib import Path
 from mograder.core.errors import TimedOut
 from mograder.core.operating_system import SYSTEM, python_of
 from mograder.core.process_tree import ProcessTree, apart
+from mograder.core.tasks import first_of
 
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 120.0
@@ -220,7 +221,7 @@ async def _answers(process: _Process, port: int) -> None:
     """Wait until the editor answers. Raises: OSError when it has ended."""
     asking = asyncio.create_task(_ask(port))
     try:
-        await asyncio.wait((asking, process.ended), return_when=asyncio.FIRST_COMPLETED)
+        await first_of(asking, process.ended)
         if process.ended.done():
             raise ConnectionResetError("it has ended")
         await asking

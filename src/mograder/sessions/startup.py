@@ -10,12 +10,11 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import aiohttp
 
 from mograder.core.errors import MograderError, SandboxUnavailable, TimedOut
-from mograder.core.tasks import Progress, retried, to_its_end
+from mograder.core.tasks import Progress, first_of, retried, to_its_end
 from mograder.sandbox.machines import Launcher
 from mograder.sandbox.protocol import Ended, Endpoint, SessionInfo, StartSession
 from mograder.sessions.connections import Probe
@@ -128,10 +127,7 @@ class Starter:
         """Wait until the server answers. Raises: as :meth:`start`."""
         probe = asyncio.ensure_future(self._probe(endpoint, base_url))
         try:
-            either: tuple[asyncio.Future[Any], ...] = (death, probe)
-            await asyncio.wait(
-                either, timeout=self._start_timeout, return_when=asyncio.FIRST_COMPLETED
-            )
+            await first_of(death, probe, seconds=self._start_timeout)
             if death.done():
                 raise _died(death.result())
             if not probe.done():

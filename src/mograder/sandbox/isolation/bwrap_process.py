@@ -17,10 +17,10 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from mograder.core.context_managers import closing_fd
 from mograder.core.rate_limit import Rate, TokenBucket
+from mograder.core.tasks import first_of
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.namespaces import UMASK, Launch, Started, start_in
 
@@ -381,8 +381,7 @@ class Held(BwrapProcess):
         """Wait up to 5 s until the sandbox can be joined. Raises: :class:`NotJoinedError`."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._told_holder, _ECHO)
-        either: tuple[asyncio.Future[Any], ...] = (self._echo.heard, self.exited)
-        await asyncio.wait(either, timeout=_STAND_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await first_of(self._echo.heard, self.exited, seconds=_STAND_SECONDS)
         if not self._echo.heard.done():
             raise NotJoinedError("sandbox")
         self._look_inside()

@@ -16,10 +16,10 @@ import asyncio
 import json
 import os
 from dataclasses import dataclass
-from typing import Any
 
 from mograder.core.context_managers import open_pipes
 from mograder.core.errors import InvalidInput
+from mograder.core.tasks import first_of
 from mograder.sandbox.protocol import (
     JUDGE_LINE,
     WORKER_LINE,
@@ -176,10 +176,7 @@ async def execute(session_table: SessionTable, request: Execute) -> tuple[Execut
     try:
         await run.start()
         started = loop.time()
-        either: set[asyncio.Future[Any]] = {run.ended, run.report.overflow}
-        done, _ = await asyncio.wait(
-            either, timeout=request.seconds, return_when=asyncio.FIRST_COMPLETED
-        )
+        done = await first_of(run.ended, run.report.overflow, seconds=request.seconds)
         seconds = loop.time() - started
     finally:
         await run.finish()
@@ -206,10 +203,7 @@ async def judge(session_table: SessionTable, request: JudgeSubmission) -> tuple[
         started = loop.time()
         opening = asyncio.create_task(_open(worker, given, request.judge))
         # A judge that has told all is killed with its worker: to wait for its own end costs more.
-        either: set[asyncio.Future[Any]] = {judging.ended, judging.report.closed}
-        done, _ = await asyncio.wait(
-            either, timeout=request.seconds, return_when=asyncio.FIRST_COMPLETED
-        )
+        done = await first_of(judging.ended, judging.report.closed, seconds=request.seconds)
         running, seconds = not worker.ended.done(), loop.time() - started
     finally:
         if opening is not None:
@@ -231,8 +225,7 @@ async def _open(worker: Run, given: int, judge: AnswerJudge) -> None:
     That is its seed, and the texts of the answers. The loop does not wait for the judge to read
     them: a pipe holds two pages only where this user has many, and the judge may be busy.
     """
-    either: set[asyncio.Future[Any]] = {worker.ended, worker.report.closed}
-    await asyncio.wait(either, timeout=judge.seconds.notebook, return_when=asyncio.FIRST_COMPLETED)
+    await first_of(worker.ended, worker.report.closed, seconds=judge.seconds.notebook)
     worker.report.close()
     pipe = os.fdopen(os.dup(given), "wb", buffering=0)
     loop = asyncio.get_running_loop()

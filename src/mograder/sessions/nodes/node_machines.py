@@ -15,10 +15,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from mograder.core.errors import Busy, Conflict, MograderError, RemoteFailed
-from mograder.core.tasks import BackgroundTasks, Paced, Progress
+from mograder.core.tasks import BackgroundTasks, Paced, Progress, first_of
 from mograder.sandbox.machines import ignore
 from mograder.sandbox.protocol import (
     Answered,
@@ -349,7 +348,7 @@ class NodeMachines:
         try:
             while not over.done():
                 stopping = asyncio.ensure_future(self._stop_on(session_id, name))
-                await _first_of(over, stopping)
+                await _either(over, stopping)
                 if stopping.done() and (stopped := stopping.result()) is not None:
                     return stopped
                 stopping.cancel()
@@ -480,11 +479,10 @@ class NodeMachines:
             node.release(session_id)
 
 
-async def _first_of(one: asyncio.Future[None], other: asyncio.Future[bool | None]) -> None:
+async def _either(one: asyncio.Future[None], other: asyncio.Future[bool | None]) -> None:
     """Wait until one of two has ended; if this is cancelled, so is the second one."""
-    both: tuple[asyncio.Future[Any], ...] = (one, other)
     try:
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        await first_of(one, other)
     except asyncio.CancelledError:
         other.cancel()
         raise

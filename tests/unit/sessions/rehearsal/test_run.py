@@ -102,36 +102,40 @@ async def stage(
         yield Stage(rig, pool, marimo, directory / "hub-notebooks")
 
 
-async def test_all_run_their_cells_at_once_and_nothing_is_left(rig: Rig, tmp_path: Path) -> None:
+@pytest.fixture
+async def here(rig: Rig, tmp_path: Path) -> AsyncIterator[Stage]:
     async with stage(rig, tmp_path) as here:
-        most = 0
-
-        def count(_: str) -> None:
-            nonlocal most
-            most = max(most, len(here.marimo.open))
-
-        here.marimo.joined = count
-        outcome = await here.run(5)
-        assert outcome.states == {State.FINISHED: 5}
-        assert most == 5, "their sessions stay open until all are through"
-        assert outcome.all_cells is not None
-        assert outcome.all_cells.median < 20
-        assert rig.launcher.requests == {}
-        assert here.nothing_is_left()
-        assert here.pool.tally.starts == {}, "no student has started anything"
+        yield here
 
 
-async def test_each_has_a_copy_or_runs_the_lecture(rig: Rig, tmp_path: Path) -> None:
-    async with stage(rig, tmp_path) as here:
-        seen: list[list[str]] = []
-        here.marimo.joined = lambda _: seen.append([path.name for path in here.root.iterdir()])
-        await here.run(1)
-        await here.run(1, mode=Mode.RUN)
-        assert [[each for each in names if each[0] != "."] for names in seen] == [
-            ["__rehearsal-1"],
-            [],
-        ]
-        assert here.marimo.pages == ["/edit/user/__rehearsal-1/A1/", "/run/user/__rehearsal-1/A1/"]
+async def test_all_run_their_cells_at_once_and_nothing_is_left(rig: Rig, here: Stage) -> None:
+    most = 0
+
+    def count(_: str) -> None:
+        nonlocal most
+        most = max(most, len(here.marimo.open))
+
+    here.marimo.joined = count
+    outcome = await here.run(5)
+    assert outcome.states == {State.FINISHED: 5}
+    assert most == 5, "their sessions stay open until all are through"
+    assert outcome.all_cells is not None
+    assert outcome.all_cells.median < 20
+    assert rig.launcher.requests == {}
+    assert here.nothing_is_left()
+    assert here.pool.tally.starts == {}, "no student has started anything"
+
+
+async def test_each_has_a_copy_or_runs_the_lecture(here: Stage) -> None:
+    seen: list[list[str]] = []
+    here.marimo.joined = lambda _: seen.append([path.name for path in here.root.iterdir()])
+    await here.run(1)
+    await here.run(1, mode=Mode.RUN)
+    assert [[each for each in names if each[0] != "."] for names in seen] == [
+        ["__rehearsal-1"],
+        [],
+    ]
+    assert here.marimo.pages == ["/edit/user/__rehearsal-1/A1/", "/run/user/__rehearsal-1/A1/"]
 
 
 async def test_those_without_memory_would_wait(rig: Rig, tmp_path: Path) -> None:
@@ -170,17 +174,16 @@ async def test_no_start_of_a_rehearsal_is_before_a_students(rig: Rig, tmp_path: 
         assert (await running).states == {State.FINISHED: 2}
 
 
-async def test_failures_are_told_and_end_nothing_else(rig: Rig, tmp_path: Path) -> None:
-    async with stage(rig, tmp_path) as here:
-        here.marimo.status = 500
-        outcome = await here.run(2)
-        assert outcome.failures == {"The notebook's server answered its page with 500.": 2}
-        here.marimo.status, here.marimo.silent = 200, True
-        outcome = await here.run(1, Pace(look=0.01, settle=0.02, patience=0.1))
-        assert list(outcome.failures) == ["the cells ran for more than 0 seconds"]
-        rig.launcher.failure = SandboxUnavailable("No sandbox.")
-        assert (await here.run(1)).failures == {"No sandbox.": 1}
-        assert here.nothing_is_left()
+async def test_failures_are_told_and_end_nothing_else(rig: Rig, here: Stage) -> None:
+    here.marimo.status = 500
+    outcome = await here.run(2)
+    assert outcome.failures == {"The notebook's server answered its page with 500.": 2}
+    here.marimo.status, here.marimo.silent = 200, True
+    outcome = await here.run(1, Pace(look=0.01, settle=0.02, patience=0.1))
+    assert list(outcome.failures) == ["the cells ran for more than 0 seconds"]
+    rig.launcher.failure = SandboxUnavailable("No sandbox.")
+    assert (await here.run(1)).failures == {"No sandbox.": 1}
+    assert here.nothing_is_left()
 
 
 async def test_its_starts_and_ends_do_not_count_and_need_no_place_in_the_students_line(
@@ -194,80 +197,73 @@ async def test_its_starts_and_ends_do_not_count_and_need_no_place_in_the_student
         assert not here.pool.tally.endings
 
 
-async def test_a_session_that_is_ended_for_its_memory_has_failed(rig: Rig, tmp_path: Path) -> None:
-    async with stage(rig, tmp_path) as here:
-        here.marimo.silent = True
-        rehearsal = here.rehearsal(1)
-        running = asyncio.create_task(rehearsal.run(ignore_progress))
-        await until(lambda: bool(here.marimo.open))
-        (session_id,) = rig.launcher.requests
-        use = SessionUse(session_id=session_id, memory=700 * MEGABYTE, cpu=1.0, processes=3)
-        rig.launcher.tell(Measured(sessions=(use,)))
-        await until(lambda: rehearsal.trials[0].memory > 0)
-        rig.launcher.die(session_id, reason="memory")
-        outcome = await running
-        assert outcome.failures == {"the session ended by itself (memory)": 1}
-        assert outcome.memory_largest == 700 * MEGABYTE
+async def test_a_session_that_is_ended_for_its_memory_has_failed(rig: Rig, here: Stage) -> None:
+    here.marimo.silent = True
+    rehearsal = here.rehearsal(1)
+    running = asyncio.create_task(rehearsal.run(ignore_progress))
+    await until(lambda: bool(here.marimo.open))
+    (session_id,) = rig.launcher.requests
+    use = SessionUse(session_id=session_id, memory=700 * MEGABYTE, cpu=1.0, processes=3)
+    rig.launcher.tell(Measured(sessions=(use,)))
+    await until(lambda: rehearsal.trials[0].memory > 0)
+    rig.launcher.die(session_id, reason="memory")
+    outcome = await running
+    assert outcome.failures == {"the session ended by itself (memory)": 1}
+    assert outcome.memory_largest == 700 * MEGABYTE
 
 
-async def test_its_own_young_sessions_do_not_run_beside_it(rig: Rig, tmp_path: Path) -> None:
+async def test_its_own_young_sessions_do_not_run_beside_it(rig: Rig, here: Stage) -> None:
     """They count with what is expected of them, which is more than they use."""
-    async with stage(rig, tmp_path) as here:
-        wish = Wish(here.release, Mode.EDIT, 5, within=0.0)
-        own = Rehearsal(here.pool, here.marimo, here.workspaces, rig.clock, wish, QUICK)
+    wish = Wish(here.release, Mode.EDIT, 5, within=0.0)
+    own = Rehearsal(here.pool, here.marimo, here.workspaces, rig.clock, wish, QUICK)
 
-        def tell(text: str) -> None:
-            if text == "Measuring the sessions":
-                measure(rig, *((live, 50) for live in here.pool.all()))
+    def tell(text: str) -> None:
+        if text == "Measuring the sessions":
+            measure(rig, *((live, 50) for live in here.pool.all()))
 
-        outcome = await own.run(tell)
-        assert outcome.memory_each == 50 * MEGABYTE
-        assert outcome.holds_now == outcome.holds == 2000
+    outcome = await own.run(tell)
+    assert outcome.memory_each == 50 * MEGABYTE
+    assert outcome.holds_now == outcome.holds == 2000
 
 
-async def test_its_sessions_are_in_use_until_the_last_is_through(rig: Rig, tmp_path: Path) -> None:
+async def test_its_sessions_are_in_use_until_the_last_is_through(rig: Rig, here: Stage) -> None:
     """Students may come over a longer time than a session may be idle."""
-    async with stage(rig, tmp_path) as here:
-        here.marimo.silent = True
-        running = asyncio.create_task(here.run(2))
-        await until(lambda: len(here.marimo.open) == 2)
-        rig.clock.advance(2 * TTL)
-        limit = timedelta(seconds=TTL)
-        await until(lambda: not idle(here.pool.all(), rig.clock.now(), limit))
-        assert len(here.pool.all()) == 2
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
+    here.marimo.silent = True
+    running = asyncio.create_task(here.run(2))
+    await until(lambda: len(here.marimo.open) == 2)
+    rig.clock.advance(2 * TTL)
+    limit = timedelta(seconds=TTL)
+    await until(lambda: not idle(here.pool.all(), rig.clock.now(), limit))
+    assert len(here.pool.all()) == 2
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
 
 
 async def test_cancelling_it_removes_everything_also_what_is_starting(
-    rig: Rig, tmp_path: Path
+    rig: Rig, here: Stage
 ) -> None:
-    async with stage(rig, tmp_path) as here:
-        rig.server.up.clear()
-        running = asyncio.create_task(here.run(3))
-        await until(lambda: len(rig.launcher.requests) == 3)
-        running.cancel()
-        await until(lambda: here.pool.states()["starting"] == 3)
-        rig.server.up.set()
-        with suppress(asyncio.CancelledError):
-            await running
-        assert running.cancelled()
-        assert rig.launcher.requests == {}
-        assert here.nothing_is_left()
+    rig.server.up.clear()
+    running = asyncio.create_task(here.run(3))
+    await until(lambda: len(rig.launcher.requests) == 3)
+    running.cancel()
+    await until(lambda: here.pool.states()["starting"] == 3)
+    rig.server.up.set()
+    with suppress(asyncio.CancelledError):
+        await running
+    assert running.cancelled()
+    assert rig.launcher.requests == {}
+    assert here.nothing_is_left()
 
 
-async def test_stopping_one_of_its_sessions_from_elsewhere_ends_it(
-    rig: Rig, tmp_path: Path
-) -> None:
-    async with stage(rig, tmp_path) as here:
-        here.marimo.silent = True
-        running = asyncio.create_task(here.run(2))
-        await until(lambda: len(here.marimo.open) == 2)
-        await here.pool.stop(FIRST)
-        with pytest.raises(Conflict, match="was ended"):
-            await running
-        assert here.nothing_is_left()
+async def test_stopping_one_of_its_sessions_from_elsewhere_ends_it(here: Stage) -> None:
+    here.marimo.silent = True
+    running = asyncio.create_task(here.run(2))
+    await until(lambda: len(here.marimo.open) == 2)
+    await here.pool.stop(FIRST)
+    with pytest.raises(Conflict, match="was ended"):
+        await running
+    assert here.nothing_is_left()
 
 
 async def test_what_a_killed_hub_left_is_removed_and_nothing_of_students(
