@@ -304,10 +304,8 @@ class Workspaces:
         Raises: as :meth:`upload`, and :class:`NotFound` when the release is gone.
         """
         with self._lock(user, release.name):
-            if only_replace:
-                with suppress(InvalidInput):  # a link or a directory is there
-                    if not self._has_notebook(user, release.name):
-                        return None
+            if only_replace and not self._anything(user, release.name):
+                return None
             self._make(user, release.name)
             with pinned(release) as (fd, current):
                 self._demand_few(user, release.name)  # else its data files would change alone
@@ -440,6 +438,13 @@ class Workspaces:
 
     def _lock(self, user: Username, item: ItemName) -> threading.Lock:
         return self._locks[hash((user, item)) % _STRIPES]
+
+    def _anything(self, user: Username, item: ItemName) -> bool:
+        """Return whether the notebook's name exists, even as a link or a directory."""
+        try:
+            return self._has_notebook(user, item)
+        except InvalidInput:
+            return True
 
     def _has_notebook(self, user: Username, item: ItemName) -> bool:
         return self._below.find(_path(user, item, f"{item}.py")) is not None

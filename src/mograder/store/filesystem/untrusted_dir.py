@@ -243,8 +243,7 @@ class UntrustedDir:
                 except Exception:  # not a signal: after the exchange this name has the old text
                     # The name is an earlier version's; a server that lost its answer to a rename
                     # may have moved it.
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(beside.name, dir_fd=directory)
+                    _drop(beside)
                     raise
             self._disk.fsync(directory)
             return old
@@ -289,12 +288,8 @@ class UntrustedDir:
 
     def remove(self, relative: str) -> None:
         """Unlink a file, link, pipe or device, if there. Raises: InvalidInput for a directory."""
-        with (
-            self._place(relative) as place,
-            explained(relative),
-            contextlib.suppress(FileNotFoundError),
-        ):
-            os.unlink(place.name, dir_fd=place.directory)
+        with self._place(relative) as place, explained(relative):
+            _drop(place)
 
     @contextlib.contextmanager
     def _place(self, relative: str) -> Iterator[Place]:
@@ -397,8 +392,7 @@ class UntrustedDir:
                     self._disk.fsync(fd)
             yield Place(name, staging)
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=staging)
+            _drop(Place(name, staging))
             os.close(staging)
 
     def _first_free(self, source: Place, directory: int, names: Iterator[str]) -> Place:
@@ -464,6 +458,11 @@ class UntrustedDir:
 def _opened(place: Place) -> int:
     assert place.directory is not None
     return place.directory
+
+
+def _drop(place: Place) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(place.name, dir_fd=place.directory)
 
 
 def _give(fd: int, directory: int) -> None:
