@@ -162,7 +162,6 @@ def test_of_several_due_dates_the_one_that_was_set_last_by_hand_counts() -> None
     one, two, three, four, five = (DUE + timedelta(days=day) for day in range(1, 6))
     served = Served("hw1", None, deadline=Deadline(one, two))  # type: ignore[arg-type]
     settings = LISTED.model_copy(update={"items": {"hw1": ItemSettings(due=three)}})
-    run = StoredPolicy(due=five)
     told = StoredPolicy(told=ItemDates(one, two, four))
     stored = StoredPolicy(set_due=four, closes=five)
     found = [
@@ -171,7 +170,7 @@ def test_of_several_due_dates_the_one_that_was_set_last_by_hand_counts() -> None
         due_dates("hw1", LISTED, served, told),
         due_dates("hw1", settings, served),
         due_dates("hw1", settings, served, stored),
-        due_dates("hw1", settings, served, replace(stored, due=run.due)),
+        due_dates("hw1", settings, served, replace(stored, due=five)),
     ]
     assert [(each.general, each.due_from) for each in found] == [
         (one, "assignments.json"),
@@ -266,20 +265,12 @@ def test_the_cut_off_and_the_largest_deduction_bound_the_days() -> None:
     assert [percent_of(rule, days) for days in (0, 1, 3, 4, 5, 6)] == [0, 10, 30, 30, 30, 100]
 
 
-@pytest.mark.parametrize(
-    ("days", "left", "used"),
-    [(1, 3, 1), (2, 1, 1), (0, 3, 0), (3, 9, 3), (5, 1, 0), (9, 3, 0), (8, 9, 8), (6, 1, 1)],
-)
-def test_late_days_are_used_only_where_they_lower_the_deduction(
-    days: int, left: int, used: int
-) -> None:
+def test_late_days_are_used_only_where_they_lower_the_deduction_and_have_a_bound() -> None:
     rule = PenaltiesSettings(per_day=10, max=30, cut_off_days=5)
-    assert late_days_for(rule, days, left) == used
-
-
-def test_late_days_for_one_assignment_have_a_bound() -> None:
-    assert late_days_for(PenaltiesSettings(late_days_each=1), 3, 5) == 1
-    assert late_days_for(PenaltiesSettings(late_days_each=0), 3, 5) == 0
+    asked = [(1, 3), (2, 1), (0, 3), (3, 9), (5, 1), (9, 3), (8, 9), (6, 1)]
+    assert [late_days_for(rule, *each) for each in asked] == [1, 1, 0, 3, 0, 0, 8, 1]
+    bounds = (PenaltiesSettings(late_days_each=each) for each in (1, 0))
+    assert [late_days_for(each, 3, 5) for each in bounds] == [1, 0]
 
 
 RULE = PenaltiesSettings(enabled=True, per_day=10)

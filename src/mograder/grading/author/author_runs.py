@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, replace
@@ -30,11 +30,11 @@ from mograder.grading.workbench import (
     demand_no_sandbox,
     open_workbench,
 )
-from mograder.notebook.cells import Cell, NotebookText, parse_cells, split_lines
+from mograder.notebook.cells import Cell, parse_cells, split_lines
 from mograder.notebook.findings import Finding
 from mograder.notebook.grading.grading_plan import parse_plan, texts_of
 from mograder.notebook.grading.recording_cells import RecordingCells
-from mograder.notebook.points import Check, checks_in, key_of, marks_of
+from mograder.notebook.points import checks_in, key_of, marks_of
 from mograder.notebook.source.leaks import CellOutput, find_leaks, hidden_values
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.notebook_copies import folder_digest
@@ -364,7 +364,13 @@ def judge_release(source: str, release: str, filename: str, report: RunReport) -
             part, some = ("", early) if check.status == "success" else (" in part", partly)
             message = f"the check {check.label!r} passes{part} though nothing is answered yet."
             some.append(Finding(filename, lines.get(check.label, 1), message, PASSES_TOO_SOON))
-    errors = _broken(notebook, report.cell_errors, checks)
+    is_test = {each.cell.index: each.is_test for each in checks}
+    errors = []
+    for error in report.cell_errors:  # a test may fail until a question is answered
+        cell = notebook.cell_at(error.line)
+        known = None if cell is None else is_test.get(cell.index)
+        if not known:
+            errors.append(error if known is None else replace(error, hint=_AS_FUNCTIONS))
     named = (
         (replace(each, message=f"without the solutions, {each.message}") for each in found)
         for found in (errors, leaks)
@@ -388,17 +394,3 @@ def in_source(
 
     moved = (replace(each, filename=filename, line=line_of(each.line)) for each in findings)
     return tuple(sorted(set(moved)))
-
-
-def _broken(
-    notebook: NotebookText, errors: Iterable[Finding], checks: Iterable[Check]
-) -> Iterator[Finding]:
-    """Yield the errors of cells but those of tests, which may fail until a question is answered."""
-    is_test = {each.cell.index: each.is_test for each in checks}
-    for error in errors:
-        cell = notebook.cell_at(error.line)
-        known = None if cell is None else is_test.get(cell.index)
-        if known is None:
-            yield error
-        elif not known:
-            yield replace(error, hint=_AS_FUNCTIONS)

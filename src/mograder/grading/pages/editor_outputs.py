@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 
 from pydantic import BaseModel
@@ -75,9 +75,19 @@ def render_editor_outputs(
     if not found.problem:
         cells = parse_cells(text, filename).cells
         wanted = {c.index for c in cells if c.index in indexes or check in cell_labels(c)}
-        ran = {each.code_hash: each for each in _cells_of(exported)}
+        _, _, rest = exported.decode("utf-8", "replace").partition(_BEGINS)
+        ran: dict[str | None, _Ran] = {}
+        try:  # marimo's export, or a page that is none
+            session = _Session.model_validate(json.JSONDecoder().raw_decode(rest)[0])
+            ran = {each.code_hash: each for each in session.cells[:_MOST_CELLS]}
+        except (ValueError, RecursionError):
+            pass
         results = tuple(_result(cell, ran) for cell in cells if cell.index in wanted)
-        found = _only(wanted, view_notebook(text, filename, [each for each in results if each]))
+        shown = view_notebook(text, filename, [each for each in results if each]).cells
+        kept = [each for each in shown if each.number - 1 in wanted]
+        found = NotebookView(
+            tuple(replace(each, note=_NONE) if each.note else each for each in kept)
+        )
     page = render_page(
         "notebook.html.j2",
         filename=filename,
@@ -89,22 +99,6 @@ def render_editor_outputs(
     if len(page) > _LARGEST_PAGE:
         raise InvalidInput("These outputs are too large to be shown here.")
     return page
-
-
-def _only(wanted: Set[int], notebook: NotebookView) -> NotebookView:
-    """Return a notebook with these cells only, and why one of them shows nothing."""
-    cells = (each for each in notebook.cells if each.number - 1 in wanted)
-    return NotebookView(tuple(replace(each, note=_NONE) if each.note else each for each in cells))
-
-
-def _cells_of(exported: bytes) -> Sequence[_Ran]:
-    """Return what the cells put out, in marimo's export; nothing of a page that is none."""
-    _, _, rest = exported.decode("utf-8", "replace").partition(_BEGINS)
-    try:
-        session, _ = json.JSONDecoder().raw_decode(rest)
-        return _Session.model_validate(session).cells[:_MOST_CELLS]
-    except (ValueError, RecursionError):
-        return ()
 
 
 def _result(cell: Cell, ran: dict[str | None, _Ran]) -> CellResult | None:

@@ -71,10 +71,25 @@ async def record_contract(recording: Recording, runner: Runner, slots: SandboxSl
         InvalidInput: The solution is not judged as passing, so the contract would not do.
         MograderError: It could not be run at all.
     """
-    with slots.pair() as pair:  # those of no student, whose user ids would be theirs
-        request = _request(recording, *pair)
+    plan = recording.plan
+    with slots.pair() as (worker, judge):  # those of no student, whose user ids would be theirs
+        request = JudgingRequest(
+            text=recording.text,
+            name=PurePath(recording.filename).name,
+            files=JudgeFiles(render_plan(plan), None, recording.folder),
+            environment=recording.environment,
+            limits=recording.limits,
+            deadlines=recording.deadlines,
+            interface=interface_of(plan),
+            skip=tuple(sorted(check_digests(recording.text, plan))),
+            seed=plan.source_sha256,
+            texts=texts_of(recording.text, "<source>", plan),
+            folder=recording.folder,
+            uid_slot=worker,
+            judge_slot=judge,
+        )
         recorded = await runner.judge(request)
-        refuse(contract_problems(recording.filename, recording.plan, recorded))
+        refuse(contract_problems(recording.filename, plan, recorded))
         try:
             contract = parse_contract(recorded.contract)
         except ValueError as error:
@@ -82,26 +97,8 @@ async def record_contract(recording: Recording, runner: Runner, slots: SandboxSl
             raise MograderError(told) from error
         files = replace(request.files, contract=render_contract(contract))
         result = await runner.judge(replace(request, files=files))
-        refuse(contract_problems(recording.filename, recording.plan, result))
+        refuse(contract_problems(recording.filename, plan, result))
     return contract
-
-
-def _request(recording: Recording, worker: int, judge: int) -> JudgingRequest:
-    return JudgingRequest(
-        text=recording.text,
-        name=PurePath(recording.filename).name,
-        files=JudgeFiles(render_plan(recording.plan), None, recording.folder),
-        environment=recording.environment,
-        limits=recording.limits,
-        deadlines=recording.deadlines,
-        interface=interface_of(recording.plan),
-        skip=tuple(sorted(check_digests(recording.text, recording.plan))),
-        seed=recording.plan.source_sha256,
-        texts=texts_of(recording.text, "<source>", recording.plan),
-        folder=recording.folder,
-        uid_slot=worker,
-        judge_slot=judge,
-    )
 
 
 def interface_of(plan: GradingPlan) -> tuple[str, ...]:

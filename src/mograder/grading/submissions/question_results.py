@@ -256,7 +256,11 @@ def _question(
         state = GradingState.NEEDS_ATTENTION
     earned = None
     if available is not None and state is not GradingState.NEEDS_ATTENTION:
-        worst = _worst(of)
+        worst: dict[str, tuple[int, Weights]] = {}  # of each label, as validation takes it
+        for check, each in of:  # the same label in another cell may have another weight
+            result = check.cell, Weights(each.earned, each.total, each.passed)
+            before = worst.get(each.label, result)
+            worst[each.label] = min(before, result, key=lambda w: (w[1].passed, _share(w[1])))
         own = {(each.cell, each.label): each.total for each in expected}
         wanted |= {
             name: own[at] for name, (cell, _) in worst.items() if (at := (cell, name)) in own
@@ -272,19 +276,6 @@ def _question(
         reason="; ".join(reasons),
         labels=labels,
     )
-
-
-def _worst(of: Iterable[tuple[GradedCheck, GradedLabel]]) -> dict[str, tuple[int, Weights]]:
-    """Return the worst result of each label, as validation takes it, and the cell of its check.
-
-    The same label in another cell may have another weight.
-    """
-    found: dict[str, tuple[int, Weights]] = {}
-    for check, each in of:
-        told = check.cell, Weights(each.earned, each.total, each.passed)
-        before = found.get(each.label, told)
-        found[each.label] = min(before, told, key=lambda w: (w[1].passed, _share(w[1])))
-    return found
 
 
 def _share(weights: Weights) -> float:

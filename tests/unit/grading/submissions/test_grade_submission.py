@@ -127,49 +127,41 @@ async def test_hidden_tests_are_marked_by_label(tmp_path: Path) -> None:
     assert [check.hidden for check in found.result.checks] == [True, False]
 
 
-async def test_marks_are_the_share_of_the_weights_of_all_labels(tmp_path: Path) -> None:
-    labels = (judged_label("Q1: area", "three"), judged_label("Q1: more", "secret ten"))
-    found = await grade(tmp_path, saying((0, {"labels": labels})))
-    assert marks(found)[0] == ("Q1", 2.5, S.JUDGED)
-    assert found.result.auto_mark == 7.5
+UNDEFINED = "`area` is not defined: its cell failed (ZeroDivisionError)"
+NO_MEMORY = "the judge has no more memory"
+AREA, MORE = judged_label("Q1: area"), judged_label("Q1: more")
+SOME, SECRET = judged_label("Q1: area", "three"), judged_label("Q1: more", "secret ten")
+LONGER = replace(AREA, earned=6.0, total=8.0, passed=False)  # it has more conditions
+MINE = replace(judged_label("Q2: total"), label="Q2: mine", earned=50.0, total=50.0)
 
 
-async def test_the_weights_of_labels_are_those_that_the_marks_follow_from(tmp_path: Path) -> None:
-    """Also where an answer makes a check have more conditions than the author's."""
-    longer = replace(judged_label("Q1: area"), earned=6.0, total=8.0, passed=False)
-    labels = (longer, judged_label("Q1: more"))
-    found = await grade(tmp_path, saying((0, {"labels": labels})))
-    assert marks(found)[0] == ("Q1", 7.5, S.JUDGED)
-    weights = [(each.earned, each.total) for each in found.result.checks[0].labels]
-    assert weights == [(2.0, 4.0), (4.0, 4.0)]
-
-
-async def test_a_label_that_the_judge_does_not_name_counts_as_failed(tmp_path: Path) -> None:
-    found = await grade(tmp_path, saying((0, {"labels": (judged_label("Q1: area"),)})))
-    assert marks(found)[0] == ("Q1", 5.0, S.JUDGED)
-    assert found.result.questions[0].reason == "this check did not run to its end"
-
-
-async def test_a_label_of_the_answers_own_choice_does_not_count(tmp_path: Path) -> None:
-    other = replace(judged_label("Q2: total"), label="Q2: mine", earned=50.0, total=50.0)
-    failed = judged_label("Q2: total", "six")
-    found = await grade(tmp_path, saying((1, {"labels": (failed, other)})))
-    assert marks(found)[1] == ("Q2", 0.0, S.JUDGED)
-
-
-async def test_a_check_that_did_not_run_earns_nothing_and_says_why(tmp_path: Path) -> None:
-    why = "`area` is not defined: its cell failed (ZeroDivisionError)"
-    found = await grade(tmp_path, saying((0, {"state": "not run", "reason": why})))
-    assert marks(found)[:2] == [("Q1", 0.0, S.NOT_RUN), ("Q2", 5.0, S.JUDGED)]
-    assert found.result.questions[0].reason == why
-    assert found.result.state is S.JUDGED
-
-
-async def test_claims_are_marked(tmp_path: Path) -> None:
-    found = await grade(tmp_path, saying((1, {"claims": ("isinstance(r, Rect)",)})))
-    assert marks(found)[1] == ("Q2", 5.0, S.CLAIMED)
-    assert found.result.checks[1].claims == ("isinstance(r, Rect)",)
-    assert found.result.state is S.CLAIMED
+@pytest.mark.parametrize(
+    ("number", "said", "mark", "auto", "reason"),
+    [
+        (0, {"labels": (SOME, SECRET)}, ("Q1", 2.5, S.JUDGED), 7.5, ""),
+        (0, {"labels": (LONGER, MORE)}, ("Q1", 7.5, S.JUDGED), 12.5, ""),
+        (0, {"labels": (AREA,)}, ("Q1", 5.0, S.JUDGED), 10.0, "this check did not run to its end"),
+        (1, {"labels": (judged_label("Q2: total", "six"), MINE)}, ("Q2", 0.0, S.JUDGED), 10.0, ""),
+        (0, {"state": "not run", "reason": UNDEFINED}, ("Q1", 0.0, S.NOT_RUN), 5.0, UNDEFINED),
+        (1, {"claims": ("isinstance(r, Rect)",)}, ("Q2", 5.0, S.CLAIMED), 15.0, ""),
+        (
+            *(1, {"state": "needs attention", "reason": NO_MEMORY}),
+            *(("Q2", None, S.NEEDS_ATTENTION), None, NO_MEMORY),
+        ),
+    ],
+)
+async def test_a_mark_is_the_share_of_the_weights_that_the_judge_says_was_earned(
+    tmp_path: Path, number: int, said: dict[str, Any], mark: Any, auto: float | None, reason: str
+) -> None:
+    result = (await grade(tmp_path, saying((number, said)))).result
+    question, available = result.questions[number], None if auto is None else 15.0
+    assert (question.key, question.earned, question.state) == mark
+    assert (question.reason, result.auto_mark, result.auto_available) == (reason, auto, available)
+    assert result.state is (S.JUDGED if mark[2] is S.NOT_RUN else mark[2])
+    assert result.checks[number].claims == said.get("claims", ())
+    if LONGER in said.get("labels", ()):
+        weights = [(each.earned, each.total) for each in result.checks[0].labels]
+        assert weights == [(2.0, 4.0), (4.0, 4.0)], "those that the marks follow from"
 
 
 async def test_without_a_sandbox_nothing_is_better_than_unprotected(tmp_path: Path) -> None:
@@ -177,15 +169,6 @@ async def test_without_a_sandbox_nothing_is_better_than_unprotected(tmp_path: Pa
     found = await grade(tmp_path, saying(claims, protected=False))
     assert [state for _, _, state in marks(found)] == [S.UNPROTECTED, S.UNPROTECTED, S.MANUAL]
     assert not found.result.protected
-
-
-async def test_a_check_without_a_result_leaves_no_mark(tmp_path: Path) -> None:
-    change = {"state": "needs attention", "reason": "the judge has no more memory"}
-    found = await grade(tmp_path, saying((1, change)))
-    assert marks(found)[:2] == [("Q1", 10.0, S.JUDGED), ("Q2", None, S.NEEDS_ATTENTION)]
-    assert found.result.questions[1].reason == "the judge has no more memory"
-    assert (found.result.auto_mark, found.result.auto_available) == (None, None)
-    assert found.result.state is S.NEEDS_ATTENTION
 
 
 @pytest.mark.parametrize("lost", ["problem", "check"])
