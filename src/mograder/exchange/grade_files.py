@@ -153,7 +153,6 @@ def course_rows(course: Mapping[str, Sequence[StudentGrade]]) -> Iterable[Sequen
 
 
 def question_keys(grades: Iterable[StudentGrade]) -> tuple[str, ...]:
-    """Return the questions of an assignment in its order."""
     return tuple(dict.fromkeys(q.key for each in grades for q in each.questions))
 
 
@@ -223,7 +222,6 @@ class FilledMarks:
 
     @property
     def changes(self) -> bool:
-        """Whether there is something to record."""
         return bool(self.marks) or self.comment is not None
 
 
@@ -548,12 +546,10 @@ def _line(row: Row, columns: _Columns, scale: Scale | None, *, html_comments: bo
 
 
 def _is_percentage(text: str) -> bool:
-    """Return whether a cell has a percentage other than 0."""
     return bool(text.strip("0.,"))
 
 
 def _first(row: Row, columns: Sequence[int]) -> str:
-    """Return the first filled cell of these columns."""
     return next((row.cell(each) for each in columns if row.cell(each)), "")
 
 

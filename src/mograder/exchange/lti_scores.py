@@ -109,7 +109,6 @@ def _is_emptied(row: ScoreRow, found: Result) -> bool:
 
 
 def has_arrived(result: Result, part: float | None) -> bool:
-    """Return whether a platform has this mark; None means that it has none."""
     if result.score is None or part is None:
         return result.score is None and part is None
     allowed = min(_EQUAL * result.maximum, _ROUNDED)
@@ -118,7 +117,6 @@ def has_arrived(result: Result, part: float | None) -> bool:
 
 
 def there(result: Result) -> str:
-    """Return the mark at the platform in words."""
     if result.score is None:
         return "no mark"
     return f"{result.score:g} of {result.maximum:g}"

@@ -405,7 +405,6 @@ def _read(found: Mapping[str, bytes], beside: Path | None) -> Pyodide:
 
 
 def _imports(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the modules and packages at the top of a wheel."""
     found = set()
     for name in names:
         first, slash, _ = name.partition("/")

@@ -202,7 +202,6 @@ class _Here:
         return (self.directory / f"{name}{'.py' if work.notebook else '.files'}").exists()
 
     def has(self, name: str) -> bool:
-        """Return whether a fetched file or directory of that name is here."""
         paths = [self.directory / f"{name}{end}" for end in (".py", ".files")]
         return any(path.exists() and not path.is_symlink() for path in paths)
 

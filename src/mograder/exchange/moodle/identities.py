@@ -92,7 +92,6 @@ class Participants:
 
     @property
     def unnamed(self) -> tuple[Person, ...]:
-        """The participants whose username is not known."""
         return tuple(each for each in self.people if each.user_id not in self.usernames)
 
     @property
@@ -323,7 +322,6 @@ def people_of(
 
 
 def participant_name(number: int) -> str:
-    """Return the name of an anonymous participant's files."""
     return f"Participant-{number}"
 
 

@@ -57,12 +57,10 @@ class Verdict:
 
 
 def grade_text(grade: Decimal | None) -> str:
-    """Return a grade as text, empty for None."""
     return "" if grade is None else mark_text(grade)
 
 
 def fingerprints(files: Sequence[Upload]) -> tuple[SentFile, ...]:
-    """Return names, sizes and hashes of files that are to be sent."""
     found = []
     for file in files:
         with file.path.open("rb") as stream:

@@ -253,7 +253,6 @@ def unpack_zip(
 
 
 def _is_here(work: Work, contents: Mapping[RemoteFile, bytes], directory: Path) -> bool:
-    """Return whether the files of work are in their places already."""
     notebook, archive = directory / f"{work.name}.py", work.archive
     if work.notebook is None and notebook.exists():
         zipped = None if archive is None else _only_notebook(contents[archive])

@@ -286,11 +286,9 @@ class StudentCourse:
         return tuple(done)
 
     def give_up(self, folder: str) -> None:
-        """Drop a queued submission; its notebook is set aside."""
         self.folder.set_aside(folder, self._clock.now())
 
     def refresh(self, transport: Transport, folder: str) -> None:
-        """Ask the server again for the state of one assignment."""
         item = self._item(folder)
         standing = _unless_refused(lambda: transport.work_status(item.assignment))
         self._put(item.model_copy(update={"standing": standing or item.standing}))

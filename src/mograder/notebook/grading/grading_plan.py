@@ -245,7 +245,6 @@ def cells_below(plan: GradingPlan, cell: int) -> frozenset[int]:
 
 
 def needed_cells(plan: GradingPlan, cells: Iterable[int]) -> frozenset[int]:
-    """Return cells with all the cells that they depend on."""
     definers: dict[str, list[int]] = defaultdict(list)
     for each in plan.cells:
         for name in each.defines:
@@ -263,7 +262,6 @@ def needed_names(plan: GradingPlan) -> frozenset[str]:
 
 
 def only_cells(notebook: NotebookText, cells: Collection[int]) -> str:
-    """Return the text of a notebook without the other cells."""
     others = (each for each in notebook.cells if each.index not in cells)
     return replace_lines(notebook.lines, [LineEdit(each.first, each.last) for each in others])
 
