@@ -75,7 +75,10 @@ def export(
         elif person.participant in entries:
             raise InvalidInput(f"{person.shown} has two lines of grades ({line.who}).")
         else:
-            entries[person.participant] = _entry(line, held[person.participant], clear_comments)
+            # Our line about a deduction goes with it. Without a mark, it may still hold there.
+            stale = line.mark is not None and is_only_late(held[person.participant])
+            comment = line_html(line, clear=clear_comments or stale)
+            entries[person.participant] = Entry(line.mark, comment)
     packed: list[FeedbackFile] = []
     for student, uploads in files.items():
         person = find_person(student, known, usernames, from_here=True)
@@ -112,12 +115,3 @@ def export(
         people,
         left_out,
     )
-
-
-def _entry(line: GradeLine, held: str, clear: bool) -> Entry:
-    """Return a row's new values; our line about a deduction goes with it. ``held`` is the comment.
-
-    Without a mark, the deduction may still be in the one that Moodle has.
-    """
-    is_stale = line.mark is not None and is_only_late(held)
-    return Entry(line.mark, line_html(line, clear=clear or is_stale))
