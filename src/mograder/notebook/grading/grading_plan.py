@@ -326,11 +326,10 @@ def _labels(plan: GradingPlan, part: Part) -> Iterator[LabelAnswers]:
         calls = {each.node: each.conditions for each in found}
         if calls:
             reached = _reached(calls, nodes)
-            needed = reached & answers
-            for other in plan.judged:  # given code may need answers for the others
-                if other.cell != part.cell and reached & (defines[other.cell] - answers):
-                    needed |= frozenset(other.answers)
-            names &= needed
+            # Given code may need answers for the others.
+            given = [o for o in plan.judged if o.cell != part.cell]
+            given = [o for o in given if reached & (defines[o.cell] - answers)]
+            names &= (reached & answers).union(*(other.answers for other in given))
             condition = next(filter(None, map(_condition, calls.values())), "")
         key = planned.key or planned.label
         yield LabelAnswers(planned.label, key, planned.line, names, condition)
