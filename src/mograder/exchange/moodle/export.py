@@ -75,18 +75,14 @@ def export(
         elif person.participant in entries:
             raise InvalidInput(f"{person.shown} has two lines of grades ({line.who}).")
         else:
-            # Our line about a deduction goes with it. Without a mark, it may still hold there.
-            stale = line.mark is not None and is_only_late(held[person.participant])
-            comment = line_html(line, clear=clear_comments or stale)
-            entries[person.participant] = Entry(line.mark, comment)
+            entries[person.participant] = _entry(line, held[person.participant], clear_comments)
     packed: list[FeedbackFile] = []
     for student, uploads in files.items():
         person = find_person(student, known, usernames, from_here=True)
         if person is None:
             unmatched.append(student)
             continue
-        whose = person.participant, person.full_name
-        packed += (FeedbackFile(*whose, Path(e.name).name, e.path.read_bytes()) for e in uploads)
+        packed += [_packed(person, each) for each in uploads]
     if not entries and not packed:
         raise InvalidInput(
             "No student in the worksheet has a grade or a feedback file here.", hint=_hint(sheet)
@@ -100,6 +96,21 @@ def export(
         tuple(dict.fromkeys(unmatched)),
         _told_apart(known, unmatched),
         left_out,
+    )
+
+
+def _entry(line: GradeLine, held: str, clear: bool) -> Entry:
+    """Return a row's new values; our line about a deduction goes with it. ``held`` is the comment.
+
+    Without a mark, the deduction may still be in the one that Moodle has.
+    """
+    is_stale = line.mark is not None and is_only_late(held)
+    return Entry(line.mark, line_html(line, clear=clear or is_stale))
+
+
+def _packed(person: Person, file: Upload) -> FeedbackFile:
+    return FeedbackFile(
+        person.participant, person.full_name, Path(file.name).name, file.path.read_bytes()
     )
 
 
