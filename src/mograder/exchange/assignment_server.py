@@ -88,8 +88,6 @@ def collect(
 
 @dataclass
 class _Collecting:
-    """One run: the directory of submissions, and the times of submission."""
-
     source: Source
     assignment: RemoteAssignment
     out: Path

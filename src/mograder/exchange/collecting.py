@@ -195,7 +195,6 @@ class CollectedFolder:
             self._beneath.move(old, self._place_of(old))
 
     def set_aside(self, name: str) -> None:
-        """Move an earlier fetched file to ``.replaced/``, if there is one."""
         if self._is_here(name):
             self._beneath.move(name, self._place_of(name))
 

@@ -153,7 +153,6 @@ def course_rows(course: Mapping[str, Sequence[StudentGrade]]) -> Iterable[Sequen
 
 
 def question_keys(grades: Iterable[StudentGrade]) -> tuple[str, ...]:
-    """Return the questions of an assignment in its order."""
     return tuple(dict.fromkeys(q.key for each in grades for q in each.questions))
 
 
@@ -223,7 +222,6 @@ class FilledMarks:
 
     @property
     def changes(self) -> bool:
-        """Whether there is something to record."""
         return bool(self.marks) or self.comment is not None
 
 
@@ -249,7 +247,8 @@ def filled_marks(
     questions = {
         column: key
         for key in sorted(question_keys(grades), key=lambda key: question_title(key) in spelled)
-        if (column := _column(question_title(key), spelled, table)) is not None
+        if (column := spelled.get(title := question_title(key), table.column(title.lower())))
+        is not None
     }
     comment, mark = table.column(_COMMENT), table.column(_RAW)
     has_whole = mark is not None and any(_most_of_whole(each) is not None for each in grades)
@@ -275,11 +274,6 @@ def filled_marks(
     problems += _unknown(table, questions, grades)
     refuse(f"{name} cannot be used; no mark was changed.", problems)
     return tuple(found)
-
-
-def _column(title: str, spelled: Mapping[str, int], table: Table) -> int | None:
-    """Return the column with a title as it is spelled, else in any case."""
-    return spelled.get(title, table.column(title.lower()))
 
 
 def _grade(
@@ -536,10 +530,12 @@ def _line(row: Row, columns: _Columns, scale: Scale | None, *, html_comments: bo
     if raw and is_reduced:  # without a mark, the deduction may still change
         late = _late(percent, raw)
         comment = f"<p>{html.escape(late)}</p>{comment}" if is_html else f"{late}\n\n{comment}"
+    parse = parse_mark if scale is None else scale.parse
+    marks = (parse(row.cell(each)) for each in columns.marks)
     return GradeLine(
         row.line,
         row.cell(column),
-        _first_mark([row.cell(each) for each in columns.marks], scale),
+        next((mark for mark in marks if mark is not None), None),
         None if columns.comment is None else comment.rstrip(),
         is_html,
         is_user_id=column in columns.user_id,
@@ -548,12 +544,10 @@ def _line(row: Row, columns: _Columns, scale: Scale | None, *, html_comments: bo
 
 
 def _is_percentage(text: str) -> bool:
-    """Return whether a cell has a percentage other than 0."""
     return bool(text.strip("0.,"))
 
 
 def _first(row: Row, columns: Sequence[int]) -> str:
-    """Return the first filled cell of these columns."""
     return next((row.cell(each) for each in columns if row.cell(each)), "")
 
 
@@ -633,11 +627,6 @@ def _gradebook_mark(grade: StudentGrade, scale: Scale | None) -> Decimal | None:
         raise InvalidInput(
             f"The mark of {grade.student} in the gradebook: {error.message}", hint=hint
         ) from error
-
-
-def _first_mark(cells: Sequence[str], scale: Scale | None) -> Decimal | None:
-    marks = (parse_mark(cell) if scale is None else scale.parse(cell) for cell in cells)
-    return next((mark for mark in marks if mark is not None), None)
 
 
 def _refuse_twice(people: Iterable[tuple[int, str, Hashable]], name: str) -> None:

@@ -109,7 +109,6 @@ def _is_emptied(row: ScoreRow, found: Result) -> bool:
 
 
 def has_arrived(result: Result, part: float | None) -> bool:
-    """Return whether a platform has this mark; None means that it has none."""
     if result.score is None or part is None:
         return result.score is None and part is None
     allowed = min(_EQUAL * result.maximum, _ROUNDED)
@@ -118,7 +117,6 @@ def has_arrived(result: Result, part: float | None) -> bool:
 
 
 def there(result: Result) -> str:
-    """Return the mark at the platform in words."""
     if result.score is None:
         return "no mark"
     return f"{result.score:g} of {result.maximum:g}"
@@ -243,16 +241,15 @@ class Delivery:
             self.queue.done(row, now)
         elif row.state is ScoreState.GONE:
             self.queue.resume(row, now)  # the grade item is there again
-        elif row.state is ScoreState.TAKEN and self._may_be_lost(row, found):
+        elif (
+            row.state is ScoreState.TAKEN
+            and row.tries < _MOST_TRIES_TAKEN
+            and is_ours(found, row.ours)
+            and not _is_emptied(row, found)
+        ):  # it may never have reached the platform
             self.queue.resume(row, self._next(row), NOT_THERE_YET)
         else:
             self._changed(row, found)
-
-    @staticmethod
-    def _may_be_lost(row: ScoreRow, found: Result) -> bool:
-        """Return whether a mark that was taken may never have reached the platform."""
-        tried_enough = row.tries >= _MOST_TRIES_TAKEN
-        return not tried_enough and not _is_emptied(row, found) and is_ours(found, row.ours)
 
     @staticmethod
     def _may_replace(row: ScoreRow, now_there: Result) -> bool:

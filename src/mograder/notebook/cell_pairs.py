@@ -337,7 +337,6 @@ class _Pairing:
         return self._may(self._first[one], self._second[other]) and self._named_alike(one, other)
 
     def _named_alike(self, one: int, other: int) -> bool:
-        """Whether cells are no answers of two names."""
         names = {self._first[one].name, self._second[other].name}
         return len(names) < 2 or not all(map(is_answer_name, names))
 

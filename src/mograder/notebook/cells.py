@@ -100,11 +100,9 @@ class NotebookText:
     cells: tuple[Cell, ...]
 
     def cell_at(self, line: int) -> Cell | None:
-        """Return the cell that contains a line (from 1), or None."""
         return next((cell for cell in self.cells if cell.first <= line <= cell.last), None)
 
     def lines_of(self, cell: Cell) -> tuple[str, ...]:
-        """Return a cell's lines without their ends."""
         return tuple(line.rstrip("\r\n") for line in self.lines[cell.first - 1 : cell.last])
 
 
@@ -167,7 +165,6 @@ def with_spaces(code: str) -> str:
 
 
 def tree_of(source: str, *, to_change: bool = False) -> ast.Module | None:
-    """Return the syntax tree of Python code, or None if it cannot be parsed."""
     try:
         return parse_python(source, to_change=to_change)
     except NotPython:
@@ -175,7 +172,6 @@ def tree_of(source: str, *, to_change: bool = False) -> ast.Module | None:
 
 
 def statements_of(source: str) -> list[ast.stmt]:
-    """Return the statements of Python code, none if it cannot be parsed."""
     tree = tree_of(source)
     return [] if tree is None else tree.body
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from mograder.core.errors import InvalidInput
 from mograder.core.sections.settings_model import SafetySettings
-from mograder.notebook.cells import CellKind, parse_cells, split_lines
+from mograder.notebook.cells import Cell, CellKind, parse_cells, split_lines
 from mograder.notebook.findings import Finding
 from mograder.notebook.parsing import NotPython, parse_python
 from mograder.notebook.points import cell_hash, is_editable
@@ -107,16 +107,18 @@ def screen_submission(
     """
     findings = scan(text, filename, denied)
     own: set[int] = set()
+    cells: tuple[Cell, ...] = ()
+    known: set[str] = set()
     with suppress(InvalidInput):
         if findings and release is not None:
             cells = parse_cells(text, filename).cells
             known = {cell_hash(cell.code) for cell in parse_cells(release, filename).cells}
-            for cell in cells:
-                # Decorators and default values are not in a cell's hash.
-                outside = cell.kind is CellKind.CELL and cell.code_first < cell.body_first
-                if cell_hash(cell.code) in known and not outside:
-                    end = cell.code_first + len(split_lines(cell.code))
-                    own.update(range(cell.code_first, end))
+    for cell in cells:
+        # Decorators and default values are not in a cell's hash.
+        outside = cell.kind is CellKind.CELL and cell.code_first < cell.body_first
+        if cell_hash(cell.code) in known and not outside:
+            end = cell.code_first + len(split_lines(cell.code))
+            own.update(range(cell.code_first, end))
     findings = tuple(each for each in findings if each.line not in own)
     unchecked = tuple(each for each in findings if each.message.startswith(_UNCHECKED))
     return Screening(tuple(each for each in findings if each not in unchecked), unchecked)

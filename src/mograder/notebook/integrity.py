@@ -315,14 +315,20 @@ def compare(expected: Sequence[str], cells: Sequence[Cell], filename: str) -> li
     strange = Counter(hashes) - released
     findings: list[Finding] = []
     for gap in _gaps(expected, fixed, hashes):
-        gone = _take(missing, gap.missing)
+        taken = missing & Counter(gap.missing)
+        missing -= taken
+        gone = taken.total()
         new = [cell for cell in gap.instead if not released[hash_of(cell)]]
         # Hidden cells, and those with checks or marks, do not look like answers.
         looks = (cell for cell in new if cell.hidden or _is_check(cell))
         changed = sorted(looks, key=_is_check, reverse=True)[:gone]
         findings += (Finding(filename, cell.first, CHANGED) for cell in changed)
-        if gone > len(changed):
-            findings.append(Finding(filename, gap.line, _lost(gone - len(changed))))
+        if (lost := gone - len(changed)) > 0:
+            cells_are = "1 cell of the release was"
+            if lost > 1:
+                cells_are = f"{lost} cells of the release were"
+            message = f"{cells_are} changed or taken out near here."
+            findings.append(Finding(filename, gap.line, message))
         known = (cell for cell in gap.instead if gap.exact and released[hash_of(cell)])
         for cell in known:
             what = TWICE if strange[hash_of(cell)] else MOVED
@@ -345,23 +351,6 @@ def _gaps(expected: Sequence[str], fixed: Sequence[Cell], hashes: Sequence[str])
         if tag != "equal":
             line = fixed[min(j1, len(fixed) - 1)].first if fixed else 1
             yield _Gap(tuple(expected[i1:i2]), tuple(fixed[j1:j2]), line)
-
-
-def _lost(number: int) -> str:
-    cells_are = (
-        "1 cell of the release was" if number == 1 else f"{number} cells of the release were"
-    )
-    return f"{cells_are} changed or taken out near here."
-
-
-def _take(missing: Counter[str], wanted: Sequence[str]) -> int:
-    """Remove the hashes ``wanted`` from ``missing`` and return how many of them were in it."""
-    taken = 0
-    for each in wanted:
-        if missing[each] > 0:
-            missing[each] -= 1
-            taken += 1
-    return taken
 
 
 def _is_check(cell: Cell) -> bool:

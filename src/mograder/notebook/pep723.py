@@ -81,7 +81,6 @@ class Block:
 
     @property
     def end(self) -> int:
-        """The line of its last ``# ///``."""
         return self.line + len(self.content) + 1
 
 

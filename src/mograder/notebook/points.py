@@ -160,7 +160,6 @@ def _counted_tests(notebook: NotebookText) -> Mapping[str, str]:
 
 
 def is_asynchronous(cell: Cell) -> bool:
-    """Whether a cell of kind FUNCTION defines a coroutine function."""
     tree = tree_of(cell.code)
     return tree is not None and any(isinstance(each, ast.AsyncFunctionDef) for each in tree.body)
 
@@ -504,7 +503,6 @@ def cell_hash(code: str) -> str:
 
 
 def cell_hashes(cells: Iterable[Cell]) -> tuple[str, ...]:
-    """Return the hashes of the cells that students must not change, in order."""
     return tuple(cell_hash(cell.code) for cell in cells if not is_editable(cell))
 
 

@@ -203,13 +203,11 @@ def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
 
 
 def _elsewhere(scope: Scope) -> frozenset[str]:
-    """Return the names that a scope declares ``global`` or ``nonlocal``."""
     declared = (n for n in _own_nodes(scope) if isinstance(n, ast.Global | ast.Nonlocal))
     return frozenset(name for node in declared for name in node.names)
 
 
 def _bindings(scope: Scope) -> Iterator[tuple[str, int]]:
-    """Yield the names that a scope binds, with their lines."""
     arguments = scope.args
     every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
     for argument in (*every, arguments.vararg, arguments.kwarg):

@@ -64,8 +64,6 @@ _BETWEEN = ("", "")
 
 
 class CellChange(StrEnum):
-    """What became of a cell."""
-
     SAME = "same"
     CHANGED = "changed"
     ADDED = "added"
@@ -83,8 +81,6 @@ class LineChange(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line without its end."""
-
     change: LineChange
     text: str
 
@@ -125,7 +121,6 @@ class VersionDifference:
 
     @property
     def none(self) -> bool:
-        """Whether nothing differs."""
         return not self.outside and not self.differing
 
     @property
@@ -173,7 +168,6 @@ class PutBack:
 
 
 def version_difference(before: str, after: str) -> VersionDifference:
-    """Return how a notebook's later text differs from an earlier one."""
     aligner = Aligner()
     try:
         old, new = parse_cells(before, "the earlier version"), parse_cells(after, "this version")
@@ -239,7 +233,6 @@ def _lines_of(text: str) -> list[str]:
 
 
 def cell_title(cell: Cell) -> str:
-    """Return the name under which a cell is shown, "" for a cell without one."""
     return _OPENINGS.get(cell.kind, "" if cell.name in NAMELESS else cell.name)
 
 

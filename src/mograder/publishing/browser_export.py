@@ -184,7 +184,6 @@ def read_marimo() -> MarimoFiles:
 
 
 def _collect(wheels: tuple[Wheel, ...], python: Pyodide, say: Say) -> _Packages:
-    """Read or download all wheels; return each with its entry of the lock file."""
     found = []
     present = {wheel.name for wheel in wheels}
     for wheel in wheels:

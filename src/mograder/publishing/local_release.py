@@ -90,7 +90,6 @@ class Changes:
 
     @property
     def none(self) -> bool:
-        """Whether the hub is known to hold exactly this already."""
         return self.exact and not (self.new or self.changed or self.removed or self.kind_before)
 
 
@@ -104,7 +103,6 @@ class Differences:
 
     @property
     def none(self) -> bool:
-        """Whether Moodle hands out exactly these files."""
         return not (self.missing or self.differing or self.extra)
 
     def lines(self) -> list[str]:

@@ -275,7 +275,11 @@ def choose(pylock: str, pyodide: Pyodide) -> Selection:
         if marker and not Marker(marker).evaluate(environment):
             continue
         name, version = canonicalize_name(package["name"]), str(package.get("version", ""))
-        found = _beside(name, version, pyodide) or _listed(name, version, package, tags)
+        known = pyodide.wheels.get(name)
+        if known is not None and known[0] == version:
+            found: Wheel | None = Wheel(name, version, known[1].name, place=known[1])
+        else:
+            found = _listed(name, version, package, tags)
         if found is None and name in _PURE:
             found = Wheel(name, version, f"{name}-{version}-py3-none-any.whl")
         if found is None:
@@ -405,7 +409,6 @@ def _read(found: Mapping[str, bytes], beside: Path | None) -> Pyodide:
 
 
 def _imports(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the modules and packages at the top of a wheel."""
     found = set()
     for name in names:
         first, slash, _ = name.partition("/")
@@ -414,14 +417,6 @@ def _imports(names: Sequence[str]) -> tuple[str, ...]:
         elif not slash and (first.endswith((".py", ".so"))):
             found.add(first.partition(".")[0])
     return tuple(sorted(found))
-
-
-def _beside(name: NormalizedName, version: str, pyodide: Pyodide) -> Wheel | None:
-    """Return the wheel of Pyodide's own distribution, if it has this version."""
-    known = pyodide.wheels.get(name)
-    if known is None or known[0] != version:
-        return None
-    return Wheel(name, version, known[1].name, place=known[1])
 
 
 def _listed(

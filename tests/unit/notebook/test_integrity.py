@@ -81,6 +81,8 @@ QUESTION_1 = SOLVED.replace(
     "    x = 41 + 1\n", "    ### BEGIN SOLUTION\n    x = 41 + 1\n    ### END SOLUTION\n"
 )
 FALSE_CHECK_1 = CHECK_1.replace("x == 42", "True")
+BODY_1 = CHECK_1[CHECK_1.index("    check") :]
+BARE_MARKS = MARKS.replace("    # === MOGRADER: MARKS ===\n", "").replace("from mograder.", "from ")
 
 
 def notebook(*cells: str, head: str = HEAD) -> str:
@@ -220,17 +222,41 @@ def test_other_marks_are_not_used() -> None:
     assert '"Q1": 100' not in report.restored
 
 
-def test_marks_without_their_remark_are_found_by_what_they_define() -> None:
-    """Else the released cell would come on top, and both define the same names."""
-    bare = MARKS.replace("    # === MOGRADER: MARKS ===\n", "").replace("from mograder.", "from ")
-    report = by_release(bare, TITLE, SOLVED, CHECK_1, ANSWER_2, CHECK_2, SCORES)
-    assert report.restored == student(MARKS, TITLE, SOLVED, CHECK_1, ANSWER_2, CHECK_2, SCORES)
+@pytest.mark.parametrize(
+    ("marks", "check"),
+    [
+        # Else the released cell would come on top, and both define the same names.
+        (
+            MARKS.replace("    # === MOGRADER: MARKS ===\n", "").replace("from mograder.", "from "),
+            "",
+        ),
+        (MARKS.replace("check = grader.check", "check = lambda *_: print('all passed')"), ""),
+        (MARKS, FALSE_CHECK_1.replace("Q1: x", "Q1: other")),
+        (
+            MARKS,
+            f'app._unparsable_cell(\n    r"""\n{CHECK_1[CHECK_1.index("    check") :]} =\n"""\n)\n',
+        ),
+        # The sign that makes a cell the student's must stand in the release.
+        (MARKS, FALSE_CHECK_1.replace("    check(", "    # YOUR CODE HERE\n    check(")),
+    ],
+    ids=["no remark", "false function", "another label", "unparsable", "for answers"],
+)
+def test_what_decides_about_marks_is_replaced_however_it_was_changed(
+    marks: str, check: str
+) -> None:
+    cells = (marks, TITLE, SOLVED, check or CHECK_1, ANSWER_2, CHECK_2, SCORES)
+    whole = student(MARKS, TITLE, SOLVED, CHECK_1, ANSWER_2, CHECK_2, SCORES)
+    assert by_release(*cells).restored == whole
+    assert by_hashes(*cells).findings
 
 
-def test_a_false_check_function_is_replaced_with_the_cell_that_defines_it() -> None:
-    lying = MARKS.replace("check = grader.check", "check = lambda *_: print('all passed')")
-    report = by_release(lying, TITLE, SOLVED, CHECK_1, ANSWER_2, CHECK_2, SCORES)
-    assert report.restored == student(MARKS, TITLE, SOLVED, CHECK_1, ANSWER_2, CHECK_2, SCORES)
+@pytest.mark.parametrize(
+    "mine", [(), ("with app.setup:\n    def my_own(*_):\n        print('passed')\n",)]
+)
+def test_a_lost_or_changed_setup_cell_is_put_back_once_as_the_first(mine: tuple[str, ...]) -> None:
+    release = notebook("with app.setup:\n    from mograder.runtime import check\n", SOLVED, CHECK_1)
+    report = check_integrity(notebook(*mine, SOLVED, CHECK_1), release, "A1.py")
+    assert report.restored == release
 
 
 @pytest.mark.parametrize(
@@ -268,12 +294,6 @@ def test_a_students_own_check_does_not_count() -> None:
     assert report.counted == frozenset({0, 1, 3, 5, 7})
 
 
-def test_a_released_check_under_another_label_is_a_changed_one() -> None:
-    relabelled = FALSE_CHECK_1.replace("Q1: x", "Q1: other")
-    report = by_release(MARKS, TITLE, SOLVED, relabelled, ANSWER_2, CHECK_2, SCORES)
-    assert report.restored == student(MARKS, TITLE, SOLVED, CHECK_1, ANSWER_2, CHECK_2, SCORES)
-
-
 @pytest.mark.parametrize(
     "call", ['c = check; c("Q1: x", [(True, "")])', 'grader.check(f"Q{1}", [(True, "")])']
 )
@@ -293,22 +313,6 @@ def test_counted_cells_are_those_of_the_restored_text() -> None:
     assert not any("41" in code for code in counted)
 
 
-def test_a_check_that_says_it_is_for_answers_is_still_guarded() -> None:
-    """The sign that makes a cell the student's must stand in the release."""
-    claimed = FALSE_CHECK_1.replace("    check(", "    # YOUR CODE HERE\n    check(")
-    report = by_release(MARKS, TITLE, SOLVED, claimed, ANSWER_2, CHECK_2, SCORES)
-    assert report.restored == student(MARKS, TITLE, SOLVED, CHECK_1, ANSWER_2, CHECK_2, SCORES)
-    assert by_hashes(MARKS, TITLE, SOLVED, claimed, ANSWER_2, CHECK_2, SCORES).findings
-
-
-def test_a_check_made_unparsable_is_replaced() -> None:
-    broken = (
-        f'app._unparsable_cell(\n    r"""\n{CHECK_1[CHECK_1.index("    check") :]} = =\n"""\n)\n'
-    )
-    report = by_release(MARKS, TITLE, SOLVED, broken, ANSWER_2, CHECK_2, SCORES)
-    assert report.restored == student(MARKS, TITLE, SOLVED, CHECK_1, ANSWER_2, CHECK_2, SCORES)
-
-
 def test_a_check_in_one_cell_with_an_answer_is_the_students_to_change() -> None:
     both = ANSWER_2.replace("@app.function\ndef double(n):", "@app.cell\ndef _(check):").replace(
         "pass", 'pass\n    check("Q2: here", [])\n    return'
@@ -321,20 +325,6 @@ def test_a_check_in_one_cell_with_an_answer_is_the_students_to_change() -> None:
     assert report.findings == ()
     assert report.restored is None
     assert report.counted == frozenset({0, 1, 2})
-
-
-def test_a_lost_setup_cell_comes_back_as_the_first() -> None:
-    setup = "with app.setup:\n    from mograder.runtime import check\n"
-    release = notebook(setup, SOLVED, CHECK_1)
-    report = check_integrity(notebook(SOLVED, CHECK_1), release, "A1.py")
-    assert report.restored == release
-
-
-def test_a_changed_setup_cell_is_replaced_and_not_doubled() -> None:
-    setup = "with app.setup:\n    from mograder.runtime import check\n"
-    mine = "with app.setup:\n    def my_own(*_):\n        print('passed')\n"
-    release = notebook(setup, SOLVED, CHECK_1)
-    assert check_integrity(notebook(mine, SOLVED, CHECK_1), release, "A1.py").restored == release
 
 
 def test_other_cells_of_the_release_are_told_but_left() -> None:

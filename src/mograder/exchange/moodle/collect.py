@@ -64,7 +64,15 @@ def plan_collection(
             mates = (participants.local_name(each) for each in others if each != person)
             work = replace(work, team=person.team, mates=tuple(sorted(mates)))
         works.append(work)
-    return tuple(sorted(_apart(works), key=lambda work: work.name.casefold()))
+    counted = Counter(work.name.casefold() for work in works)  # two may share an email address
+    why = "another student has the same name here: give each a username by --map"
+    alone = [
+        replace(work, fate=CollectOutcome.SKIPPED, why=why, before="")
+        if counted[work.name.casefold()] > 1
+        else work
+        for work in works
+    ]
+    return tuple(sorted(alone, key=lambda work: work.name.casefold()))
 
 
 def collect(
@@ -202,7 +210,6 @@ class _Here:
         return (self.directory / f"{name}{'.py' if work.notebook else '.files'}").exists()
 
     def has(self, name: str) -> bool:
-        """Return whether a fetched file or directory of that name is here."""
         paths = [self.directory / f"{name}{end}" for end in (".py", ".files")]
         return any(path.exists() and not path.is_symlink() for path in paths)
 
@@ -277,15 +284,3 @@ def _late(
         return None
     latest = max(due, (extensions or {}).get(person.user_id, due))
     return modified - latest if modified > latest else None
-
-
-def _apart(works: Sequence[Work]) -> list[Work]:
-    """Skip work whose name another person's has; two people may share an email address."""
-    counted = Counter(work.name.casefold() for work in works)
-    why = "another student has the same name here: give each a username by --map"
-    return [
-        replace(work, fate=CollectOutcome.SKIPPED, why=why, before="")
-        if counted[work.name.casefold()] > 1
-        else work
-        for work in works
-    ]

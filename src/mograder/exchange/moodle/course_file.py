@@ -118,8 +118,7 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
             "is as it was.",
             hint="Write [moodle] and each of the [[assignments]] as a table of its own.",
         )
-    lists = {word: tuple(names) for word, names in news.items()}
-    return Merged(written, removed=tuple(gone.values()), **lists)
+    return Merged(written, removed=tuple(gone.values()), **{k: tuple(v) for k, v in news.items()})
 
 
 def replace_course_file(path: Path, text: str) -> None:

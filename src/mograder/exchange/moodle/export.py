@@ -82,34 +82,19 @@ def export(
         if person is None:
             unmatched.append(student)
             continue
-        packed += [
-            FeedbackFile(
-                person.participant, person.full_name, Path(each.name).name, each.path.read_bytes()
-            )
-            for each in uploads
-        ]
+        packed += [_packed(person, each) for each in uploads]
     if not entries and not packed:
-        end = sheet.columns.index(_STATUS) if _STATUS in sheet.columns else 5
         raise InvalidInput(
-            "No student in the worksheet has a grade or a feedback file here.",
-            hint=f"The worksheet identifies people by: {', '.join(sheet.columns[:end])}. Give by "
-            "--match-column the one that your grades name students by, or run `mograder moodle "
-            "sync-users` once, which remembers who is who.",
+            "No student in the worksheet has a grade or a feedback file here.", hint=_hint(sheet)
         )
     left_out = len(packed) if any(person.team for person in known) else 0
     packed = [] if left_out else packed
-    counted = Counter([*(person.full_name for person in known), *unmatched])
-    people = {each.participant: each.full_name for each in known}
-    for each in known:
-        if counted[each.full_name] > 1:
-            told = f"{each.full_name} ({participant_name(each.participant)})"
-            people[each.participant] = told
     return Exported(
         fill(sheet, entries, now),
         feedback_zip(packed) if packed else b"",
         len(packed),
         tuple(dict.fromkeys(unmatched)),
-        people,
+        _told_apart(known, unmatched),
         left_out,
     )
 
@@ -121,3 +106,28 @@ def _entry(line: GradeLine, held: str, clear: bool) -> Entry:
     """
     is_stale = line.mark is not None and is_only_late(held)
     return Entry(line.mark, line_html(line, clear=clear or is_stale))
+
+
+def _packed(person: Person, file: Upload) -> FeedbackFile:
+    return FeedbackFile(
+        person.participant, person.full_name, Path(file.name).name, file.path.read_bytes()
+    )
+
+
+def _told_apart(known: Sequence[Person], unmatched: Sequence[str]) -> Mapping[int, str]:
+    """Return full names by participant, with the number where another one has the same name."""
+    counted = Counter([*(person.full_name for person in known), *unmatched])
+    people = {each.participant: each.full_name for each in known}
+    for each in known:
+        if counted[each.full_name] > 1:
+            people[each.participant] += f" ({participant_name(each.participant)})"
+    return people
+
+
+def _hint(sheet: Worksheet) -> str:
+    end = sheet.columns.index(_STATUS) if _STATUS in sheet.columns else 5
+    return (
+        f"The worksheet identifies people by: {', '.join(sheet.columns[:end])}. Give by "
+        "--match-column the one that your grades name students by, or run `mograder moodle "
+        "sync-users` once, which remembers who is who."
+    )

@@ -92,7 +92,6 @@ class Participants:
 
     @property
     def unnamed(self) -> tuple[Person, ...]:
-        """The participants whose username is not known."""
         return tuple(each for each in self.people if each.user_id not in self.usernames)
 
     @property
@@ -191,6 +190,7 @@ def name_people(
     memory = {each.user_id: each.username for each in remembered}
     mapped = _mapped(people, mapping)
     found: dict[int, Username] = {}
+    owners: dict[str, Person] = {}
     for person in people:
         derived = {
             NamedBy.EMAIL: person.email,
@@ -203,9 +203,21 @@ def name_people(
             or person.username
             or (derived[by] if by else "")
         )
-        if text:
-            found[person.user_id] = _parse(text, person)
-    _refuse_shared(found, people)
+        if not text:
+            continue
+        try:
+            username = found[person.user_id] = Username.claimed(text)
+        except MograderError as error:
+            raise InvalidInput(
+                f"{person.shown} cannot be named {text!r} here. {error.message}",
+                hint="Give this person another username in a mapping file (--map).",
+            ) from error
+        other = owners.setdefault(username, person)
+        if other is not person:
+            raise InvalidInput(
+                f"{other.shown} and {person.shown} would both be {username}.",
+                hint="Give each a username of their own in a mapping file (--map).",
+            )
     return found
 
 
@@ -323,7 +335,6 @@ def people_of(
 
 
 def participant_name(number: int) -> str:
-    """Return the name of an anonymous participant's files."""
     return f"Participant-{number}"
 
 
@@ -439,27 +450,3 @@ def _matching(row: MappingRow, key: str, people: Sequence[Person]) -> list[Perso
 def _differ(one: str, other: str) -> bool:
     """Return whether both are known and differ: two people may have one full name."""
     return bool(one and other) and nfc(one).casefold() != nfc(other).casefold()
-
-
-def _parse(text: str, person: Person) -> Username:
-    try:
-        return Username.claimed(text)
-    except MograderError as error:
-        raise InvalidInput(
-            f"{person.shown} cannot be named {text!r} here. {error.message}",
-            hint="Give this person another username in a mapping file (--map).",
-        ) from error
-
-
-def _refuse_shared(found: Mapping[int, Username], people: Sequence[Person]) -> None:
-    owners: dict[str, Person] = {}
-    for person in people:
-        username = found.get(person.user_id)
-        if username is None:
-            continue
-        other = owners.setdefault(username, person)
-        if other is not person:
-            raise InvalidInput(
-                f"{other.shown} and {person.shown} would both be {username}.",
-                hint="Give each a username of their own in a mapping file (--map).",
-            )

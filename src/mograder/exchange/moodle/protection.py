@@ -57,12 +57,10 @@ class Verdict:
 
 
 def grade_text(grade: Decimal | None) -> str:
-    """Return a grade as text, empty for None."""
     return "" if grade is None else mark_text(grade)
 
 
 def fingerprints(files: Sequence[Upload]) -> tuple[SentFile, ...]:
-    """Return names, sizes and hashes of files that are to be sent."""
     found = []
     for file in files:
         with file.path.open("rb") as stream:
@@ -349,8 +347,15 @@ def _overwritten(
     found = []
     if outcome.after != outcome.before and all(now != each.grade for each in known):
         found.append(f"grade {ours.grade or 'none'} to {now or 'none'}")
-    if _loses_comment(outcome, known, saved=saved):
-        found.append("comment")
+    wanted, feedback, recorded = outcome.mark.comment, outcome.held.feedback, _comments(known)
+    if recorded and wanted is not None and feedback and feedback.comment != wanted:
+        # If the grade has the time of our upload, only a different text counts, not different
+        # markup: uploading a worksheet with comments alone leaves the time.
+        ours_still = feedback.comment in recorded
+        if not saved:
+            ours_still = any(same_comment(feedback.comment, each) for each in recorded)
+        if not ours_still:
+            found.append("comment")
     if outcome.mark.files and not _are_one(files, known):
         found.append("feedback files")
     return tuple(found)
@@ -422,22 +427,6 @@ def _matches(held: tuple[SentFile, ...], recorded: tuple[SentFile, ...]) -> bool
     return there.keys() == ours.keys() and all(
         not ours[key] or not there[key] or ours[key] == there[key] for key in ours
     )
-
-
-def _loses_comment(outcome: Outcome, known: Sequence[SentGrade], *, saved: bool) -> bool:
-    """Return whether the mark replaces a comment on Moodle that is not among the recorded ones.
-
-    ``saved``: the grade on Moodle has another time than our upload. If not, only a different text
-    counts as a change (uploading a worksheet with comments alone leaves the time), not different
-    markup.
-    """
-    wanted, feedback = outcome.mark.comment, outcome.held.feedback
-    if wanted is None or feedback is None or feedback.comment == wanted:
-        return False
-    recorded = _comments(known)
-    if not saved:
-        return bool(recorded) and not any(same_comment(feedback.comment, each) for each in recorded)
-    return bool(recorded) and feedback.comment not in recorded
 
 
 def _comments(known: Sequence[SentGrade]) -> list[str]:

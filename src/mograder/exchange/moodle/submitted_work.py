@@ -57,7 +57,7 @@ class Work:
     def archive(self) -> RemoteFile | None:
         """The zip that may hold the notebook: the only one, in work without any notebook."""
         zips = [file for file in self.others if _is_visible(PurePosixPath(file.name), ".zip")]
-        loose = any(_may_be_notebook(PurePosixPath(file.name)) for file in self.others)
+        loose = any(_is_visible(PurePosixPath(file.name), ".py") for file in self.others)
         return zips[0] if len(zips) == 1 and not (self.notebook or loose) else None
 
     @property
@@ -107,15 +107,11 @@ def choose_notebook(files: Sequence[RemoteFile], expected: Sequence[str]) -> Rem
 
     Files whose names begin with a dot are none: systems and editors leave them there.
     """
-    notebooks = [file for file in files if _may_be_notebook(PurePosixPath(file.name))]
+    notebooks = [file for file in files if _is_visible(PurePosixPath(file.name), ".py")]
     named = [file for file in notebooks if PurePosixPath(file.name).name in expected]
     if len(named) == 1:
         return named[0]
     return notebooks[0] if len(notebooks) == 1 else None
-
-
-def _may_be_notebook(path: PurePosixPath) -> bool:
-    return _is_visible(path, ".py")
 
 
 def _is_visible(path: PurePosixPath, end: str) -> bool:
@@ -150,7 +146,7 @@ def _only_notebook(archive: bytes) -> bytes | None:
         packed, into = Path(made) / "work.zip", Path(made) / "files"
         packed.write_bytes(archive)
         found = [into / each for each in unpack(packed, into)]
-        notebooks = [each for each in found if _may_be_notebook(PurePosixPath(each))]
+        notebooks = [each for each in found if _is_visible(PurePosixPath(each), ".py")]
         if len(notebooks) == 1 and notebooks[0].stat().st_size <= MAX_NOTEBOOK:
             return notebooks[0].read_bytes()
     return None
@@ -253,7 +249,6 @@ def unpack_zip(
 
 
 def _is_here(work: Work, contents: Mapping[RemoteFile, bytes], directory: Path) -> bool:
-    """Return whether the files of work are in their places already."""
     notebook, archive = directory / f"{work.name}.py", work.archive
     if work.notebook is None and notebook.exists():
         zipped = None if archive is None else _only_notebook(contents[archive])

@@ -286,11 +286,9 @@ class StudentCourse:
         return tuple(done)
 
     def give_up(self, folder: str) -> None:
-        """Drop a queued submission; its notebook is set aside."""
         self.folder.set_aside(folder, self._clock.now())
 
     def refresh(self, transport: Transport, folder: str) -> None:
-        """Ask the server again for the state of one assignment."""
         item = self._item(folder)
         standing = _unless_refused(lambda: transport.work_status(item.assignment))
         self._put(item.model_copy(update={"standing": standing or item.standing}))
@@ -311,7 +309,14 @@ class StudentCourse:
         standing = _unless_refused(lambda: transport.work_status(assignment))
         standing = standing or (before.standing if before else None)
         if standing is not None and standing.feedback_available:
-            self._fetch_feedback(transport, assignment, folder)
+            found: tuple[Document, ...] = (
+                _unless_refused(lambda: transport.feedback(assignment)) or ()
+            )
+            try:
+                if found:
+                    self.folder.put_feedback(folder, tuple((e.name, e.content) for e in found))
+            except Conflict as error:  # one is open in another program: the next sync replaces it
+                _log.warning("the feedback on %s was not replaced: %s", folder, error)
         fetched = before.fetched if before else ()
         return KnownItem(folder=folder, assignment=assignment, standing=standing, fetched=fetched)
 
@@ -430,17 +435,6 @@ class StudentCourse:
     def _stays(self, folder: str, waiting: Waiting, why: str, *, away: bool = False) -> Submitted:
         self.folder.put_waiting(folder, waiting.model_copy(update={"why": why}))
         return Submitted(folder, None, why, away)
-
-    def _fetch_feedback(
-        self, transport: Transport, assignment: RemoteAssignment, folder: str
-    ) -> None:
-        found: tuple[Document, ...] | None = _unless_refused(lambda: transport.feedback(assignment))
-        if not found:
-            return
-        try:
-            self.folder.put_feedback(folder, tuple((each.name, each.content) for each in found))
-        except Conflict as error:  # one is open in another program: the next sync replaces it
-            _log.warning("the feedback on %s was not replaced: %s", folder, error)
 
     def _item(self, folder: str) -> KnownItem:
         known = self.known()

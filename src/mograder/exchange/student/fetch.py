@@ -38,8 +38,6 @@ _RECORD = ".fetched.json"
 
 
 class Change(StrEnum):
-    """The outcome for one fetched file."""
-
     NEW = "new"
     UPDATED = "updated"
     UNCHANGED = "unchanged"
@@ -205,7 +203,6 @@ class _Place:
         return placed
 
     def replace(self, name: str, source: Path, archive: str = "") -> FetchedFile:
-        """Put a file into its place, and keep an edited one."""
         parent, _, last = name.rpartition("/")
         if parent:
             self._beneath.make_directory(parent, mode=0o755)
@@ -223,7 +220,6 @@ class _Place:
         return FetchedFile(name, place, Change.UPDATED if there else Change.NEW, aside, archive)
 
     def _is_as_fetched(self, name: str, target: Path) -> bool:
-        """Whether a file is still as it was fetched, so that it has no edits."""
         if target.is_symlink() or not target.is_file():
             return False
         released = reachable(self._out / self._release / name)

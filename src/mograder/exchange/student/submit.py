@@ -41,7 +41,6 @@ def check_notebook(file: Path) -> Path:
 
 
 def read_notebook(file: Path) -> bytes:
-    """Raises: InvalidInput if it cannot be read."""
     try:
         return file.read_bytes()
     except OSError as error:
@@ -50,8 +49,6 @@ def read_notebook(file: Path) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """One person's status, and the pages of feedback on it."""
-
     status: WorkStatus
     pages: tuple[Path, ...] = ()
 
@@ -102,8 +99,6 @@ class Receipt(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class KeptReceipt:
-    """A receipt on this machine, with its server and its file."""
-
     receipt: Receipt
     server: str
     path: Path

@@ -73,7 +73,6 @@ class CellCode:
         return end < min(self.hidden) and not in_function
 
     def is_hidden(self, statement: ast.stmt) -> bool:
-        """Whether a statement begins in the cell's hidden tests."""
         line = self.line_of(statement)
         return any(block.begin < line < block.end for block in self._hidden_blocks)
 
@@ -87,7 +86,6 @@ class CellCode:
         return [each for each in self.tree.body if end and self.line_of(each) > end]
 
     def line_of(self, statement: ast.stmt) -> int:
-        """Return the line in the file in which a statement begins."""
         return self.cell.line_of(_first(statement))
 
 
@@ -114,7 +112,6 @@ class CellRole:
 
     @property
     def used(self) -> frozenset[str]:
-        """The names that the cell and its part use."""
         return self.names.used | frozenset(self.part.uses if self.part is not None else ())
 
 
@@ -163,8 +160,6 @@ def roles_of(
 
 
 class _Division:
-    """The roles of cells, and the parts of the teacher's code in them."""
-
     def __init__(
         self,
         codes: Sequence[CellCode],

@@ -113,7 +113,6 @@ class QualityFinding:
         yield from (f"    {line}" for line in self.example.splitlines())
 
     def as_data(self) -> dict[str, object]:
-        """Return the finding as JSON's types."""
         return {
             "fault": str(self.fault),
             "file": self.filename,
@@ -126,7 +125,6 @@ class QualityFinding:
 
 
 def in_cell(notebook: NotebookText, fault: Fault, finding: Finding) -> QualityFinding:
-    """Return a finding with the cell in which its line is."""
     cell = notebook.cell_at(finding.line)
     index = None if cell is None else cell.index + 1
     place = (finding.filename, finding.line)

@@ -391,6 +391,5 @@ def _is_number(node: ast.expr) -> bool:
 
 
 def _shown(node: ast.AST) -> str:
-    """Return an expression's text, quoted and shortened."""
     text = ast.unparse(node)
     return repr(text if len(text) <= 60 else f"{text[:59]}…")

@@ -245,7 +245,6 @@ def cells_below(plan: GradingPlan, cell: int) -> frozenset[int]:
 
 
 def needed_cells(plan: GradingPlan, cells: Iterable[int]) -> frozenset[int]:
-    """Return cells with all the cells that they depend on."""
     definers: dict[str, list[int]] = defaultdict(list)
     for each in plan.cells:
         for name in each.defines:
@@ -263,7 +262,6 @@ def needed_names(plan: GradingPlan) -> frozenset[str]:
 
 
 def only_cells(notebook: NotebookText, cells: Collection[int]) -> str:
-    """Return the text of a notebook without the other cells."""
     others = (each for each in notebook.cells if each.index not in cells)
     return replace_lines(notebook.lines, [LineEdit(each.first, each.last) for each in others])
 
@@ -328,11 +326,10 @@ def _labels(plan: GradingPlan, part: Part) -> Iterator[LabelAnswers]:
         calls = {each.node: each.conditions for each in found}
         if calls:
             reached = _reached(calls, nodes)
-            needed = reached & answers
-            for other in plan.judged:  # given code may need answers for the others
-                if other.cell != part.cell and reached & (defines[other.cell] - answers):
-                    needed |= frozenset(other.answers)
-            names &= needed
+            # Given code may need answers for the others.
+            given = [o for o in plan.judged if o.cell != part.cell]
+            given = [o for o in given if reached & (defines[o.cell] - answers)]
+            names &= (reached & answers).union(*(other.answers for other in given))
             condition = next(filter(None, map(_condition, calls.values())), "")
         key = planned.key or planned.label
         yield LabelAnswers(planned.label, key, planned.line, names, condition)

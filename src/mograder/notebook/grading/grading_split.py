@@ -202,7 +202,6 @@ def _needed(
 
 
 def _with_uses(part: Part, node: CellRole, graph: CellGraph) -> Part:
-    """Return a part with only those names that other code defines, sorted."""
     uses = sorted(name for name in part.uses if _sources(name, node, graph))
     return part.model_copy(update={"uses": tuple(uses)})
 

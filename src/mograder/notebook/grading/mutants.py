@@ -286,8 +286,6 @@ def _mutant(notebook: NotebookText, cell: Cell, node: ast.stmt, change: Mutation
 
 @dataclass(frozen=True)
 class _Swap(ast.NodeTransformer):
-    """Puts a node in the place of another one."""
-
     old: ast.AST
     new: ast.AST
 
@@ -296,7 +294,6 @@ class _Swap(ast.NodeTransformer):
 
 
 def _changes_of(node: ast.AST) -> Iterator[Mutation]:
-    """Yield the changes of a statement, also of those within it."""
     match node:
         case ast.AugAssign() | ast.Raise() | ast.Delete():
             yield Mutation("removed statement", node, ast.Pass())
@@ -315,7 +312,6 @@ def _changes_of(node: ast.AST) -> Iterator[Mutation]:
 
 
 def _changes(node: ast.AST) -> Iterator[Mutation]:
-    """Yield the changes of a node itself."""
     match node:
         case ast.If(test=test) | ast.IfExp(test=test) if not isinstance(test, ast.Constant):
             yield Mutation("condition", test, ast.Constant(True))

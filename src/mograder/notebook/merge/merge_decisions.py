@@ -95,7 +95,6 @@ class CellStates:
 
     @property
     def same(self) -> bool:
-        """Whether the copy has the new release's cell already."""
         return self.new is not None and self.mine is not None and same_code(self.new, self.mine)
 
 
@@ -232,8 +231,6 @@ def _with_required(states: list[CellStates], new: NotebookText) -> list[CellStat
 
 
 class Outcome(StrEnum):
-    """What the merge changed of an author's cell."""
-
     NOTHING = "nothing"
     REPLACED = "replaced"
     ADDED = "added"
@@ -297,7 +294,6 @@ class Piece:
 
 
 def decide(states: list[CellStates], texts: Texts) -> list[Decision]:
-    """Return what becomes of each cell, in the same order."""
     guarded = {each.cell.index: each for each in guarded_cells(texts.mine, texts.new)}
     decisions = [_Deciding(each, texts, guarded).decide() for each in states]
     for each in decisions:
@@ -400,7 +396,6 @@ def _own_piece(notebook: NotebookText, cell: Cell) -> Piece:
 
 
 def _beside_piece(cell: Cell) -> Piece:
-    """Return the author's cell as a comment."""
     body = _commented(cell.code)
     head = (AUTHORS.format(hash=cell_hash("\n".join(body))), _AUTHORS_NOTE)
     return _written((*head, *body), _NOT_RUN, beside=True)
@@ -498,7 +493,6 @@ def _is_alone(node: ast.stmt, lines: list[str]) -> bool:
 
 
 def imports_in(code: str) -> list[ast.stmt]:
-    """Return the imports at the top level of a cell's code."""
     return [node for node in statements_of(code) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 

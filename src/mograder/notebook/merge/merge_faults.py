@@ -163,7 +163,6 @@ class _Settling:
         raise Unsettled(_line_of(setups), reason, "Move what you need of it into another cell")
 
     def _present(self) -> frozenset[str]:
-        """Return the names that the result defines."""
         return frozenset[str]().union(*(piece.names.defined for _, piece in self._live()))
 
     def _bring_back(self) -> bool:

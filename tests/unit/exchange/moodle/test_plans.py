@@ -210,23 +210,15 @@ def test_an_empty_cell_leaves_the_comment_and_erases_it_only_if_asked() -> None:
         GradeLine(3, "bob", None, ""),
         GradeLine(4, "carol@example.edu", Decimal(6), None),
     ]
-    assert gather(lines, {}, PARTICIPANTS).marks == {4: Mark(4, Decimal(5)), 6: Mark(6, Decimal(6))}
+    found = gather(lines, {}, PARTICIPANTS)
+    assert found.marks == {4: Mark(4, Decimal(5)), 6: Mark(6, Decimal(6))}
+    assert found.uncommented == {4}, "who has a mark and no comment"
+    assert gather(lines, {}, PARTICIPANTS, grades_only=True).uncommented == set()
     assert gather(lines, {}, PARTICIPANTS, clear_comments=True).marks == {
         4: Mark(4, Decimal(5), ""),
         5: Mark(5, None, ""),
         6: Mark(6, Decimal(6), None),
     }
-
-
-def test_it_is_known_who_has_a_mark_and_no_comment() -> None:
-    """Their comment on Moodle stays, unless it is our own line about a deduction."""
-    lines = [
-        GradeLine(2, "alice", Decimal(5), " "),
-        GradeLine(3, "bob", None, ""),
-        GradeLine(4, "carol@example.edu", Decimal(6), None),
-    ]
-    assert gather(lines, {}, PARTICIPANTS).uncommented == {4}
-    assert gather(lines, {}, PARTICIPANTS, grades_only=True).uncommented == set()
 
 
 def test_a_worksheet_loses_our_line_about_a_deduction_that_is_gone() -> None:
