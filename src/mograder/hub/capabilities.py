@@ -213,10 +213,7 @@ class Capabilities:
             return (*self._by_hash.values(), *visits)
 
     def on_revoke(self, visit: Capability, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back on the event loop when a visit ends; return a function to undo it.
-
-        If its capability ended between its resolution and this call, the callback runs at once.
-        """
+        """Call back on the event loop when a visit ends, or has ended; return how to undo it."""
         loop = asyncio.get_running_loop()
         key = object()
 

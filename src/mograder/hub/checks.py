@@ -58,10 +58,7 @@ class Column:
 
 
 class ItemChecks:
-    """Reads releases, and remembers what was found; may be called from any thread.
-
-    Mutable state: ``_known``, the columns and the title by item, with the version of the release.
-    """
+    """Reads releases; keeps the columns and titles by item (``_known``); thread-safe."""
 
     def __init__(self, releases: Releases) -> None:
         self._releases = releases
@@ -99,9 +96,7 @@ class ItemChecks:
 
 
 class CheckLog:
-    """Collects reports on one event loop; :meth:`write` writes them.
-
-    ``on_write`` is called with each item of which something was written.
+    """Collects reports on one event loop; ``on_write`` hears of each item that was written.
 
     Mutable state: ``_waiting``, the reports that are not written, by item, user and label, and
     ``_of_copy``, how many of them there are of each copy.

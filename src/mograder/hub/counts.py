@@ -26,10 +26,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """All copies as they were ``at`` a time; empty until a first count is complete.
-
-    ``begun`` is how many people have a copy of each item.
-    """
+    """All copies as they were ``at`` a time, and how many people have begun each item."""
 
     copies: Mapping[Username, tuple[CopyFacts, ...]] = field(default_factory=dict)
     begun: Counter[str] = field(default_factory=Counter)

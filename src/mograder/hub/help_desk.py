@@ -22,12 +22,9 @@ T = TypeVar("T")
 class HelpDesk:
     """Requests and messages; for one event loop.
 
-    The pages of a copy's owner and of the item's board hear of changes. ``users_of`` returns the
-    users who have an item open, ``leave`` closes the page of a request's helper, who may not be in
-    the student's session any more.
-
-    Mutable state: ``_requests``, by user and item, the oldest first, and ``_messages``;
-    ``_shared``, the session that a request's helper may edit, by user and item.
+    ``users_of`` returns the users who have an item open, ``leave`` closes the page of a request's
+    helper. Mutable state: ``_requests``, by user and item, the oldest first, and ``_messages``;
+    ``_shared``, the session that a helper may edit, by user and item.
     """
 
     def __init__(

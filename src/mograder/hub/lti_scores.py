@@ -51,10 +51,7 @@ class _Looked:
 
 @dataclass(frozen=True, slots=True)
 class ActivityScores:
-    """An activity of an item: what was seen there of the marks that it shall have.
-
-    ``gone`` is the number of one of its marks if its grade item does not exist any more, else 0.
-    """
+    """An activity's marks seen there; ``gone`` is one's number if its grade item is gone."""
 
     title: str
     arrived: int
@@ -66,11 +63,10 @@ class ActivityScores:
 class ItemScores:
     """What an item's page shows of the marks sent; activities that are gone do not count.
 
-    ``arrived`` counts the marks that were seen there, of ``total``, also those that a newer one
-    waits to replace. ``open`` are the marks that wait or are not there, each with its activity's
-    title, ``unlinked`` counts students with a released mark whose account at the platform is not
-    known. ``homeless`` are the titles of activities without a grade item, ``failing`` are
-    the platforms that are left alone until the next pass, ``unread`` whether the hub may not look.
+    ``arrived`` of ``total`` were seen there. ``open`` are the marks that wait or are not there,
+    each with its activity's title, ``unlinked`` counts students whose account there is not known.
+    ``homeless`` are activities without a grade item, ``failing`` the platforms left alone until the
+    next pass.
     """
 
     counts: Mapping[ScoreState, int]

@@ -48,10 +48,7 @@ _REQUESTS_AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class LtiService:
-    """LTI 1.3 of this hub: platforms, launched activities, the hub's keys, and people's links.
-
-    ``own_url`` is the hub's address, without a slash at its end.
-    """
+    """LTI 1.3 of this hub; ``own_url`` is the hub's address, without a slash at its end."""
 
     own_url: str
     platforms: Platforms
@@ -157,10 +154,7 @@ READ_EVERY = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class RosterKeeping:
-    """Reads the members of courses, and keeps ``names`` up to date; its methods block.
-
-    ``services`` returns the services of a platform, ``decide`` whether members decide who enters.
-    """
+    """Reads the members of courses, and keeps ``names`` up to date; its methods block."""
 
     rosters: LtiRosters
     people: ExternalPeople

@@ -38,9 +38,7 @@ async def open_nodes(
     builder: SupervisorClient,
     epoch: int,
 ) -> AsyncIterator[Hosting]:
-    """Let nodes in, and run everything on them during the block.
-
-    ``builder`` is the hub's own supervisor, which only builds environments. ``epoch`` is the hub's.
+    """Let nodes in, and run everything on them; ``builder`` builds environments only.
 
     Raises: :class:`InvalidInput` if the directory for runs cannot be used.
     """

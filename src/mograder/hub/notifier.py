@@ -136,11 +136,7 @@ class Notifier:
     def listening(
         self, identity: Identity, since: float = 0, board: str = ""
     ) -> Iterator[Subscriber]:
-        """Yield the subscriber of a page that was requested at ``since``, in Unix seconds.
-
-        0 is now. ``board`` is the item of a board, whose changes are told then. Beyond the limit,
-        the person's oldest one ends.
-        """
+        """Yield the subscriber of a page requested at ``since``, in Unix seconds, 0 for now."""
         subscribers = self._subscribers[identity.username]
         subscriber = Subscriber(identity, board)
         subscribers.append(subscriber)

@@ -47,10 +47,7 @@ class Change(Enum):
 
 
 def change_by(rest: str) -> Change | None:
-    """Return how a request to a path below a session's base may change the notebook's file.
-
-    ``rest`` is percent-encoded; it is read as marimo's server will read it, once decoded.
-    """
+    """Return how a request to a percent-encoded path may change the notebook's file."""
     found = _CHANGES.fullmatch(unquote(rest) if "%" in rest else rest)
     if found is None:
         return None

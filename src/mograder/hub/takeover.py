@@ -152,11 +152,7 @@ class HubSandbox:
         self.confines = False
 
     async def open(self, epoch: int = 0) -> SupervisorClient:
-        """Return its client; callers share one attempt, which goes on if they are cancelled.
-
-        ``epoch`` is that of the hub at work, 0 while it waits. What an attempt starts would have no
-        owner.
-        """
+        """Return its client; callers share one attempt, which goes on if they are cancelled."""
         if self._opening is None or _failed(self._opening):
             opening = open_sandbox(self._config, self._wanted, dev=self._dev, epoch=epoch)
             self._opening = asyncio.create_task(opening)

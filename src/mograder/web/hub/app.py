@@ -98,11 +98,9 @@ REQUESTS_AT_ONCE = 8
 MOST_WAITING = 200
 """Most requests of a student that wait: over HTTP/2 a browser with many tabs sends some dozens."""
 
-_COPIES = (*copies.ROUTES, *validation.ROUTES, *hand_in.ROUTES, *submissions.ROUTES)
-
 FEATURES: tuple[Feature, ...] = (
     Feature((*home.ROUTES, *calendar.ROUTES)),
-    Feature(_COPIES),
+    Feature((*copies.ROUTES, *validation.ROUTES, *hand_in.ROUTES, *submissions.ROUTES)),
     Feature(copy_pages.ROUTES, copy_pages.open_copy_pages),
     Feature(versions.ROUTES, versions.open_versions),
     Feature(updates.ROUTES, updates.open_updates),
@@ -258,7 +256,6 @@ def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> 
         marking=marking,
         desk=desk,
         checks=checks,
-        gradebook=loaded.gradebook_path,
     )
     own = (services.loaded, services.authenticator, services.policy, services.roster)
     for each in (hub, *own, published, audit, work, notifier, numbers, desk, Uploads()):

@@ -32,16 +32,12 @@ _PAUSE_SECONDS, _INSTRUCTOR_PAUSE_SECONDS = 1.0, 3.0
 _RETRY_MS = (3000, 9000)
 
 
-Since = Annotated[float, Query(ge=0, allow_inf_nan=False)]
-OfBoard = Annotated[str, Query(max_length=200)]
-
-
 async def stream(
     request: Request,
     notifier: Annotated[Notifier, use(Notifier)],
     caller: Caller,
-    since: Since = 0,
-    board: OfBoard = "",
+    since: Annotated[float, Query(ge=0, allow_inf_nan=False)] = 0,
+    board: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
     """Send a page the names of its parts that changed, as long as its login is valid.
 

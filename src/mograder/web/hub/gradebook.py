@@ -213,11 +213,15 @@ def choose(table: Table, choice: Choice) -> list[Line]:
     items = [column.item for column in table.columns]
     places = [items.index(choice.item)] if choice.item in items else list(range(len(items)))
 
+    def is_so(work: Work) -> bool:
+        late = choice.state == WorkState.LATE and work.late
+        return work.state == choice.state or late or (choice.state, work.state) == _HANDED_IN_LATE
+
     def wanted(line: Line) -> bool:
         text = choice.q.casefold()
         if text not in line.student.casefold() and text not in line.name.casefold():
             return False
-        return not choice.state or any(_is(line.works[at], choice.state) for at in places)
+        return not choice.state or any(is_so(line.works[at]) for at in places)
 
     lines = [line for line in table.lines if wanted(line)]
     if choice.sort == "name":
@@ -232,11 +236,6 @@ def choose(table: Table, choice: Choice) -> list[Line]:
         return value is None, sign * (value or 0.0)
 
     return sorted(lines, key=key)
-
-
-def _is(work: Work, state: str) -> bool:
-    late = state == WorkState.LATE and work.late
-    return work.state == state or late or (state, work.state) == _HANDED_IN_LATE
 
 
 def _choice(request: Request) -> Choice:

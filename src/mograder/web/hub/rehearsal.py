@@ -7,7 +7,7 @@ copies: the next hub removes them.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from typing import Annotated
 
@@ -52,10 +52,6 @@ _START_SECONDS = 1.5
 _LEAST_STARTS = 5
 _ABSENT_SECONDS = 3.0
 """How long a rehearsal goes on without the program that started it."""
-
-Students = Annotated[int, Query(ge=1, le=MOST_STUDENTS)]
-Within = Annotated[float, Query(ge=0, le=_MOST_WITHIN)]
-
 
 _LOOK_SECONDS = 30.0
 _PACE = Pace()
@@ -184,7 +180,10 @@ class _Wish(Body):
 
 
 async def look(
-    item: str, app: CurrentApp, students: Students = 30, within: Within = 60.0
+    item: str,
+    app: CurrentApp,
+    students: Annotated[int, Query(ge=1, le=MOST_STUDENTS)] = 30,
+    within: Annotated[float, Query(ge=0, le=_MOST_WITHIN)] = 60.0,
 ) -> RehearsalPlan:
     """Return how long a rehearsal would take, and how many sessions there is memory for."""
     release = await to_thread.run_sync(_find, app, item)
@@ -243,27 +242,16 @@ def _find(app: HubApp, item: str) -> Release:
 
 
 def _answer(item: str, outcome: Outcome) -> Rehearsed:
-    states = outcome.states
+    states, others = outcome.states, {"states", "failures"}
+    same = {each.name for each in fields(outcome)} - others
     return Rehearsed(
         item=item,
-        students=outcome.students,
         finished=states[State.FINISHED],
-        warm=outcome.warm,
         failed=states[State.FAILED],
         failures=dict(outcome.failures.most_common(_MOST_REASONS)),
         wait=states[State.NO_ROOM],
         gave_way=states[State.GAVE_WAY],
-        started=outcome.started,
-        first_output=outcome.first_output,
-        all_cells=outcome.all_cells,
-        memory_each=outcome.memory_each,
-        memory_largest=outcome.memory_largest,
-        memory_together=outcome.memory_together,
-        memory_total=outcome.memory_total,
-        holds=outcome.holds,
-        holds_now=outcome.holds_now,
-        errors=outcome.errors,
-        seconds=outcome.seconds,
+        **{name: getattr(outcome, name) for name in same},
     )
 
 

@@ -169,10 +169,7 @@ def _cancelled_by_signals() -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def standing_by(listener: socket.socket, service: Service) -> AsyncIterator[None]:
-    """Answer all requests on ``listener`` with 503 during the block.
-
-    The listener stays open: what connects after the block waits for the hub.
-    """
+    """Answer with 503 during the block; what connects after it waits for the hub."""
     # It listens anew on the same socket, whose queue would get asyncio's length of 100.
     server = await asyncio.start_server(_answer, sock=listener.dup(), limit=_PIECE, backlog=BACKLOG)
     with contextlib.closing(server):

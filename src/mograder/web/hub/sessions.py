@@ -400,10 +400,7 @@ def _machine(app: HubApp, node: str) -> SessionMachine | None:
 
 
 def _work(app: HubApp, caller: Caller, copy: CopyOf) -> dict[str, Any]:
-    """Return the fields about the copy, its dates and its submission; the times are Unix times.
-
-    There are none without a copy, and no dates of an item that the caller may not know.
-    """
+    """Return the fields about a copy, its dates and submission; none without a copy."""
     facts = app.services.workspaces.facts(copy.user, copy.item)
     if facts is None:
         return {}

@@ -50,11 +50,7 @@ class CountLine:
 
 @dataclass(frozen=True, slots=True)
 class Today:
-    """The items that are due, the submissions that came, and what waits for a mark.
-
-    Of ``to_grade`` are submissions without a result, of ``to_mark`` answers without a mark; they
-    and ``requests`` are empty if the gradebook cannot be read, and ``trouble`` says why.
-    """
+    """What waits; some of it is empty if the gradebook cannot be read, as ``trouble`` says."""
 
     due: tuple[DueLine, ...]
     came: tuple[CountLine, ...]

@@ -59,10 +59,7 @@ class Order(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One check of one student; ``kind`` is a word for the style, ``told`` the sentence.
-
-    ``label`` is the check's if it has run and does not pass.
-    """
+    """One check of one student: a word for the style, a sign, and the sentence."""
 
     kind: str
     sign: str

@@ -294,10 +294,7 @@ async def put_text_back(
     next_page: str,
     until_stored: AbstractContextManager[object] | None = None,
 ) -> Response:
-    """Put an earlier text into a notebook; ``put`` keeps the present one, and returns its file.
-
-    ``until_stored`` ends once the text is stored, or was not.
-    """
+    """Put an earlier text into a notebook; ``until_stored`` ends once that is stored or failed."""
 
     async def job(report: Report) -> Restored:
         with until_stored or nullcontext():

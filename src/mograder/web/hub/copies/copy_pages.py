@@ -54,10 +54,7 @@ Label = Annotated[str, Query(max_length=300)]
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """Some lines of a notebook, counted from 1; ``before`` and ``following`` are 0 at the ends.
-
-    ``header`` is the script's metadata at the beginning, which ``text`` is without.
-    """
+    """Some lines of a notebook, counted from 1, after the metadata in ``header``."""
 
     header: str
     text: str
@@ -70,10 +67,7 @@ class Extract:
 
 @dataclass(frozen=True, slots=True)
 class CheckedWork:
-    """A student's cells that a check is about, and the last validation's words ``at`` a time.
-
-    ``running`` is whether the notebook is open, so that its outputs can be shown.
-    """
+    """A student's cells that a check is about, and the words of the validation ``at`` a time."""
 
     check: str
     cells: tuple[WorkCell, ...]
@@ -118,10 +112,7 @@ async def look(
     caller: Caller,
     check: Label = "",
 ) -> Response:
-    """Show a copy's text as last saved; with the label of a check, first what it is about.
-
-    A text that is no whole notebook can be read, too: its student may ask for help with just that.
-    """
+    """Show a copy's text as last saved, also a broken one; for a check first what it is about."""
     saved = await app.copies.newest(copy)
     await app.audit.record_foreign(request, copy.user, "read", str(copy))
     about = None
@@ -163,10 +154,7 @@ async def validation(
 
 
 async def extract_of(request: Request, data: bytes, first: int) -> Extract:
-    """Return as many lines of a file from ``first`` on as fit on one page.
-
-    They are looked for in a thread: that takes tenths of a second and 200 MB for the largest file.
-    """
+    """Return a page's lines in a thread: 0.1 s and 200 MB for the largest file."""
     who = identity_of(request)
     whose = who.username if who is not None and len(data) > _LARGE else ""
     async with part(request, IsolatedCall).turn_of(whose):

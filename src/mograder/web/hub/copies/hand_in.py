@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum, auto
 from typing import Annotated
 
 from anyio import to_thread
@@ -122,8 +121,7 @@ def hand_in_of(
         return HandIn(own, url=url, unread=True)
     if not knows:
         return HandIn(own, sent, url=url)
-    now_is = _beside(app, user, item, copy, sent) if copy and sent else _Beside.SAME
-    edited, anew = now_is is _Beside.OTHER, now_is is _Beside.RELEASE
+    edited, anew = _beside(app, user, item, copy, sent) if copy and sent else (False, False)
     late, cost = late_at(app, user, item, sent.received if sent else now, own)
     again = late_at(app, user, item, now, own) if edited else ()
     return HandIn(own, sent, edited, anew, late, cost, ", ".join(filter(None, again)), url)
@@ -354,27 +352,20 @@ async def _compared(
         return ()
 
 
-class _Beside(Enum):
-    SAME = auto()
-    OTHER = auto()
-    RELEASE = auto()
-    """The release that it came from last, so nothing in it is answered."""
-
-
 def _beside(
     app: HubApp, user: Username, item: ItemName, copy: CopyFacts, sent: Submission
-) -> _Beside:
-    """Compare a copy's bytes with those of its submission, if it was touched after that."""
+) -> tuple[bool, bool]:
+    """Return whether a copy is neither its submission nor its release, and whether the latter."""
     if copy.touched <= sent.received:
-        return _Beside.SAME
+        return False, False
     try:
         saved = app.services.workspaces.read(user, item, f"{item}.py", MAX_NOTEBOOK)
     except MograderError:
-        return _Beside.OTHER
+        return True, False
     if hashlib.sha256(saved.data).hexdigest() == sent.sha256:
-        return _Beside.SAME
-    is_release = saved.digest == app.items.came_from(user, item)
-    return _Beside.RELEASE if is_release else _Beside.OTHER
+        return False, False
+    anew = saved.digest == app.items.came_from(user, item)  # so nothing in it is answered
+    return not anew, anew
 
 
 ROUTES = (

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from fastapi import Request
@@ -53,7 +52,6 @@ class HubApp(Parts):
     """The parts that nearly all features need, and the state of each feature while it runs.
 
     ``desk`` has the open requests for help, ``checks`` the checks and titles of items.
-    ``gradebook`` is the path of the gradebook, which may not exist yet.
     """
 
     services: Services
@@ -72,7 +70,6 @@ class HubApp(Parts):
     marking: MarkingApp
     desk: HelpDesk
     checks: ItemChecks
-    gradebook: Path
     on_marks: list[Callable[[], None]] = field(default_factory=list)
     without_login: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Entered to read files for a request without a login, since it has no person's turn."""
@@ -88,7 +85,8 @@ class HubApp(Parts):
 
     def book(self) -> Gradebook | None:
         """Return the gradebook, None while the course has none; blocks."""
-        return self.marking.book() if self.gradebook.is_file() else None
+        path = self.services.loaded.gradebook_path
+        return self.marking.book() if path.is_file() else None
 
     @property
     def title(self) -> str:

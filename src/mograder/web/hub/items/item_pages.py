@@ -82,7 +82,7 @@ async def graded(name: str, user: str, request: Request, app: CurrentApp) -> Res
 
 
 async def _noticed_checks(app: HubApp, item: ItemName) -> list[CheckStatistics]:
-    if not app.gradebook.is_file():
+    if not app.services.loaded.gradebook_path.is_file():
         return []
     try:
         found = await statistics_of(app.marking, item, _PATIENCE_SECONDS)
@@ -93,7 +93,7 @@ async def _noticed_checks(app: HubApp, item: ItemName) -> list[CheckStatistics]:
 
 
 def _changed(app: HubApp, item: ItemName) -> int:
-    if not app.gradebook.is_file():
+    if not app.services.loaded.gradebook_path.is_file():
         return 0
     try:
         feedback = feedback_of(app.marking, item)

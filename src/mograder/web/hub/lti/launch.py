@@ -390,10 +390,7 @@ def _expired() -> InvalidInput:
 
 
 def _picked(app: HubApp, handle: PickHandle, wanted: list[str]) -> tuple[list[PickedItem], str]:
-    """Return the picked items and the signed answer, and use the handle up.
-
-    Raises: InvalidInput for an item that is not published, or a handle that was used.
-    """
+    """Return the items and the signed answer, and use the handle up. Raises: InvalidInput."""
     releases = [found for name in wanted if (found := app.items.find(name))]
     if len(releases) < len(wanted):
         raise InvalidInput("One of the items is not published any more.", hint="Begin again.")

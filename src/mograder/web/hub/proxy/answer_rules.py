@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
-from urllib.parse import quote
 
 from mograder.hub.save_recording import Save
 from mograder.sandbox.protocol import Mode
@@ -121,12 +120,6 @@ class Visit:
 
     def own_headers(self) -> HeaderList:
         return session_headers(sandbox=self.sandbox, shared=self.fenced) + self.cookies
-
-    def notebook_id(self) -> str | None:
-        """Return the notebook whose ``public/`` folder is meant, as the service worker would."""
-        if not self.rest.startswith("public/"):
-            return None
-        return quote(f"{self.session.key.item}.py", safe="")
 
 
 @dataclass(frozen=True, slots=True)

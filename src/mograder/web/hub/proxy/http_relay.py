@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 import aiohttp
 from starlette.types import Message, Receive, Scope, Send
@@ -76,10 +77,7 @@ async def send_text(send: Send, status: int, text: str, headers: HeaderList) -> 
 
 
 class HttpRelay:
-    """One exchange; every failure is answered too.
-
-    Mutable state: ``_started``, whether the response to the client has begun.
-    """
+    """One exchange; every failure is answered, too, until the response has ``_started``."""
 
     def __init__(
         self,
@@ -143,9 +141,8 @@ class HttpRelay:
     async def _ask(self) -> aiohttp.ClientResponse:
         visit, upload = self._visit, self._upload
         headers = upstream_headers(self._scope["headers"], whole=visit.whole)
-        notebook = visit.notebook_id()
-        if notebook is not None:
-            headers["X-Notebook-Id"] = notebook
+        if visit.rest.startswith("public/"):  # as the service worker would
+            headers["X-Notebook-Id"] = quote(f"{visit.session.key.item}.py", safe="")
         body = await upload.body()
         if body is not None and upload.declared is not None:
             headers["Content-Length"] = str(upload.declared)

@@ -177,7 +177,7 @@ def _is_used(app: HubApp, person: ProvenPerson, name: Username, besides: str | N
 def remembered_name(app: HubApp, issuer: str, subject: str) -> str:
     """Return the user name that the gradebook has for a platform's number of a person, or ""."""
     try:
-        people = remembered_people(app.gradebook, issuer.rstrip("/"))
+        people = remembered_people(app.services.loaded.gradebook_path, issuer.rstrip("/"))
     except MograderError:
         return ""
     return next((each.username for each in people if str(each.user_id) == subject), "")

@@ -257,10 +257,7 @@ async def _completed(
 
 
 def _end_logins(app: HubApp, logout: Logout) -> int | None:
-    """End the logins of a logout token; return their number, None for a replayed token.
-
-    It is used up last: the provider sends it again if the hub failed in between.
-    """
+    """End the logins of a logout token; return their number, None for a replayed one."""
     oidc = app.of(OidcSignIn)
     token = f"{_FLOW} logout {oidc.settings.issuer} {logout.token_id}"
     if oidc.used.is_used(token):

@@ -63,10 +63,7 @@ async def login_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
 
 
 async def login(request: Request, app: CurrentApp, visitor: Visitor) -> Response:
-    """Exchange a pasted token for the login cookie.
-
-    Not a token of another person than the web server in front names: the cookie would not count.
-    """
+    """Exchange a pasted token for the login cookie; it would not count against a front's name."""
     form = await read_form(request)
     where = request_context(request)
     target = safe_next(form.get("next", ""), where.prefix)
