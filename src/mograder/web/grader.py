@@ -276,7 +276,8 @@ async def _static(request: Request, version: str, name: str) -> Response:
 
 
 async def _enter(request: Request) -> Response:
-    enter = request.scope[APP].access.enter
+    app: GraderApp = request.scope[APP]
+    enter = app.access.enter
     if enter is None:
         raise NotFound("There is nothing at this address.")
     return enter(request)

@@ -84,8 +84,10 @@ def _entry(assignment: Assignment, info: RequestInfo) -> dict[str, JsonValue]:
     if assignment.entry:
         entry = dict(assignment.entry)
     place = f"/assignments/{quote(assignment.name, safe='')}/files/"
-    own = [{"filename": it, "url": place + quote(it, safe="")} for it in assignment.files]
-    files = entry.setdefault("files", own)
+    files = entry.setdefault(
+        "files",
+        [{"filename": each, "url": f"{place}{quote(each, safe='')}"} for each in assignment.files],
+    )
     if entry.get("due") and assignment.deadline.due:
         entry["duedate"] = int(assignment.deadline.due.timestamp())
     caller, dates = info.asker, info.services.dates
