@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from mograder.auth.credentials import hash_code
 from mograder.auth.lti_addresses import ToolAddresses
-from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
+from mograder.clients.guarded_http import PrivateAddress, platform_http
 from mograder.clients.lti_platform import register
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.sections.settings_model import LtiPlatform
@@ -70,7 +70,7 @@ async def use(code: str, request: Request, app: CurrentApp) -> Response:
     try:
         configuration, token = _parameters(form, platform)
         await to_thread.run_sync(
-            _http(platform).look_up, configuration, limiter=app.of(LtiService).limiter
+            platform_http(platform).look_up, configuration, limiter=app.of(LtiService).limiter
         )
         platform = await _expected(app, code, use=True)
         made = await _register(app, platform, configuration, token)
@@ -132,7 +132,7 @@ async def _register(
 ) -> LtiPlatform:
     """Register at the platform, and store it."""
     lti = app.of(LtiService)
-    http = _http(platform)
+    http = platform_http(platform)
     job = partial(
         register,
         http,
@@ -145,14 +145,6 @@ async def _register(
     made = await to_thread.run_sync(job, limiter=lti.limiter)
     await to_thread.run_sync(lti.platforms.put, made, app.services.clock.now())
     return made
-
-
-def _http(platform: LtiPlatform) -> GuardedHttp:
-    return GuardedHttp(
-        {origin_of(platform.issuer)},
-        private_network=platform.private_network,
-        name=f"the learning platform {platform.issuer}",
-    )
 
 
 def _failed(request: Request, platform: LtiPlatform, error: MograderError) -> Response:
