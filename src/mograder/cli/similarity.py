@@ -124,12 +124,11 @@ def _json(name: str, found: SimilarWork, verdicts: _Verdicts) -> dict[str, objec
         "without_given": found.without_given,
         "groups": [list(each) for each in found.groups],
         "identical": [list(each) for each in found.identical],
-        "pairs": [_pair_json(pair, verdicts) for pair in found.pairs],
+        "pairs": [_pair_json(pair, _verdict(pair, verdicts)) for pair in found.pairs],
     }
 
 
-def _pair_json(pair: SimilarPair, verdicts: _Verdicts) -> dict[str, object]:
-    verdict = _verdict(pair, verdicts)
+def _pair_json(pair: SimilarPair, verdict: GivenVerdict | None) -> dict[str, object]:
     return {
         "students": [pair.one, pair.other],
         "code": pair.code,

@@ -147,10 +147,12 @@ class _Part:
 
     def headers(self) -> dict[str, str]:
         """Return headers that request the rest, or the whole if nothing can be continued."""
-        etag, size = self._etag(), self.size()
-        if not etag or not size:
-            return dict(IDENTITY)
-        return IDENTITY | {"Range": f"bytes={size}-", "If-Range": etag}
+        size = self.size()
+        with suppress(OSError, ValidationError, UnicodeDecodeError):
+            memory = _Memory.model_validate_json(self._memory.read_text("utf-8"))
+            if size and memory.address == self._address and _STRONG.fullmatch(memory.etag):
+                return IDENTITY | {"Range": f"bytes={size}-", "If-Range": memory.etag}
+        return dict(IDENTITY)
 
     def size(self) -> int:
         return os.fstat(self._file.fileno()).st_size
@@ -179,13 +181,6 @@ class _Part:
         self._file.close()
         move_file(self.path, to)
         unlink(self._memory)
-
-    def _etag(self) -> str:
-        with suppress(OSError, ValidationError, UnicodeDecodeError):
-            memory = _Memory.model_validate_json(self._memory.read_text("utf-8"))
-            if memory.address == self._address and _STRONG.fullmatch(memory.etag):
-                return memory.etag
-        return ""
 
 
 @dataclass(frozen=True, slots=True)

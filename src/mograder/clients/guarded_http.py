@@ -24,6 +24,7 @@ import httpx
 from mograder.clients.certificate import remedy
 from mograder.clients.http import bounded_body, trusted_authorities
 from mograder.core.errors import InvalidInput, RemoteFailed
+from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.web_origin import origin_of
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -226,6 +227,15 @@ def _ended_in_time(request: httpx.Request) -> Iterator[None]:
 def _resolved(host: str, port: int) -> Iterable[str]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(address[0]).partition("%")[0] for *_, address in found]
+
+
+def platform_http(platform: LtiPlatform, url: str = "") -> GuardedHttp:
+    """Return what asks a learning platform at the origin of an address, else of its issuer."""
+    return GuardedHttp(
+        {origin_of(url or platform.issuer)},
+        private_network=platform.private_network,
+        name=f"the learning platform {platform.issuer}",
+    )
 
 
 def _may_ask(address: Address, *, private: bool) -> bool:

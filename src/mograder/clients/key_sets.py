@@ -14,13 +14,12 @@ from anyio import CapacityLimiter, to_thread
 
 from mograder.auth.jose import InvalidToken, KeySet, UnknownKey, verify
 from mograder.auth.lti_addresses import addresses_of
-from mograder.clients.guarded_http import GuardedHttp
+from mograder.clients.guarded_http import platform_http
 from mograder.core.clock import Clock
 from mograder.core.errors import MograderError, RemoteFailed
 from mograder.core.log import get_logger
 from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.tasks import Progress, SingleFlight
-from mograder.core.web_origin import origin_of
 
 _PAUSE = 60.0
 _PAUSE_WITHOUT = 5.0
@@ -100,11 +99,7 @@ class CachedKeySet:
 def key_request(platform: LtiPlatform) -> Callable[[], object]:
     """Return what fetches a platform's parsed key set; it raises RemoteFailed."""
     url = addresses_of(platform).keys
-    http = GuardedHttp(
-        {origin_of(url)},
-        private_network=platform.private_network,
-        name=f"the learning platform {platform.issuer}",
-    )
+    http = platform_http(platform, url)
 
     def fetch() -> object:
         answer = http.send("GET", url, headers=(("Accept", "application/json"),))

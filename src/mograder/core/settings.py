@@ -351,18 +351,14 @@ def _found_upwards() -> Path:
         raise InvalidInput(f"You may not look into the working directory, {here}.", hint=hint)
     file = here / FILE_NAME
     if os.path.lexists(file):
-        if here.stat().st_mode & stat.S_IWOTH and not _is_ours(file.lstat().st_uid):
+        ours = file.lstat().st_uid in (0, user_id())  # Windows calls all owners 0
+        if here.stat().st_mode & stat.S_IWOTH and not ours:
             raise InvalidInput(f"{file} is another user's, where everybody can write.", hint=hint)
         return here
     state = here / STATE_DIR
     if state.is_dir() and not any((state / name).exists() for name in _FETCHED):
         return here  # a course without a file of settings
     return course_above(here) or here
-
-
-def _is_ours(uid: int) -> bool:
-    """Return whether a file's owner is this process's user, or root; Windows calls all owners 0."""
-    return uid in (0, user_id())
 
 
 def course_above(place: Path) -> Path | None:

@@ -86,7 +86,12 @@ class Output:
             why = "All submissions are up to date" if skipped else "No submission has failed"
             self.say(f"{why} — nothing to do.")
             return
-        self._tell_source(assignment)
+        for each in assignment.labels:
+            self.event("check", notebook=assignment.filename, label=each.label, status="PASS")
+        if assignment.marks:
+            marks = " ".join(f"{key}={number_text(m)}" for key, m in assignment.marks.items())
+            full = number_text(sum_of_marks(assignment.marks.values()))
+            self.say(f"  Marks metadata: {marks} (total: {full})")
         workers = counted(self._jobs, "worker")
         self.say(f"Autograding {counted(total, 'submission')} with {workers}...")
         shown_bar = counting(total, assignment.name, quiet=self._events)
@@ -126,14 +131,6 @@ class Output:
         if waiting:
             names = ", ".join(row.student for row in waiting)
             self.warn(f"{done.assignment.name}: no result that counts for {names}.")
-
-    def _tell_source(self, assignment: GradedAssignment) -> None:
-        for each in assignment.labels:
-            self.event("check", notebook=assignment.filename, label=each.label, status="PASS")
-        if assignment.marks:
-            marks = " ".join(f"{key}={number_text(m)}" for key, m in assignment.marks.items())
-            total = number_text(sum_of_marks(assignment.marks.values()))
-            self.say(f"  Marks metadata: {marks} (total: {total})")
 
     def _tell_changes(self, row: ResultRow) -> None:
         cells = [each for each in row.tampered if each.startswith("cell")]

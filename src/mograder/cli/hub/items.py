@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
-from zoneinfo import ZoneInfo
 
 import click
 
@@ -28,7 +27,6 @@ from mograder.clients.hub_course import (
     Rehearsed,
     Undone,
     UpdateLine,
-    UpdateStatus,
     Warmth,
 )
 from mograder.core.errors import Conflict, NotFound
@@ -92,7 +90,16 @@ def _update(client: HubClient, item: str, *, only_preview: bool, yes: bool) -> R
         found = hub_course.offer(client, item, found.preview.release)
         lines = ["Offered. Each copy gets it when its student opens it next."]
     elif found.offered:
-        lines = _offer_lines(found)
+        merged = sum(each.state == "merged" for each in found.copies)
+        have = counted(merged, "copy has", "copies have")
+        lines = [
+            f"This release is offered already. {have} it.",
+            *(
+                f"  {plain(each.student)}: could not be merged: {plain(each.reason)}"
+                for each in found.copies
+                if each.state == "refused"
+            ),
+        ]
     failed = not complete or any(line.reason for line in copies)
     return Result(found.model_dump(mode="json"), lines, int(failed))
 
@@ -123,15 +130,6 @@ def _preview_lines(lines: Sequence[UpdateLine], *, complete: bool) -> Iterator[s
         yield f"  {plain(line.student)}: {plain(line.reason)}"
     if not complete:
         yield "The preview was broken off or cancelled."
-
-
-def _offer_lines(found: UpdateStatus) -> Iterator[str]:
-    merged = sum(each.state == "merged" for each in found.copies)
-    have = counted(merged, "copy has", "copies have")
-    yield f"This release is offered already. {have} it."
-    for each in found.copies:
-        if each.state == "refused":
-            yield f"  {plain(each.student)}: could not be merged: {plain(each.reason)}"
 
 
 def _undone_lines(done: Undone) -> Iterator[str]:
@@ -321,16 +319,12 @@ def warm(
 
         answer = _asked(client, items, ask)
     told = answer.model_dump(mode="json")
-    return Result(told, _warm_lines(answer, zone), int(bool(answer.failed)))
-
-
-def _warm_lines(answer: Warmth, zone: ZoneInfo | None) -> list[str]:
     lines = [f"  {name}: ready" for name in answer.warmed]
     lines += [f"  {name}\n    failed: {error}" for name, error in answer.failed.items()]
     for name, moments in answer.planned.items():
         shown = "; ".join(f"{each.astimezone(zone):{_MOMENT}}" for each in moments)
         lines.append(f"  {name}: {shown}")
-    return lines or ["No times are set."]
+    return Result(told, lines or ["No times are set."], int(bool(answer.failed)))
 
 
 @click.command("warm-cache")

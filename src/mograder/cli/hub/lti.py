@@ -14,14 +14,13 @@ from mograder.auth.lti_addresses import ToolAddresses
 from mograder.cli.shared.course_settings import course_option
 from mograder.cli.shared.hub_database import HERE, current_hub_state, record_here
 from mograder.cli.shared.result import tell
-from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
+from mograder.clients.guarded_http import PrivateAddress, platform_http
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, InvalidInput, NotFound, RemoteFailed
 from mograder.core.names import Username
 from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.sections.settings_values import complaint
 from mograder.core.settings import LoadedSettings, read_environ
-from mograder.core.web_origin import origin_of
 from mograder.operations.sign_in_settings import own_url
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.external.external_people import ExternalPeople, parsed_subject
@@ -270,13 +269,8 @@ def _expected(issuer: str, courses: tuple[str, ...], choices: Mapping[str, objec
 
 def _look_up(platform: LtiPlatform) -> None:
     """Raise InvalidInput for a private address; warn if the platform's name is not known here."""
-    http = GuardedHttp(
-        {origin_of(platform.issuer)},
-        private_network=platform.private_network,
-        name=f"the learning platform {platform.issuer}",
-    )
     try:
-        http.look_up(platform.issuer)
+        platform_http(platform).look_up(platform.issuer)
     except PrivateAddress as error:
         raise InvalidInput(
             error.message, hint="If that is intended, give the option --private-network."

@@ -18,7 +18,7 @@ from mograder.cli.shared.options import course_dir_option
 from mograder.clients.server_url import parse_hub_url
 from mograder.core.clock import SystemClock
 from mograder.core.names import Username
-from mograder.core.settings import LoadedSettings, read_environ
+from mograder.core.settings import read_environ
 from mograder.store.hub.hub_state import existing_state, is_recorded
 
 _role_option = click.option(
@@ -65,18 +65,12 @@ def login_link(username: str, role: str, url: str | None, course_dir: Path | Non
     """
     user = Username.claimed(username)
     loaded = load_course(course_dir)
-    base = _base_url(loaded, url)
+    hub, told = loaded.settings.hub, url or read_environ().hub_url
+    base = f"{hub.public_url or f'http://{hub.here}'}{hub.base_url}"
+    if told:
+        base = parse_hub_url(told, insecure=True)
     code = make_code()
     with current_hub_state(loaded) as state:
         state.add_link(code.hash, user, Role(role), SystemClock().now() + LINK_LIFE)
         record_here(state, f"make {role} sign-in link", user)
     click.echo(f"{base}/login/link?code={code.text}")
-
-
-def _base_url(loaded: LoadedSettings, url: str | None) -> str:
-    """Return the hub's URL for browsers: the option, else the setting, else this machine."""
-    told = url or read_environ().hub_url
-    if told:
-        return parse_hub_url(told, insecure=True)
-    hub = loaded.settings.hub
-    return f"{hub.public_url or f'http://{hub.here}'}{hub.base_url}"

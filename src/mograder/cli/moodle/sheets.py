@@ -45,19 +45,14 @@ def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:
 def people_in(
     loaded: LoadedSettings, sheet: Worksheet, match_column: str
 ) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
-    remembered, names = _remembered(loaded)
+    remembered: Sequence[Identity] = ()
+    names: Mapping[str, str] = {}
+    if (gradebook := existing_gradebook(loaded.gradebook_path)) is not None:
+        with gradebook:
+            names, url = gradebook.students(), loaded.settings.moodle.url
+            remembered = gradebook.identities(parse_moodle_url(url)) if url else ()
     name_column = loaded.settings.moodle.name_column
     return people_of(sheet, remembered, names, match_column=match_column, name_column=name_column)
-
-
-def _remembered(loaded: LoadedSettings) -> tuple[Sequence[Identity], Mapping[str, str]]:
-    """Return the gradebook's people of this course's Moodle, and by name."""
-    gradebook = existing_gradebook(loaded.gradebook_path)
-    if gradebook is None:
-        return (), {}
-    with gradebook:
-        url = loaded.settings.moodle.url
-        return gradebook.identities(parse_moodle_url(url)) if url else (), gradebook.students()
 
 
 def works_of_zip(

@@ -75,7 +75,12 @@ class StudentWork:
             }
             for each in offered
         ]
-        rows = [("ID", "Name", "Due date", "Files"), *map(_row, offered)]
+        rows = [("ID", "Name", "Due date", "Files")]
+        for each in offered:
+            number = each.key if each.number is None else str(each.number)
+            names = ", ".join(file.name for file in each.files)
+            files = f"{len(each.files)} ({names})" if names else "0"
+            rows.append((plain(number), plain(each.name), when(each.due), plain(files)))
         return Result(told, aligned(rows) if offered else ["No assignments found."])
 
     def fetch(self, named: str, out: Path, *, draft: bool = False) -> Result:
@@ -232,13 +237,6 @@ def _agrees(problem: NeedsDecision, question: str) -> bool:
     clear_for_question()
     click.echo(problem.message, err=True)
     return click.confirm(question, err=True)
-
-
-def _row(assignment: RemoteAssignment) -> tuple[str, str, str, str]:
-    number = assignment.key if assignment.number is None else str(assignment.number)
-    names = ", ".join(file.name for file in assignment.files)
-    files = f"{len(assignment.files)} ({names})" if names else "0"
-    return plain(number), plain(assignment.name), when(assignment.due), plain(files)
 
 
 def _fetched_lines(

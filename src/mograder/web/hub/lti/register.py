@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from mograder.auth.credentials import hash_code
 from mograder.auth.lti_addresses import ToolAddresses
-from mograder.clients.guarded_http import GuardedHttp, PrivateAddress
+from mograder.clients.guarded_http import PrivateAddress, platform_http
 from mograder.clients.lti_platform import register
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.sections.settings_model import LtiPlatform
@@ -68,13 +68,13 @@ async def use(code: str, request: Request, app: CurrentApp) -> Response:
     try:
         configuration, token = _parameters(form, platform)
         await to_thread.run_sync(
-            _http(platform).look_up, configuration, limiter=app.of(LtiService).limiter
+            platform_http(platform).look_up, configuration, limiter=app.of(LtiService).limiter
         )
         platform = await _expected(app, code, use=True)
         lti = app.of(LtiService)
         job = partial(
             register,
-            _http(platform),
+            platform_http(platform),
             configuration,
             token,
             platform,
@@ -123,14 +123,6 @@ def _parameters(given: dict[str, str], platform: LtiPlatform) -> tuple[str, str]
             hint="Make one for that platform with mograder hub lti register.",
         )
     return address, token
-
-
-def _http(platform: LtiPlatform) -> GuardedHttp:
-    return GuardedHttp(
-        {origin_of(platform.issuer)},
-        private_network=platform.private_network,
-        name=f"the learning platform {platform.issuer}",
-    )
 
 
 def _failed(request: Request, platform: LtiPlatform, error: MograderError) -> Response:
