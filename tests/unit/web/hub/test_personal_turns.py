@@ -129,12 +129,12 @@ async def test_a_students_job_counts_until_it_ends_though_its_response_has_begun
     begun: list[str] = []
     may_end = asyncio.Event()
 
-    async def reset(_: Copies, copy: CopyOf, *more: object) -> None:
+    async def renew(_: Copies, copy: CopyOf, *more: object, only_replace: bool) -> None:
         begun.append(copy.user)
         await may_end.wait()
 
     await begin(hub)
-    monkeypatch.setattr(Copies, "reset", reset)
+    monkeypatch.setattr(Copies, "renew", renew)
 
     def many(user: str) -> list[asyncio.Task[int]]:
         return [asyncio.create_task(_reset(hub, user)) for _ in range(MANY)]
