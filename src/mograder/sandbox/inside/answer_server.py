@@ -236,24 +236,24 @@ class AnswerServer:
             self._writer.write([head[0], "refused", sentence], seconds=FOREVER)
 
     def _special(self, number: int, name: str, wanted: list[Any], buffers: list[bytearray]) -> Any:
-        kind = type(self._table.object(number))
-        return self._call(number, wanted, buffers, getattr(kind, name))
+        owner = self._table.object(number)
+        return self._call(number, wanted, buffers, (getattr(type(owner), name), owner))
 
     def _call(
-        self, number: int, wanted: list[Any], buffers: list[bytearray], method: Any = None
+        self, number: int, wanted: list[Any], buffers: list[bytearray], method: Any = ()
     ) -> Any:
         """Return a call's result, the wanted arguments' new values, and which one the result is.
 
-        At last, the files that arguments name and that are others now, by their paths.
+        At last, the files that arguments name and that are others now, by their paths. ``method``
+        is a special one, which is None where a class has withdrawn it, and its first argument.
         """
+        function, *first = method or (self._table.object(number),)
         args, keywords, states, files = self._given(buffers)
         _set_random(states)
         for path, content in files.items():
             if content is not None or not os.path.lexists(path):  # a file of the notebook's stays
                 carried_files.make(path, content)
-        value = self._table.object(number)
-        call = value if method is None else functools.partial(method, value)
-        result = call(*args, **keywords)
+        result = function(*first, *args, **keywords)
         made = {path: carried_files.content(path) for path in files}
         made = {path: content for path, content in made.items() if content != files[path]}
         given = [args[each] if type(each) is int else keywords[each] for each in wanted]

@@ -24,11 +24,14 @@ NOTEBOOK = notebook(
     "import os as _os, time as _time\ndef hang(): _time.sleep(600)\ndef vanish(): _os._exit(3)",
     "huge = [0] * 300_000\nloop = []\nloop.append(loop)",
     "counted = iter([1])",
+    "class Above:\n    def __hash__(self): return 1\n"
+    "class Unhashable(Above):\n    def __eq__(self, other): return True\n"
+    "    def __call__(self): return 7\nunhashable = Unhashable()",
     CHECK,
 )
 INTERFACE = (
     *("items", "values", "double", "change", "leave", "keep", "hang", "vanish", "huge", "loop"),
-    *("counted", "needy", "failed"),
+    *("counted", "needy", "failed", "unhashable"),
 )
 
 
@@ -104,8 +107,8 @@ def test_a_cell_that_marimo_cannot_run_is_told_with_the_reason(tmp_path: Path) -
 def test_the_checks_of_the_submission_did_not_run(serving: Worker) -> None:
     serving.ask("pull", "values")
     states = {line["index"]: line["status"] for line in serving.lines() if line["kind"] == "cell"}
-    assert states == {0: "error", 1: "ok", 2: "skipped", 8: "skipped"} | dict.fromkeys(
-        range(3, 8), "ok"
+    assert states == {0: "error", 1: "ok", 2: "skipped", 9: "skipped"} | dict.fromkeys(
+        range(3, 9), "ok"
     )
     assert serving.lines()[-1] == {"kind": "end"}
 
@@ -142,6 +145,14 @@ def test_an_iterator_ends_with_a_word_of_its_own(serving: Worker) -> None:
     counted = number(serving, "counted")
     assert serving.ask("next", counted) == ["value", 1, ""]
     assert serving.ask("next", counted) == ["stop", ""]
+
+
+def test_a_special_method_that_a_class_has_withdrawn_is_an_error_and_no_other_call(
+    serving: Worker,
+) -> None:
+    unhashable = number(serving, "unhashable")
+    kind, names, *_ = serving.ask("special", unhashable, "__hash__", [], data=payload())
+    assert (kind, names[0]) == ("error", "TypeError")
 
 
 def test_an_unknown_object_is_an_error_and_not_the_end(serving: Worker) -> None:
