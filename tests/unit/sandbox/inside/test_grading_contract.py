@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import json
 import math
 from types import SimpleNamespace
@@ -188,6 +189,11 @@ def test_no_more_classes_are_made_than_the_limit() -> None:
     errors = answer_calls.Errors()
     kinds = {type(errors.error([f".E{n}", "ValueError"], "")) for n in range(300)}
     assert len(kinds) == 257  # the limit, and ValueError
+
+
+def test_a_kind_of_parameter_that_is_no_number_is_not_compared_with_those() -> None:
+    parameter = ("n", decimal.Decimal("sNaN"), False, None, None)  # a comparison raises
+    assert answer_calls.dress(lambda n: n, ("f", None, [parameter], None, True))
 
 
 def _carried(value: object) -> Any:
