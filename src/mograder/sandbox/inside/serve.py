@@ -60,7 +60,7 @@ def main(argv: list[str]) -> None:
         listener = socket.create_server((options["host"], 0), backlog=_BACKLOG)
         port = int(listener.getsockname()[1])
         os.write(1, json.dumps({"port": port}).encode() + b"\n")
-        os.dup2(2, 1)  # the line ends there; what follows goes to the log
+        os.dup2(2, 1)  # closes the pipe after that line; what follows goes to the log
         # Before the notebook's path, which is the last argument.
         arguments[-1:-1] = ["--host", options["host"], "--port", str(port)]
     # The kernel and its children must not keep the listening socket open.
@@ -114,8 +114,9 @@ def _prepare_configuration(text: str) -> None:
     settings = pathlib.Path(os.environ["XDG_CONFIG_HOME"]) / "marimo" / "marimo.toml"
     with contextlib.suppress(OSError, UnicodeDecodeError):  # marimo handles an unusable file
         settings.parent.mkdir(parents=True, exist_ok=True)
-        if not settings.exists():
-            settings.write_text(text)
+        # Exclusively: what another session makes meanwhile stays, and a link is not followed.
+        with contextlib.suppress(FileExistsError), settings.open("x") as file:
+            file.write(text)
             return
         # Switch off ``rtc_v2``, which marimo keeps: a session is shared only when a hub asks.
         shared = settings.read_text(encoding="utf-8")
