@@ -185,12 +185,7 @@ def _copy_own_folder(folder: Path, target: Path, bounds: CopyBounds) -> None:
     files = size = 0
 
     def unwanted(directory: str, names: list[str]) -> list[str]:
-        folders = [name for name in names if Path(directory, name).is_dir()]
-        left_out = [name for name in names if not is_needed(name)]
-        for name in folders:  # a link, or a virtual environment
-            path = Path(directory, name)
-            left_out += [name] if path.is_symlink() or (path / "pyvenv.cfg").exists() else []
-        return left_out
+        return [name for name in names if _is_unwanted(Path(directory, name))]
 
     def copy(source: str, copied: str) -> None:
         nonlocal files, size
@@ -208,3 +203,10 @@ def _copy_own_folder(folder: Path, target: Path, bounds: CopyBounds) -> None:
         copy_function=copy,
         dirs_exist_ok=True,
     )
+
+
+def _is_unwanted(path: Path) -> bool:
+    """Return whether to omit a path: hidden, a tool's, a virtual environment, a linked folder."""
+    if not is_needed(path.name):
+        return True  # without a look into it, which may be forbidden
+    return path.is_dir() and (path.is_symlink() or (path / "pyvenv.cfg").exists())
