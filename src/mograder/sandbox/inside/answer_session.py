@@ -127,7 +127,10 @@ class AnswerSession:
         self._tell(["end"], self._nonce)
 
     def start_process(self) -> None:
-        """Start the process that answers all requests of a check but those for values."""
+        """Start the worker's process for a check, unless it has started.
+
+        It answers all requests but those for values, which the worker has encoded before.
+        """
         if not (self.broken or self._serving):
             self._serving = True
             self._tell(["begin", self.number])

@@ -205,7 +205,8 @@ class StandIns:
     def request(self, operation: str, *arguments: object, value: object = None) -> Any:
         """Return the answer to a request with a value; ``NotJudgeable`` if it cannot be carried.
 
-        An answer without a value, such as an error, is followed by what it has changed.
+        None is what the worker takes for no value. An answer without a value, such as an error, is
+        followed by what it has changed.
         """
         if self._offers:
             self._share()

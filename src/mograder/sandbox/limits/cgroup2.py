@@ -308,6 +308,7 @@ def _mark(path: Path, name: str) -> bytes:
 
 
 def _hand_down(path: Path) -> None:
+    # In a single system call, as the kernel requires for its files: so is any short `write_text`.
     (path / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in CONTROLLERS))
 
 
