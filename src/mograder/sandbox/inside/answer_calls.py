@@ -374,7 +374,7 @@ def _parameter(
     name: str, kind: int, has_default: bool, default: object, annotation: object
 ) -> inspect.Parameter:
     given = default if has_default is True else inspect.Parameter.empty
-    # ``ValueError`` for any other number; what is none is not compared, which may raise anything.
+    # ``ValueError`` for another number. No other value is compared: its comparison may raise more.
     known = inspect._ParameterKind(kind if type(kind) is int else -1)
     return inspect.Parameter(name, known, default=given, annotation=_annotation(annotation))
 

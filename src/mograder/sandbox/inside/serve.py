@@ -114,7 +114,7 @@ def _prepare_configuration(text: str) -> None:
     settings = pathlib.Path(os.environ["XDG_CONFIG_HOME"]) / "marimo" / "marimo.toml"
     with contextlib.suppress(OSError, UnicodeDecodeError):  # marimo handles an unusable file
         settings.parent.mkdir(parents=True, exist_ok=True)
-        # Exclusively: what another session makes meanwhile stays, and a link is not followed.
+        # Exclusively: the file of a session that is faster stays, and a link is not followed.
         with contextlib.suppress(FileExistsError), settings.open("x") as file:
             file.write(text)
             return
