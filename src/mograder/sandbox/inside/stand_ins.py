@@ -188,7 +188,7 @@ class StandIns:
         """Return whether the notebook has a name, and its value, or the reason why it has none."""
         reply = self.session.ask("pull", name)
         if reply.status == "value":
-            # What it is shares nothing with a later value of the name.
+            # This value shares nothing with a later one of the name.
             shares, self.sharing = self.sharing, None
             try:
                 return True, self.value(reply, name)
