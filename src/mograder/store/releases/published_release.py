@@ -221,7 +221,8 @@ def _canonical(path: str) -> bool:
 
 def _is_file(path: str, fd: int) -> bool:
     """Whether a path is a regular file in real directories; links do not count."""
-    above = [_stat(each, fd) for each in accumulate(path.split("/")[:-1], "{}/{}".format)]
+    # One after the other: what is below a link is not looked at.
+    above = (_stat(each, fd) for each in accumulate(path.split("/")[:-1], "{}/{}".format))
     in_place = all(each is not None and stat.S_ISDIR(each.st_mode) for each in above)
     return in_place and _regular(path, fd) is not None
 
