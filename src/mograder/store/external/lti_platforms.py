@@ -210,12 +210,14 @@ class Keys(Tables):
         row = self._newest()
         if row is None or now - row.created_at >= LONGEST_USE:
             return self.rotate(now)
-        if self._opened is None or self._opened.kid != row.kid:
-            self._opened = self._open(row.private_key)
-            if self._opened is None:
+        opened = self._opened
+        if opened is None or opened.kid != row.kid:
+            opened = self._open(row.private_key)
+            if opened is None:
                 _log.error("The hub's key for platforms cannot be decrypted: a new one is made")
                 return self.rotate(now)
-        return self._opened
+            self._opened = opened
+        return opened
 
     def held(self) -> PrivateKey | None:
         """Return the key that signs, without ever making one; None if it cannot be decrypted."""
