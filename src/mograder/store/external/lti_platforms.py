@@ -284,7 +284,10 @@ class Registrations(Tables):
         return expires
 
     def find(self, code_hash: str, now: datetime) -> LtiPlatform | None:
-        """Return a usable address's platform. Raises: InvalidInput (by a newer mograder)."""
+        """Return an address's platform, None if it is unknown, used or expired.
+
+        Raises: InvalidInput if a newer mograder stored it.
+        """
         table = lti_registrations
         wanted = select(table.c.settings).where(table.c.code_hash == code_hash)
         text = self._value(wanted.where(table.c.expires > now))

@@ -70,7 +70,10 @@ class _Manifest(BaseModel):
 
 
 def parse_file(text: str) -> str:
-    """Return a release file's path, up to three valid names. Raises: InvalidInput."""
+    """Return a release file's path, up to three valid names.
+
+    Raises: InvalidInput, also for dotfiles, ``..``, absolute paths and ``files.json``.
+    """
     parts = [FileName.parse(part) for part in text.split("/")]
     if len(parts) > MOST_LEVELS:
         raise InvalidInput(_too_deep(text))
