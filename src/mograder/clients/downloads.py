@@ -34,7 +34,7 @@ from mograder.core.files.file_lock import LockFile
 from mograder.core.files.windows_files import reachable, unlink
 from mograder.core.tasks import Progress
 
-MAX_FILE = 1_000_000_000
+MAX_FILE = 1_000_000_000  # bytes: a file may be as large as a whole release
 
 _APPEND = (
     os.O_RDWR

@@ -249,7 +249,7 @@ class HubClient(Closing):
 
     @contextmanager
     def _sent(self, method: str, path: str, **content: Any) -> Iterator[httpx.Response]:
-        """Yield the answer, its body unread; failures of the network are translated, then too."""
+        """Yield the answer, unread; failures of the network are translated, also as it is read."""
         with (
             self._server.errors(),
             self._client.stream(method, f"{self.url}{path}", **content) as response,

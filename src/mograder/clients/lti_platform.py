@@ -250,6 +250,7 @@ class LtiServices:
         self._tokens = tokens
 
     def send(self, lineitem: str, score: Score) -> None:
+        """Send a mark; a page in answer, as of a proxy, says nothing about it: RemoteFailed."""
         headers = [("Content-Type", _SCORE_TYPE)]
         url = _below(lineitem, "scores")
         answer = self._ask("POST", url, SCORE_SCOPES, headers, body=score.body(lineitem))
@@ -300,6 +301,7 @@ class LtiServices:
         return tuple(each for each in found if each.address and each.resource_id == resource_id)
 
     def members(self, memberships: str, context: str) -> tuple[Member, ...]:
+        """Return all members of a course: all pages, or none at all (RemoteFailed)."""
         members: dict[str, Member] = {}
         for answer in self._pages(memberships, (ROSTER_SCOPE,), _MEMBERS_TYPE, _MEMBERS_BYTES):
             members |= {each.subject: each for each in _members(answer, context)}

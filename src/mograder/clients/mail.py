@@ -14,7 +14,7 @@ from functools import partial
 from mograder.core.errors import RemoteFailed
 from mograder.core.sections.settings_model import MailSecurity
 
-_SECONDS = 10.0
+_SECONDS = 10.0  # for each answer of the server
 # Without "?", so that no header takes it for an encoded word (RFC 2047) and decodes it.
 _ADDRESS = re.compile(r"""[^@\s<>,;:"()?\\]{1,64}@[A-Za-z0-9.-]{1,255}""")
 _PERMANENT = 500

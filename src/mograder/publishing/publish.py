@@ -55,7 +55,8 @@ async def publish_release(
     await asyncio.to_thread(_check_names, releases, name, staged.files, progress)
     text, script = await asyncio.to_thread(check_upload, name, staged.path)
     marked = {file: staged.path / file for file in staged.files}
-    refuse(await asyncio.to_thread(solutions_in, marked))
+    # The files are read as `refuse` asks for them, so it is in the thread, too.
+    await asyncio.to_thread(refuse, solutions_in(marked))
     kind = kind or (ItemKind(script.kind) if script.kind else ItemKind.ASSIGNMENT)
     if kind is ItemKind.ASSIGNMENT:
         # Validation and grading must be able to read each cell; marimo ignores more faults.

@@ -417,7 +417,7 @@ def _remote_file(assignment: str, kind: str, file: File) -> RemoteFile:
 
 
 def _address(given: str, usual: str, plain: str) -> str:
-    """Return the URL path that the server gives; raise RemoteFailed for one elsewhere.
+    """Return the URL path that the server gives; RemoteFailed if it is elsewhere or leads up.
 
     0.3.16 does not encode the addresses it gives; for one that is ``plain`` it is ``usual``.
     """

@@ -63,7 +63,13 @@ Count = Annotated[int, _or(0)]
 Moment = Annotated[datetime | None, BeforeValidator(moment)]
 """A time in Unix seconds; None for 0 and null."""
 
-Points = Annotated[Decimal | None, BeforeValidator(number)]
+Points = Annotated[
+    Decimal | None,
+    BeforeValidator(
+        # A list or an object is no missing grade, but an answer that we do not know.
+        lambda value: number(value) if isinstance(value, str | int | float | None) else value
+    ),
+]
 
 
 def made_of(shape: object, make: Callable[[Any], object]) -> GetPydanticSchema:

@@ -42,6 +42,7 @@ from mograder.core.tasks import Progress
 _NO_GRADE = Decimal(-1)
 
 _KEPT = Decimal("0.00001")
+"""The precision of grades on Moodle."""
 
 _AT_ONCE = 4
 

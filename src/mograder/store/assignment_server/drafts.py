@@ -59,6 +59,8 @@ class DraftChanged(Conflict):
 
 
 class Drafts:
+    """The drafts of a course; safe to use from several threads and processes."""
+
     def __init__(self, root: Path, *, disk: Disk = DISK) -> None:
         self._root = root / DRAFTS
         self._disk = disk

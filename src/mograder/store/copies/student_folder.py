@@ -101,6 +101,8 @@ class _Named(BaseModel):
 
 
 class StudentFolder:
+    """The files of one student's course; thread-safe."""
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.state = root / STATE

@@ -102,6 +102,8 @@ class Archive:
 
 
 class Workspaces:
+    """All workspaces of a course; thread-safe."""
+
     def __init__(self, root: Path, *, disk: Disk = DISK) -> None:
         # The root itself is trusted and may be a link to a mounted volume (B21).
         self._root = root.resolve()
@@ -192,7 +194,10 @@ class Workspaces:
             ) from error
 
     def put_report(self, user: Username, item: ItemName, page: str) -> bool:
-        """Write the last validation's page (2.6), which is not essential; return whether it was."""
+        """Write the last validation's page (compatibility-0.3.16.md 2.6).
+
+        Return False, without an error, if it was not written: the page is not essential.
+        """
         try:
             return self._below.write(_path(user, item, f"{item}.html"), page.encode(), _MARKER)
         except (InvalidInput, NotFound, Busy):

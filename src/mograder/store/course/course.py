@@ -172,7 +172,7 @@ def support_files(item: SourceItem, texts: Sequence[str]) -> Belongings:
 
 
 class ReleaseBuild:
-    """A copy of the old release with what was added by hand, which :meth:`commit` replaces."""
+    """A new release that begins as a copy of the old one, with what was added there by hand."""
 
     def __init__(self, path: Path, target: Path) -> None:
         self.path = path

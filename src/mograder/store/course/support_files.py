@@ -79,7 +79,7 @@ def belongings(directory: Path, takes_folder: Callable[[str], bool] = lambda _: 
                 left.append(each)
             else:
                 files.append(each)
-            if is_folder and len(files) + len(left) > _MAX_FILES:
+            if is_folder and not reason and len(files) + len(left) > _MAX_FILES:
                 raise TooLarge(f"{directory} holds more than {_MAX_FILES} files.")
     return Belongings(tuple(sorted(files)), tuple(sorted(left)))
 

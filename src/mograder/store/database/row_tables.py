@@ -142,9 +142,10 @@ def values_of(row: DataclassInstance, *but: str) -> dict[str, Any]:
 
 
 class Tables:
-    """Tables of a database; each private method here is one transaction.
+    """Tables of a database; thread-safe. Each private method here is one transaction.
 
-    Every public method of a subclass may raise :class:`~mograder.core.errors.Busy`.
+    Every public method of a subclass blocks, so that the event loop calls it in a thread, and may
+    raise :class:`~mograder.core.errors.Busy`.
     """
 
     def __init__(self, engine: Engine) -> None:

@@ -113,7 +113,7 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """``read_at`` began the last complete reading of members; ``error`` is of a later one."""
+    """``read_at``: when the last complete reading began; ``error``: why a later one failed."""
 
     issuer: Address
     client_id: Id

@@ -210,12 +210,14 @@ class Keys(Tables):
         row = self._newest()
         if row is None or now - row.created_at >= LONGEST_USE:
             return self.rotate(now)
-        if self._opened is None or self._opened.kid != row.kid:
-            self._opened = self._open(row.private_key)
-            if self._opened is None:
+        opened = self._opened
+        if opened is None or opened.kid != row.kid:
+            opened = self._open(row.private_key)
+            if opened is None:
                 _log.error("The hub's key for platforms cannot be decrypted: a new one is made")
                 return self.rotate(now)
-        return self._opened
+            self._opened = opened
+        return opened
 
     def held(self) -> PrivateKey | None:
         """Return the key that signs, without ever making one; None if it cannot be decrypted."""
@@ -282,7 +284,10 @@ class Registrations(Tables):
         return expires
 
     def find(self, code_hash: str, now: datetime) -> LtiPlatform | None:
-        """Return a usable address's platform. Raises: InvalidInput (by a newer mograder)."""
+        """Return an address's platform, None if it is unknown, used or expired.
+
+        Raises: InvalidInput if a newer mograder stored it.
+        """
         table = lti_registrations
         wanted = select(table.c.settings).where(table.c.code_hash == code_hash)
         text = self._value(wanted.where(table.c.expires > now))

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, func, inspect, select
 
@@ -166,8 +166,8 @@ def _step(
     if not replaces and newest_given(rows) > (last.mark if last is not None else 0):
         return replace(step, told=Told(*row.key, Outcome.CONFLICT, _both(row, grade)))
     if last is None and not rows.runs:  # else from now, as the marks before it count until then
-        with suppress(ValueError):
-            at = datetime.fromisoformat(row.graded_at)
+        with suppress(ValueError, OverflowError):  # the latter for a time before the year 1 in UTC
+            at = datetime.fromisoformat(row.graded_at).astimezone(UTC)
     mark = replace(
         given or row_for_comment(rows),
         comment=row.feedback,

@@ -140,7 +140,10 @@ class Gradebook0316:
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """A row as exchanged last, the newest mark by a person then, and its ``updated_at``."""
+    """A row as exchanged last, and the newest mark by a person then.
+
+    ``updated_at`` is the time that 0.3.16 gave to the row, "" where it is not recorded yet.
+    """
 
     row: Row0316
     mark: int

@@ -296,10 +296,11 @@ def texts_of(text: object) -> tuple[str, ...]:
 
 
 def checks_of(text: object) -> tuple[CheckResult, ...]:
-    found = (each.get for each in list_of(text) if isinstance(each, dict))
+    """Return the checks of a JSON text, without damaged ones."""
     return tuple(
-        CheckResult(text_of(get("label")), text_of(get("status")), bool(get("hidden")))
-        for get in found
+        CheckResult(text_of(it.get("label")), text_of(it.get("status")), bool(it.get("hidden")))
+        for it in list_of(text)
+        if isinstance(it, dict)
     )
 
 
@@ -334,7 +335,10 @@ def unix_time(text: str) -> float | None:
 
 
 def by_student(rows: Iterable[Row[Any]], made: Callable[..., _T]) -> defaultdict[str, list[_T]]:
-    """Return records by student, made of the columns after the first."""
+    """Return records by student, made of the columns after the first.
+
+    The rows are used as tuples, since mappings take several times longer.
+    """
     found: defaultdict[str, list[_T]] = defaultdict(list)
     for row in rows:
         found[row[0]].append(made(*row[1:]))

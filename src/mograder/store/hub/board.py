@@ -238,7 +238,7 @@ class KeptResults(Tables):
         self._change(delete(results).filter_by(username=username, item=item), fleeting=True)
 
     def newest(self, most: int) -> tuple[ResultRow, ...]:
-        """Return the newest of ``most`` characters, the oldest of them first; delete older ones."""
+        """Return the newest, ``most`` characters in all, the oldest first; delete older ones."""
         wanted = select(results).order_by(results.c.at.desc())
         rows: list[ResultRow] = []
         with reading(self._engine) as connection:

@@ -126,7 +126,8 @@ class Nodes(Tables):
         return frozenset(row.name for row in rows)
 
     def secret_hashes(self) -> dict[str, str]:
-        return {row.name: row.secret_hash for row in self.all()}
+        wanted = select(nodes.c.name, nodes.c.secret_hash)  # without the long ``status``
+        return dict(self._rows(lambda name, secret_hash: (name, secret_hash), wanted))
 
     def drain(self, name: str, *, draining: bool) -> bool:
         return self._change(update(nodes).where(nodes.c.name == name).values(draining=draining)) > 0

@@ -11,7 +11,7 @@ The points of saved comments are the question's rubric; their sum may make the m
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -352,7 +352,7 @@ def _history(
     return tuple(GivenMark(each, details.get(each.number, NO_DETAILS)) for each in marks)
 
 
-def _gave(history: Iterable[GivenMark], mark: GivenMark) -> bool:
+def _gave(history: Sequence[GivenMark], mark: GivenMark) -> bool:
     """Return whether another answer got its mark while one with this history had it, or with it."""
     people = [each for each in history if each.mark.marker != MACHINE]
     until = [each for each in people if each.mark.number < mark.mark.number]
@@ -394,7 +394,7 @@ def _followers(
 
 
 def _follows(
-    rows: StudentRows, now: AnswerMark, first: AnswerMark, history: Iterable[GivenMark]
+    rows: StudentRows, now: AnswerMark, first: AnswerMark, history: Sequence[GivenMark]
 ) -> bool:
     """Return whether a student, whose answer is ``now``, gets the mark of an equal answer.
 

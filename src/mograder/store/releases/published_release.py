@@ -70,7 +70,10 @@ class _Manifest(BaseModel):
 
 
 def parse_file(text: str) -> str:
-    """Return a release file's path, up to three valid names. Raises: InvalidInput."""
+    """Return a release file's path, up to three valid names.
+
+    Raises: InvalidInput, also for dotfiles, ``..``, absolute paths and ``files.json``.
+    """
     parts = [FileName.parse(part) for part in text.split("/")]
     if len(parts) > MOST_LEVELS:
         raise InvalidInput(_too_deep(text))
@@ -221,7 +224,8 @@ def _canonical(path: str) -> bool:
 
 def _is_file(path: str, fd: int) -> bool:
     """Whether a path is a regular file in real directories; links do not count."""
-    above = [_stat(each, fd) for each in accumulate(path.split("/")[:-1], "{}/{}".format)]
+    # One after the other: what is below a link is not looked at.
+    above = (_stat(each, fd) for each in accumulate(path.split("/")[:-1], "{}/{}".format))
     in_place = all(each is not None and stat.S_ISDIR(each.st_mode) for each in above)
     return in_place and _regular(path, fd) is not None
 

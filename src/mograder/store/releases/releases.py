@@ -110,8 +110,10 @@ class Releases:
         self._lock = threading.Lock()
         self._put_back()
         self._sweep()
+        if private:
+            return
         with suppress(OSError):
-            for sentence in () if private else refused_names(root):
+            for sentence in refused_names(root):
                 _log.warning("%s Students do not get it: rename it, and publish.", sentence)
 
     def all(self) -> list[Release]:

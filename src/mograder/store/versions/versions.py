@@ -119,7 +119,10 @@ class _Addition:
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A copy's row, with its newest ``version`` and the ``key`` that this is a difference from."""
+    """A copy's row, with its newest version, None without one, and the key of that.
+
+    ``key`` is the version that the newest one is stored as its difference from, or that itself.
+    """
 
     copy: int
     release: int
@@ -141,7 +144,10 @@ class Versions(Tables):
 
     @contextmanager
     def alone(self, user: str, item: str) -> Iterator[None]:
-        """Let no other thread of this process record versions of a copy until the block ends."""
+        """Let no other thread of this process record versions of a copy until the block ends.
+
+        In it, a file can be read and recorded without a newer version coming between.
+        """
         with self._gate:
             lock = self._locks.setdefault((str(user), str(item)), threading.RLock())
         with lock:

@@ -75,6 +75,18 @@ def test_a_mark_after_a_deduction_without_its_percentage_is_none(path: Path) -> 
         ] * 3
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+01:00", "soon"])
+def test_a_mark_of_0_3_16_whose_time_means_nothing_counts_from_its_import(
+    path: Path, moment: str
+) -> None:
+    put_recorded(path)
+    change(path, "UPDATE submissions SET graded_at = ? WHERE student = 'alice'", moment)
+    with Gradebook(path) as book:
+        (mark,) = book.history("A1", "alice")
+        assert mark.points == 42
+        assert mark.at > "2026"
+
+
 def test_where_0_3_16_left_no_question_to_people_the_remedy_is_named(path: Path) -> None:
     """It records no keys of checks, and takes all questions for automatic, if it ran none."""
     put_recorded(path)

@@ -247,6 +247,15 @@ def test_a_manifest_that_makes_no_sense_lets_only_the_notebook_out(
     assert (release.kind, release.files) == (ItemKind.ASSIGNMENT, ("A1.py",))
 
 
+def test_a_listed_file_below_a_link_that_leads_nowhere_is_left_out(
+    releases: Releases, root: Path
+) -> None:
+    listed = json.dumps({"files": ["A1.py", "round/and/round.csv"]})
+    lay(root, "A1", {"A1.py": NOTEBOOK.decode(), "files.json": listed})
+    (root / "A1" / "round").symlink_to("round")
+    assert got(releases).files == ("A1.py",)
+
+
 def test_a_listed_file_is_readable_and_one_that_is_gone_or_a_link_is_not(
     releases: Releases,
 ) -> None:
