@@ -414,7 +414,7 @@ def _people(
 ) -> list[str]:
     """Return whoever is on the access list, or has a copy, a submission or a mark.
 
-    Without a list also who has a name in the gradebook: a name stays when its owner leaves.
+    Without a list also the people whom the gradebook names: a name stays when its owner leaves.
     """
     roster = app.services.roster.listed()
     worked = {user for each in facts for user in (*each.marks, *each.received)}

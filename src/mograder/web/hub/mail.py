@@ -98,7 +98,7 @@ def find_events(app: HubApp, home: str, since: datetime, now: datetime) -> Itera
 def write_links(
     app: HubApp, links: Iterable[tuple[str, str, str]], until: datetime
 ) -> frozenset[str]:
-    """Write letters with one-time links; return the people of whom no address is known; blocks."""
+    """Write letters for (person, address or "", link); return those without an address; blocks."""
     post, now = app.of(Post), app.services.clock.now()
     events = _Events(app, now, now, post.home)
     found = {user: (told or events.address(user), link) for user, told, link in links}

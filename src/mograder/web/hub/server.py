@@ -228,7 +228,7 @@ def _configuration(services: Services, notifier: Notifier) -> uvicorn.Config:
         app,
         grace_seconds=_GRACE_SECONDS,
         lifespan="on",
-        ws="websockets-sansio",
+        ws="websockets-sansio",  # it supports binary frames and all close codes
         ws_max_size=CLIENT_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=_PING_SECONDS,
