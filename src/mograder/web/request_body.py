@@ -352,7 +352,7 @@ class Uploads:
     async def received(
         self, user: str, read: Callable[[], Awaitable[T]]
     ) -> tuple[T, AbstractContextManager[object]]:
-        """Read a body; return it, and a context until whose end it counts."""
+        """Read a body; return it, and a context at whose end it is not counted any more."""
         with ExitStack() as sending:
             sending.enter_context(self.sending(user))
             body = await read()

@@ -230,7 +230,7 @@ class _Events:
     def _event(
         self, event: tuple[str, ...], where: tuple[str, ...] = ("",), **values: object
     ) -> LetterEvent:
-        """Return an event, whose letter leads to the page ``where``; ``values`` are its."""
+        """Return an event, with a letter of these ``values`` that leads to the page ``where``."""
         link = "/".join((self.home, *(quote(each, safe="") for each in where)))
         return letter_key(*event), partial(self.letter, event, link, values=values)
 
