@@ -131,6 +131,7 @@ class _ErrorOptions:
     is_flag=True,
     is_eager=True,
     expose_value=False,
+    # Remembered before a command is loaded, which may fail as well.
     callback=lambda ctx, _, wanted: setattr(ctx.ensure_object(_ErrorOptions), "debug", wanted),
     envvar="MOGRADER_DEBUG",
     show_envvar=True,

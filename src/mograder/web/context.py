@@ -346,7 +346,10 @@ def _host_header(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def _checked_prefix(prefix: str) -> str:
-    """Return "" or an absolute path without dot segments and without its trailing slash."""
+    """Return "" or an absolute path without dot segments and without its trailing slash.
+
+    Raises: :class:`InvalidInput` for anything else; the prefix ends up in pages and redirects.
+    """
     trimmed = prefix.rstrip("/")
     if not trimmed:
         return ""

@@ -119,7 +119,10 @@ async def read_form(
     once: bool = False,
     most_fields: int = _MOST_FIELDS,
 ) -> dict[str, str]:
-    """Return the fields of a form of at most ``limit`` bytes, the first value of each."""
+    """Return the fields of a form of at most ``limit`` bytes, the first value of each.
+
+    ``once``: refuse a field that is sent twice, since another program may take the other value.
+    """
     body = await read_body(request, limit, _FORM)
     try:
         fields = parse_qs(body.decode("utf-8"), max_num_fields=most_fields, keep_blank_values=True)
@@ -349,7 +352,7 @@ class Uploads:
     async def received(
         self, user: str, read: Callable[[], Awaitable[T]]
     ) -> tuple[T, AbstractContextManager[object]]:
-        """Read a body; return it, and a context until whose end it counts."""
+        """Read a body; return it, and a context at whose end it is not counted any more."""
         with ExitStack() as sending:
             sending.enter_context(self.sending(user))
             body = await read()

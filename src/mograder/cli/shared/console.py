@@ -60,7 +60,8 @@ def prepare_output() -> None:
 
     In UTF-8 the bytes of a file's name that are none, which Python keeps as halves of surrogate
     pairs, are written as ``\\udcfc``, which is the same character in JSON. A standard stream that
-    the caller has closed becomes the null device, so that no file gets its descriptor.
+    the caller has closed becomes the null device, in the order of their descriptors, so that no
+    file that is opened later gets one of these.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

@@ -156,7 +156,7 @@ def _tell_held_back(
 
 
 def _put_files(source: Path, target: Path, students: Collection[str]) -> None:
-    """Link the files of some students; only administrators make links on Windows."""
+    """Link the files of some students; on Windows, where administrators alone may, copy them."""
     if not source.is_dir():
         return
     for entry in source.iterdir():

@@ -169,7 +169,7 @@ def _features_of(services: Services) -> tuple[Feature, ...]:
 
 
 def create_app(services: Services, notifier: Notifier | None = None) -> ASGIApp:
-    """Raise InvalidInput for settings with which a feature cannot work."""
+    """Build the hub. Raises: InvalidInput for settings with which a feature cannot work."""
     settings = services.loaded.settings.hub
     book = SharedGradebook(services.loaded)
     hub = make_core(services, notifier or Notifier(), book)

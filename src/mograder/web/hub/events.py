@@ -59,9 +59,10 @@ async def stream(
 async def lines(
     request: Request, caller: Identity, since: float, board: str = ""
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the stream: changes, and keep-alives, before each of which the login is checked again.
+    """Yield the stream: changes, and keep-alives, which also detect a disconnected client.
 
-    A board is told to look again instead: its students become quiet by time alone.
+    The login is checked again before each. A board is told to look again instead of being kept
+    alive: its students become quiet by time alone.
     """
     everything = caller.role is Role.INSTRUCTOR and not board
     pause = _INSTRUCTOR_PAUSE_SECONDS if everything else _PAUSE_SECONDS

@@ -387,7 +387,7 @@ def _by_item(pairs: Iterable[tuple[str, str]]) -> defaultdict[str, set[str]]:
 def _arrivals(
     app: HubApp, item: str, marks: Mapping[str, CountedGrade]
 ) -> tuple[Mapping[str, datetime], Set[str]]:
-    """Return the times of the newest submissions, and whose mark is of an earlier one; blocks."""
+    """Return when the newest work came, and the students with a mark of earlier work; blocks."""
     name = ItemName.valid(item)
     if name is None:
         return {}, set()
@@ -412,9 +412,9 @@ def _people(
     names: Mapping[str, str],
     copies: Mapping[Username, Sequence[CopyFacts]],
 ) -> list[str]:
-    """Return whoever is on the access list, or has a copy, a submission or a mark.
+    """Return the students on the access list, and those with a copy, a submission or a mark.
 
-    Without a list also who has a name in the gradebook: a name stays when its owner leaves.
+    Without a list also the people whom the gradebook names: a name stays when its owner leaves.
     """
     roster = app.services.roster.listed()
     worked = {user for each in facts for user in (*each.marks, *each.received)}

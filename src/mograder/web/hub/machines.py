@@ -114,7 +114,7 @@ class MachineWatch:
         return list(self._seen.values())
 
     def changed(self) -> frozenset[str]:
-        """Return the machines that changed since, once a minute all draining; blocks."""
+        """Return the machines that changed since last asked, once a minute all draining; blocks."""
         before, found = self._told, {each.name: each for each in self.look()}
         names = before.keys() | found.keys()
         changed = {each for each in names if _gist(before, each) != _gist(found, each)}

@@ -98,7 +98,7 @@ def find_events(app: HubApp, home: str, since: datetime, now: datetime) -> Itera
 def write_links(
     app: HubApp, links: Iterable[tuple[str, str, str]], until: datetime
 ) -> frozenset[str]:
-    """Write letters with one-time links; return the people of whom no address is known; blocks."""
+    """Write letters for (person, address or "", link); return those without an address; blocks."""
     post, now = app.of(Post), app.services.clock.now()
     events = _Events(app, now, now, post.home)
     found = {user: (told or events.address(user), link) for user, told, link in links}
@@ -230,7 +230,7 @@ class _Events:
     def _event(
         self, event: tuple[str, ...], where: tuple[str, ...] = ("",), **values: object
     ) -> LetterEvent:
-        """Return an event, whose letter leads to the page ``where``; ``values`` are its."""
+        """Return an event, with a letter of these ``values`` that leads to the page ``where``."""
         link = "/".join((self.home, *(quote(each, safe="") for each in where)))
         return letter_key(*event), partial(self.letter, event, link, values=values)
 

@@ -96,7 +96,7 @@ async def sync_users(
     if is_form(request):
         fields = await read_form(request, _LONG_FORM)
         stamp = fields.get("stamp")
-        if stamp not in (None, str(await to_thread.run_sync(app.services.roster.stamp))):
+        if stamp is not None and stamp != str(await to_thread.run_sync(app.services.roster.stamp)):
             raise Conflict(
                 "The access list was changed since you opened it, so nothing was saved.",
                 hint="Go back, keep a copy of your lines, and reload the page.",

@@ -65,6 +65,10 @@ _PONG_SECONDS = 120
 _THREADS = 40
 
 RETRY_SECONDS = 2
+_CLOSE_HEADER = b"x-mograder-standby: close"
+"""A request with this header gets no answer: its connection is closed. The written nginx sends it,
+which has no health check, and asks the other hub then (several-hubs.md).
+"""
 _HEAD = (
     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
     f"Content-Length: {len(WAITS_ANSWER)}\r\nRetry-After: {RETRY_SECONDS}\r\n"
@@ -179,9 +183,12 @@ async def standing_by(listener: socket.socket, service: Service) -> AsyncIterato
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError, TimeoutError, EOFError, asyncio.LimitOverrunError):
+    unheard = (OSError, TimeoutError, EOFError, asyncio.LimitOverrunError)
+    with contextlib.closing(writer), contextlib.suppress(*unheard):
         async with asyncio.timeout(_HEAD_SECONDS):
             head = await reader.readuntil(b"\r\n\r\n")
+        if _CLOSE_HEADER in head.lower().split(b"\r\n"):
+            return
         writer.write((_HEAD if head.startswith(b"HEAD ") else _HEAD + WAITS_ANSWER).encode())
         await writer.drain()
         writer.write_eof()
@@ -190,7 +197,6 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         async with asyncio.timeout(_REST_SECONDS):
             while left > 0 and (piece := await reader.read(_PIECE)):
                 left -= len(piece)
-    writer.close()
 
 
 class WhileAtWork:
@@ -222,7 +228,7 @@ def _configuration(services: Services, notifier: Notifier) -> uvicorn.Config:
         app,
         grace_seconds=_GRACE_SECONDS,
         lifespan="on",
-        ws="websockets-sansio",
+        ws="websockets-sansio",  # it supports binary frames and all close codes
         ws_max_size=CLIENT_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=_PING_SECONDS,

@@ -144,7 +144,10 @@ class Reports:
         make: Callable[[], Awaitable[T]],
         patience_seconds: float | None = None,
     ) -> T | None:
-        """Return a report, or None if it is not made within ``patience_seconds``."""
+        """Return a report, or None if it is not made within ``patience_seconds``.
+
+        It is made again for another ``stamp``, and after a failure.
+        """
         found = self._made.get(name)
         if found is None or (found[1].done() and (found[0] != stamp or _failed(found[1]))):
             found = stamp, asyncio.ensure_future(make())

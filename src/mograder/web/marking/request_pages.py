@@ -272,11 +272,8 @@ def _change(
     request = _find(book, assignment, number)
     if not may_answer(marker, request):
         raise Forbidden("Another person answers this request.")
-    action, text, seen = (
-        fields.get("action", ""),
-        fields.get("text", ""),
-        _number(fields.get("seen", "")),
-    )
+    action, text = fields.get("action", ""), fields.get("text", "")
+    seen = _number(fields.get("seen", ""))
     if seen is None:
         raise InvalidInput("The form is not complete.", hint="Load the page again.")
     if action in ("answer", "keep") and request.waits:

@@ -319,7 +319,7 @@ def row_of(app: StudentApp, item: KnownItem) -> AssignmentRow:
     state, standing = folder.state_of(notebook), item.standing
     text: bytes | None = None
     with suppress(MograderError):  # one unreadable notebook must not break the whole list
-        text = folder.read(notebook) if notebook else None
+        text = folder.read(notebook) if notebook and (standing or waiting) else None
     elsewhere = None
     if standing is not None:
         elsewhere = unseen(standing, item.assignment, folder.directory(item.folder), text)

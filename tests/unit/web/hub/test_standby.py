@@ -38,6 +38,23 @@ async def test_as_many_connections_as_before_wait_for_the_hub_that_takes_over() 
         assert queue_length(listener) == before
 
 
+@pytest.mark.parametrize(
+    ("header", "begin"),
+    [("X-Mograder-Standby: close", b""), ("X-Other: close", b"HTTP/1.1 503 ")],
+)
+async def test_a_hub_that_waits_gives_no_answer_to_the_written_nginx(
+    header: str, begin: bytes
+) -> None:
+    with contextlib.closing(bind(LOOPBACK, 0)) as listener:
+        async with standing_by(listener, NO_SERVICE):
+            reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+            with contextlib.closing(writer):
+                writer.write(f"POST / HTTP/1.1\r\nHost: hub\r\n{header}\r\n\r\n".encode())
+                answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.startswith(begin)
+    assert bool(answer) == bool(begin)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_start_that_is_stopped_closes_what_it_opened_and_says_so(
     number: signal.Signals,

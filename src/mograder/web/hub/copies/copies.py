@@ -113,7 +113,7 @@ class OpenEditors:
         self._asked: dict[str, tuple[CellToPut, asyncio.Future[bool]]] = {}
 
     async def replace(self, session: str, change: CodeChange, tell: Callable[[], None]) -> bool:
-        """Return whether the page says that it has replaced the cell.
+        """Return whether the page says that it has replaced the cell and saved it.
 
         ``tell`` is called once it can ask for the change. Raises: :class:`Conflict` while it is
         asked for another one.
@@ -325,6 +325,7 @@ async def file_status(app: HubApp, copy: CopyOf) -> FileStatus:
 
 
 def send_notebook(saved: Saved, filename: str) -> Response:
+    """Return a student's file, always as a download and never as a page."""
     headers = {
         "Content-Disposition": attachment(filename),
         "ETag": f'"{saved.digest}"',

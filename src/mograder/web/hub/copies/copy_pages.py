@@ -154,7 +154,7 @@ async def validation(
 
 
 async def extract_of(request: Request, data: bytes, first: int) -> Extract:
-    """Return a page's lines in a thread: 0.1 s and 200 MB for the largest file."""
+    """Return a page's lines, by a thread: tenths of a second, 200 MB for the largest file."""
     who = identity_of(request)
     whose = who.username if who is not None and len(data) > _LARGE else ""
     async with part(request, IsolatedCall).turn_of(whose):

@@ -335,7 +335,10 @@ async def keep_unsaved(
 async def put_unsaved(
     copy: KnownCopy, request: Annotated[Request, JsonBody(_Cells)], app: CurrentApp
 ) -> Annotated[Response, Restored]:
-    """Put work that could not be saved into the notebook, unless that was changed meanwhile."""
+    """Put work that could not be saved into the notebook, unless that was changed meanwhile.
+
+    The body is as for keeping it; the present notebook is kept, and its editor is closed.
+    """
     read = partial(read_text, request, MAX_NOTEBOOK)
     body, until_stored = await app.of(Uploads).received(copy.user, read)
     put = partial(app.of(CopyTimelines).put_unsaved, copy, body)

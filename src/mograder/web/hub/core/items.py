@@ -137,8 +137,8 @@ class Items:
     def take_copy(self, identity: Identity, name: str) -> tuple[Release, bool, str | None]:
         """Create a person's copy of an item if there is none; never overwrite one (B66, B69).
 
-        Returns the release, whether there was a copy, and a sentence for who had the notebook
-        before.
+        Returns the release, whether there was a copy, and a sentence where the person had the
+        notebook before.
 
         Raises: NotFound (unknown or not available), InvalidInput (a demo).
         """

@@ -64,7 +64,7 @@ _NODES: tuple[tuple[str, str, Callable[[Machine], float]], ...] = (
 
 @dataclass(slots=True)
 class ProxyCounters:
-    """The session proxy's counts since the hub's start; ``in`` is towards the session."""
+    """The session proxy's counts since its start, by the event loop; ``in``: to the session."""
 
     http: int = 0
     websockets: int = 0

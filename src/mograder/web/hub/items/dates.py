@@ -117,8 +117,8 @@ async def set_dates(
 ) -> Annotated[Response, DatesSet]:
     """Set the dates of an item; a form that changes marks is answered by a preview first.
 
-    The form's fields: ``opens``, ``due``, ``closes``, each also with ``-shown``; ``timezone``,
-    ``version``.
+    The form's fields: ``opens``, ``due``, ``closes``, each also with ``-shown``: what it showed;
+    ``timezone``, and ``version`` of a preview.
     """
     item = item_name(name)
     if not is_form(request):
@@ -182,7 +182,7 @@ def dates_in_words(item: str, dates: ItemDates | DatesEntry) -> str:
 
 
 def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
-    """Raise InvalidInput for dates in an impossible order, or of what nobody submits."""
+    """Raise InvalidInput for an impossible order, and due dates of an item without submissions."""
     release = app.services.releases.get(item)
     if release and release.kind is not ItemKind.ASSIGNMENT and (given.due or given.closes):
         text = f"{item} is a {release.kind}, which has no due date"

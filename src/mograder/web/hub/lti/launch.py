@@ -311,7 +311,7 @@ async def _answer(
 async def _remember(request: Request, app: HubApp, platform: LtiPlatform, found: Launch) -> None:
     """Let the person in before members are read next time; keep dates of an instructor's launch.
 
-    A student's launch tells the student's own dates.
+    A student's launch tells the student's own dates, which an exception may have moved.
     """
     people, rosters = app.of(LtiService).people, app.of(LtiService).rosters
 

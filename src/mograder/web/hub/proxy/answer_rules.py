@@ -18,6 +18,7 @@ from mograder.hub.save_recording import Save
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import LiveSession
 from mograder.web.hub.proxy.headers import (
+    Header,
     HeaderList,
     RawHeaders,
     content_length,
@@ -188,15 +189,7 @@ def _document_by_capability(visit: Visit, status: int, headers: RawHeaders, medi
 def _streamed(visit: Visit, status: int, headers: RawHeaders) -> Shape:
     out = response_headers(headers)
     if visit.destination in ("", "document"):  # each part has headers, and no policy of ours
-        out = [
-            (
-                name,
-                b"text/plain"
-                if name == b"content-type" and b"multipart" in value.lower()
-                else value,
-            )
-            for name, value in out
-        ]
+        out = [each if not _is_of_parts(each) else (each[0], b"text/plain") for each in out]
     location = header(headers, b"location")
     public = location and public_location(location, visit.session.base_url, visit.public_base)
     if public:
@@ -206,6 +199,10 @@ def _streamed(visit: Visit, status: int, headers: RawHeaders) -> Shape:
 
 def _instead(status: int, body: bytes, headers: HeaderList) -> Shape:
     return Shape(status, headers, len(body), body=body)
+
+
+def _is_of_parts(field: Header) -> bool:
+    return field[0] == b"content-type" and b"multipart" in field[1].lower()
 
 
 def _without(headers: HeaderList, names: Collection[bytes]) -> HeaderList:

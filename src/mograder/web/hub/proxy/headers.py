@@ -108,8 +108,8 @@ def response_headers(headers: RawHeaders) -> HeaderList:
     hop = {
         token.strip().lower()
         for name, value in headers
-        for token in value.split(b",")
         if name == b"connection"
+        for token in value.split(b",")
     }
     return [
         (name, value)

@@ -82,7 +82,7 @@ class FramePages:
         return f"{origin}{context.prefix}/s/{cap}/"
 
     def restricted(self, who: Identity, context: RequestContext) -> str:
-        """Return the page for who is not on the access list (B38, B39).
+        """Return the page for a person who is not on the access list (B38, B39).
 
         It offers no way to sign out: it has an opaque origin, from which the hub takes no form.
         """

@@ -82,7 +82,10 @@ def hosts_of(headers: RawHeaders) -> set[str]:
 
 
 def _check_source(scope: Scope, own: str) -> None:
-    """Refuse what a page of another origin, even a sibling, caused, but for a navigation."""
+    """Refuse requests that a page of another origin, even of a sibling, caused.
+
+    A navigation may come from elsewhere: the hub's page that shows the frame is of another site.
+    """
     headers = scope["headers"]
     origins = {value.decode("latin-1") for name, value in headers if name == b"origin"}
     sites = {value for name, value in headers if name == b"sec-fetch-site"}

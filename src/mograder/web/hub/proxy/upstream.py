@@ -134,6 +134,7 @@ class Upstream:
         return lambda: self._cuts.discard(cut)
 
     def cut(self) -> None:
+        """End all open exchanges; on the event loop only."""
         for cut in tuple(self._cuts):
             cut()
 

@@ -90,7 +90,10 @@ async def relay_websocket(
     pool: SessionManager,
     traffic: ProxyCounters,
 ) -> None:
-    """Open the session's WebSocket, then the client's, and relay messages until one side ends."""
+    """Open the session's WebSocket, then the client's, and relay messages until one side ends.
+
+    Messages count as use of the session, pings do not.
+    """
     with upstream.counting() as sockets:
         if sockets > MOST_SOCKETS:
             await refuse_websocket(exchange, 503, "Too many pages of notebooks are open.")

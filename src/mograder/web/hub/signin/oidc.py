@@ -128,7 +128,7 @@ class OidcSignIn:
         return with_userinfo(claims, more) if more else claims
 
     async def logout(self, token: str) -> Logout:
-        """Return what a logout token ends. Raises: InvalidToken, RemoteFailed."""
+        """Return what a token ends, used before or not. Raises: InvalidToken, RemoteFailed."""
         provider = await self._describe()
         claims = await self.keys.verify(
             token, algorithms=provider.algorithms, types=_LOGOUT_TYPES, kid_required=False
@@ -257,7 +257,10 @@ async def _completed(
 
 
 def _end_logins(app: HubApp, logout: Logout) -> int | None:
-    """End the logins of a logout token; return their number, None for a replayed one."""
+    """End the logins of a logout token; return their number, None for a replayed one.
+
+    The token is used up last: the provider sends it again if the hub failed in between.
+    """
     oidc = app.of(OidcSignIn)
     token = f"{_FLOW} logout {oidc.settings.issuer} {logout.token_id}"
     if oidc.used.is_used(token):
