@@ -133,13 +133,14 @@ class NodeLink:
         """Return a paused connection, or wait for one; ConnectionResetError if the node is gone."""
         async with self._turn:  # each connection wakes one that waits, of perhaps thousands
             while not self._closed:
-                while self._parked:
-                    transport = self._parked.popleft().transport
-                    if not transport.is_closing():
-                        transport.pause_reading()
-                        return transport
-                self._news.clear()
-                await self._news.wait()
+                if not self._parked:
+                    self._news.clear()
+                    await self._news.wait()
+                    continue
+                transport = self._parked.popleft().transport
+                if not transport.is_closing():
+                    transport.pause_reading()
+                    return transport
         raise ConnectionResetError("the node is gone")
 
 
