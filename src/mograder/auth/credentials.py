@@ -154,7 +154,7 @@ def verify_token(secret: str, token: str, epoch_of: Callable[[str], int]) -> Cla
 
 
 def make_metrics_token(secret: str, name: str, epoch: int = 0) -> str:
-    """Return a token that reads the metrics only, for a program of this (user) name."""
+    """Return a token that only reads the metrics; revoking the tokens of ``name`` ends it."""
     username = Username.claimed(name)
     return f"{username}:{_mac(secret, _tagged(epoch, username, _METRICS))}"
 

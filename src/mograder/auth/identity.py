@@ -160,7 +160,9 @@ class Authenticator:
         self._policy = policy
         self._revocations = revocations
         self._clock = clock
-        self._header = policy.trusted_header.lower().encode("latin-1")
+        header = policy.trusted_header.lower().encode("latin-1")
+        # Whatever the settings say: clients send that one themselves.
+        self._header = b"" if header == b"authorization" else header
 
     def identify(
         self, headers: Headers, client: str | None, *, cookie: str, host_known: bool

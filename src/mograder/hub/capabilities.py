@@ -149,7 +149,10 @@ class Capabilities:
         self._drop(lambda capability: capability.session_id == session_id)
 
     def forget_visitor(self, session_id: str, username: str) -> None:
-        """End, in memory, a person's capabilities of one session."""
+        """End, in memory, a person's capabilities of one session.
+
+        Their rows stay: the proxy itself refuses a marker's from then on, also after a restart.
+        """
         self._drop(lambda each: (each.session_id, each.username) == (session_id, username))
 
     def revoke_login(self, login_id: str) -> None:
@@ -257,7 +260,10 @@ class Capabilities:
 
 
 def label_of(capability: Capability) -> str:
-    """Return a label as random as the capability: name servers and the network see it."""
+    """Return a label as random as the capability.
+
+    Name servers and the network see it: it gives no access, and the capability cannot be derived.
+    """
     digest = hashlib.sha256(b"label of " + capability.hash.encode()).digest()
     return base64.b32encode(digest[:20]).decode().lower()
 

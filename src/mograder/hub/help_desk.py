@@ -63,6 +63,7 @@ class HelpDesk:
         return tuple(each for each in shown if not user or each.username in ("", user))
 
     def took(self, helper: str, user: str, item: str) -> bool:
+        """Return whether a person has taken the request of a copy, and so may read the copy."""
         request = self.of_copy(user, item)
         return request is not None and bool(helper) and request.helper == helper
 

@@ -308,6 +308,7 @@ def _of_others(
 
 
 def _score(link: Link, person: tuple[str, str], mark: DueMark | None) -> Sequence[DueScore]:
+    """Return a person's mark for an activity; ``person`` is the id there, and the username."""
     place = (link.issuer, link.client_id, link.lineitem, *person)
     if mark is None:
         return [DueScore(*place, None, 1.0)]

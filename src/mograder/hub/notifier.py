@@ -83,18 +83,22 @@ class Subscriber:
 class Notifier:
     """Notifies the open pages; for one event loop.
 
-    Mutable state: ``_subscribers``, by user, the oldest first; ``_recent``, the changes of the last
-    minute by user, part and the item of a board, with their Unix times, the oldest first.
+    Mutable state: ``_subscribers``, by user, the oldest first, and ``_staff``, those who are no
+    students, so that a student's change does not ask the pages of all others; ``_recent``, the
+    changes of the last minute by user, part and the item of a board, with their Unix times, the
+    oldest first.
     """
 
     def __init__(self) -> None:
         self._subscribers: defaultdict[str, list[Subscriber]] = defaultdict(list)
+        self._staff: set[Subscriber] = set()
         self._recent: OrderedDict[tuple[str | None, Part, str], float] = OrderedDict()
         self._closed = False
 
     def notify(self, user: str | None, part: Part) -> None:
         """Notify a person's pages, and those of staff, of a change in that person's data."""
-        for subscriber in self._all():
+        own = self._subscribers.get(user or "", ())
+        for subscriber in self._all() if user is None else (*own, *self._staff):
             if subscriber.hears(user, part):
                 subscriber.note(part)
         self._remember(user, part)
@@ -109,7 +113,7 @@ class Notifier:
         return chain.from_iterable(self._subscribers.values())
 
     def notify_boards(self, item: str) -> None:
-        for subscriber in self._all():
+        for subscriber in self._staff:
             if subscriber.board == item:
                 subscriber.note(Part.BOARD)
         self._remember("", Part.BOARD, item)
@@ -140,6 +144,8 @@ class Notifier:
         subscribers = self._subscribers[identity.username]
         subscriber = Subscriber(identity, board)
         subscribers.append(subscriber)
+        if identity.role is not Role.STUDENT:
+            self._staff.add(subscriber)
         since = max(since, time.time() - _RECENT_SECONDS) if since else float("inf")
         for (user, part, about), at in self._recent.items():
             if at >= since and subscriber.hears(user, part) and about in ("", board):
@@ -151,6 +157,7 @@ class Notifier:
             yield subscriber
         finally:
             subscribers.remove(subscriber)
+            self._staff.discard(subscriber)
             if not subscribers:
                 self._subscribers.pop(identity.username, None)
 

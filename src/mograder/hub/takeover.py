@@ -152,7 +152,11 @@ class HubSandbox:
         self.confines = False
 
     async def open(self, epoch: int = 0) -> SupervisorClient:
-        """Return its client; callers share one attempt, which goes on if they are cancelled."""
+        """Return its client; callers share one attempt.
+
+        It goes on if they are cancelled: what it starts would have no owner. ``epoch`` is that of
+        the hub at work, 0 while it waits.
+        """
         if self._opening is None or _failed(self._opening):
             opening = open_sandbox(self._config, self._wanted, dev=self._dev, epoch=epoch)
             self._opening = asyncio.create_task(opening)

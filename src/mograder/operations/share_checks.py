@@ -76,7 +76,10 @@ def share_lines(loaded: LoadedSettings) -> Iterator[Line]:
 
 
 def refuse_squashed_root(*paths: Path) -> None:
-    """Raise :class:`InvalidInput` if this process is root and a share does not accept root."""
+    """Raise :class:`InvalidInput` if this process is root and a share does not accept root.
+
+    A hub or node that runs as root gives each session's directory to a user of its own.
+    """
     for path in paths:
         line = squashed_line(path)
         if line is not None:

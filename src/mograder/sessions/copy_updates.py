@@ -362,11 +362,11 @@ class CopyUpdates:
         present = offer.release if self.is_offered(offer) else ""
         came_from = stores.versions.release_of(user, item)
         has_copy = stores.workspaces.has_copy(user, item)
-        release = stores.releases.get(item)
-        # A release whose data files only have changed has the same digest, and is newer.
-        behind = came_from != offer.release or (
-            release is not None and has_copy and stores.workspaces.updated(user, release)
-        )
+        behind = came_from != offer.release
+        if has_copy and not behind:
+            # A release whose data files only have changed has the same digest, and is newer.
+            release = stores.releases.get(item)
+            behind = release is not None and stores.workspaces.updated(user, release)
         now = None if row is None else as_it_is(row, came_from)
         found = standing_of(offer, now, present=present, behind=behind)
         if found.state is Standing.OFFERED and not has_copy:

@@ -279,6 +279,11 @@ def test_an_empty_trusted_header_matches_no_header() -> None:
     assert ask(remote("alice"), client=PROXY, policy=policy) is None
 
 
+def test_what_clients_send_themselves_never_names_the_user() -> None:
+    policy = replace(POLICY, trusted_header="Authorization")
+    assert ask(("authorization", "alice"), client=PROXY, policy=policy) is None
+
+
 def test_a_policy_without_a_secret_cannot_be_made_nor_shows_it() -> None:
     with pytest.raises(InvalidInput):
         replace(POLICY, secret="")

@@ -587,7 +587,8 @@ class SupervisorClient:
         """Disconnect; end the supervisor and its sandboxes if it is owned by the hub."""
         self._background.cancel()
         await self._asks.close()
-        await self._opens.settle()
+        # Shielded: settle() would cancel an attempt, and so leave a supervisor without an owner.
+        await asyncio.shield(self._opens.settle())
         self.watch(lambda _: None, lambda: None)
         connection = self._connection
         if connection is None:

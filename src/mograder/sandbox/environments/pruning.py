@@ -96,7 +96,8 @@ def prune_environments(
     Those in use stay, which have a lock here or are in ``used``. It blocks.
     """
     unneeded = unneeded_environments(root, needed)
-    in_use = tuple(n for each in unneeded if (n := each.path.name) in used or _is_in_use(each.path))
+    names = [each.path.name for each in unneeded]
+    in_use = tuple(name for name in names if name in used or _is_in_use(root / name))
     left = sum(each.size for each in unneeded)
     removed: list[Unneeded] = []
     for each in unneeded:

@@ -68,11 +68,16 @@ def _end(pid: int, inodes: set[str]) -> bool:
     The pidfd is opened before the check: the pid may be reused for another process, but the pidfd
     refers to the process that was checked, or to none.
     """
-    with contextlib.suppress(OSError), closing_fd(os.pidfd_open(pid)) as process:
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    # Suppressed: it ended meanwhile, or belongs to another user.
+    with closing_fd(process), contextlib.suppress(OSError):
         if not inodes.isdisjoint(sockets_of(pid).values()):
             signal.pidfd_send_signal(process, signal.SIGKILL)
             return True
-    return False  # it ended meanwhile, or belongs to another user
+    return False
 
 
 _FILES = {
@@ -130,7 +135,10 @@ def _unreadable(directory: str, names: list[str]) -> list[str]:
 
 
 def _is_public(path: Path) -> bool:
-    """Return whether all users may read the path; true for a link, which is copied as a link."""
+    """Return whether all users may read the path; true for a link, which is copied as a link.
+
+    Inside, a link whose target is not public is dangling.
+    """
     try:
         mode = path.lstat().st_mode
     except OSError:  # removed meanwhile, or it never existed

@@ -69,6 +69,7 @@ class NodeLink:
         writer = streams_of(transport, received, self._reader)
         self.connection = Connection(self._reader, writer)
         self._parked: deque[_Waiting] = deque()
+        self._turn = asyncio.Lock()
         self._news = asyncio.Event()
         """Set when a connection was parked, or the link is closed."""
         self._closed = False
@@ -130,14 +131,16 @@ class NodeLink:
 
     async def _take(self) -> asyncio.Transport:
         """Return a paused connection, or wait for one; ConnectionResetError if the node is gone."""
-        while not self._closed:
-            while self._parked:
+        async with self._turn:  # each connection wakes one that waits, of perhaps thousands
+            while not self._closed:
+                if not self._parked:
+                    self._news.clear()
+                    await self._news.wait()
+                    continue
                 transport = self._parked.popleft().transport
                 if not transport.is_closing():
                     transport.pause_reading()
                     return transport
-            self._news.clear()
-            await self._news.wait()
         raise ConnectionResetError("the node is gone")
 
 

@@ -368,6 +368,18 @@ async def test_a_caller_that_goes_away_leaves_the_connection_to_the_others(
     assert supervisor.connections == 1
 
 
+async def test_a_close_that_is_cancelled_leaves_the_attempt_to_the_others(
+    client: SupervisorClient,
+) -> None:
+    """A supervisor that was just started would else be left without an owner."""
+    opening = asyncio.create_task(client.open())
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(client.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    assert (await opening).alive
+
+
 async def test_what_does_no_harm_twice_is_asked_again_on_a_new_connection(
     client: SupervisorClient, supervisor: Supervisor
 ) -> None:

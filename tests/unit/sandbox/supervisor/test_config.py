@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -66,6 +67,18 @@ def test_who_asks_is_never_ended(sockets: Path) -> None:
 
 def test_nothing_there_is_nothing_to_do(sockets: Path) -> None:
     assert end_strays(sockets / "nowhere") == 0
+
+
+def test_a_process_that_cannot_be_examined_is_not_taken_for_a_harmless_one(
+    sockets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_pid: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with listener(sockets / "a.sock"), monkeypatch.context() as patch:
+        patch.setattr(os, "pidfd_open", refuse)
+        with pytest.raises(OSError, match="Too many"):
+            end_strays(sockets)
 
 
 # --- the log file -----------------------------------------------------------------------------
