@@ -112,6 +112,7 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
     # An empty line stands between our last list of files and the next table, for readability.
     spaced = _TIGHT.sub(r"\1\n\n[", dumped).rstrip("\n") + "\n"
     written = text if dumped == text else spaced
+    # Only keys that are set from Moodle may differ, whatever the file's layout.
     if _theirs(text, gone) != _theirs(written, ()):
         raise InvalidInput(
             "mograder.toml is written in a way in which it cannot be changed without a loss; it "
