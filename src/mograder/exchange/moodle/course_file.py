@@ -112,7 +112,6 @@ def merge(text: str, course: CourseOnMoodle, directories: Sequence[str] = ()) ->
     # An empty line stands between our last list of files and the next table, for readability.
     spaced = _TIGHT.sub(r"\1\n\n[", dumped).rstrip("\n") + "\n"
     written = text if dumped == text else spaced
-    # Only keys that are set from Moodle may differ, whatever the file's layout.
     if _theirs(text, gone) != _theirs(written, ()):
         raise InvalidInput(
             "mograder.toml is written in a way in which it cannot be changed without a loss; it "
@@ -200,7 +199,10 @@ def _tables(document: TOMLDocument) -> AoT:
 
 
 def _theirs(text: str, removed: Collection[object]) -> tuple[object, ...]:
-    """Return the content of a file that is not set from Moodle; ``removed`` are numbers."""
+    """Return the content of a file that is not set from Moodle, whatever the file's layout.
+
+    ``removed`` are the numbers of assignments that are left out.
+    """
     tree = tomllib.loads(with_seconds(text))
     moodle = tree.pop("moodle", {})
     old = moodle.pop("assignments", [])
