@@ -244,12 +244,11 @@ def filled_marks(
     table = read_table(data, name)
     person, version = table.column(*_PERSON), table.column(_VERSION)
     spelled = {title: column for column, title in enumerate(table.columns)}
-    questions = {
-        column: key
-        for key in sorted(question_keys(grades), key=lambda key: question_title(key) in spelled)
-        if (column := spelled.get(title := question_title(key), table.column(title.lower())))
-        is not None
-    }
+    titles = {key: question_title(key) for key in question_keys(grades)}
+    # The column with a title as it is spelled, else in any case; the last of two for one counts.
+    columns = {key: spelled.get(it, table.column(it.lower())) for key, it in titles.items()}
+    ordered = sorted(titles, key=lambda key: titles[key] in spelled)
+    questions = {column: key for key in ordered if (column := columns[key]) is not None}
     comment, mark = table.column(_COMMENT), table.column(_RAW)
     has_whole = mark is not None and any(_most_of_whole(each) is not None for each in grades)
     if person is None or not (questions or comment is not None or has_whole):

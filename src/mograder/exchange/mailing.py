@@ -83,6 +83,7 @@ class Post:
             _log.info("%d letters were written", written)
 
     def _send(self, rows: tuple[LetterRow, ...], now: datetime) -> bool:
+        """Send letters; return false if the rest has to wait."""
         waiting = {each.key: each for each in rows}
         for row in rows:
             if why := self._why_not(row, now):

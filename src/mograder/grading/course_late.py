@@ -163,6 +163,7 @@ class CourseLate:
     def course(
         self, book: Gradebook, students: Collection[str] | None = None
     ) -> Mapping[str, tuple[CountedGrade, ...]]:
+        """Return the marks of all assignments as they count, without their questions."""
         records = LateWork(book).read(None, students)
         return self._count(records, records.facts)
 

@@ -354,8 +354,10 @@ def _told(feedback: CourseFeedback, facts: LateFacts, after: LateFacts) -> Itera
     """Yield from when on marks are told, and of whom: who sees them already goes on seeing them."""
     was, other = telling(feedback, facts).ahead.later, telling(feedback, after)
     then, zone = other.ahead.later, other.ahead.zone
-    checks = (each.checks for each in feedback.book.grades(feedback.assignment))
-    if was == then or not any(check.hidden for own in checks for check in own):
+    if was == then:
+        return
+    grades = feedback.book.grades(feedback.assignment)
+    if not any(check.hidden for grade in grades for check in grade.checks):
         return
     shown = shown_with_hidden_tests(feedback)
     waiting = [each for each, rows in shown.items() if other.of(rows).later is not None]

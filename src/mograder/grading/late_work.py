@@ -355,7 +355,10 @@ def _deduct(terms: Terms, work: Work, left: int) -> Deduction:
 
 
 def late_sentence(grade: StudentGrade, deduction: Deduction, zone: tzinfo | None) -> str:
-    """Return a sum, a reason, or ""; ``grade`` has the deduction already."""
+    """Return the effect of lateness on a mark in words: a sum, a reason, or "" if there is none.
+
+    ``grade`` has the deduction already.
+    """
     if deduction.percent and grade.total is not None:
         total, after = marks_text(grade.total), marks_text(grade.penalised)
         return f"{total} − {marks_text(deduction.percent)} % ({reason(deduction, zone)}) = {after}"

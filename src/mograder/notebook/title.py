@@ -47,10 +47,10 @@ def markdown_of(code: str) -> str:
         match node:
             case ast.Call(ast.Attribute(attr="md"), [ast.JoinedStr(values), *_]):
                 texts.append((node.lineno, "".join(_text(part) or "…" for part in values)))
-            case ast.Call(ast.Attribute(attr="md"), [text, *_]) if _text(text):
+            case ast.Call(ast.Attribute(attr="md"), [text, *_]):
                 texts.append((node.lineno, _text(text)))
     # As marimo renders them.
-    return "\n\n".join(inspect.cleandoc(text) for _, text in sorted(texts))
+    return "\n\n".join(inspect.cleandoc(text) for _, text in sorted(texts) if text)
 
 
 def _text(node: ast.expr) -> str:

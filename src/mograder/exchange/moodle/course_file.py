@@ -199,7 +199,10 @@ def _tables(document: TOMLDocument) -> AoT:
 
 
 def _theirs(text: str, removed: Collection[object]) -> tuple[object, ...]:
-    """Return the content of a file that is not set from Moodle; ``removed`` are numbers."""
+    """Return the content of a file that is not set from Moodle, whatever the file's layout.
+
+    ``removed`` are the numbers of assignments that are left out.
+    """
     tree = tomllib.loads(with_seconds(text))
     moodle = tree.pop("moodle", {})
     old = moodle.pop("assignments", [])

@@ -117,11 +117,12 @@ def _packed(person: Person, file: Upload) -> FeedbackFile:
 def _told_apart(known: Sequence[Person], unmatched: Sequence[str]) -> Mapping[int, str]:
     """Return full names by participant, with the number where another one has the same name."""
     counted = Counter([*(person.full_name for person in known), *unmatched])
-    people = {each.participant: each.full_name for each in known}
-    for each in known:
-        if counted[each.full_name] > 1:
-            people[each.participant] += f" ({participant_name(each.participant)})"
-    return people
+    return {
+        each.participant: each.full_name
+        if counted[each.full_name] == 1
+        else f"{each.full_name} ({participant_name(each.participant)})"
+        for each in known
+    }
 
 
 def _hint(sheet: Worksheet) -> str:

@@ -205,12 +205,14 @@ def _owners(people: Sequence[Person], number: int, named: str) -> Sequence[Perso
     team = [each for each in people if each.team and _words(each.team) == one]
     alone = []
     for each in people:
+        if each.participant != number:  # before the comparison of names, which is slow
+            continue
         other = _words(each.full_name)
         # No full name may be shown: an address, or "Participant 8".
-        short = len(other) < 2 or each.full_name.endswith(str(each.participant))
+        short = len(other) < 2 or each.full_name.endswith(str(number))
         # Some languages write the same name in another order, and without a space.
         alike = sorted("".join(one)) == sorted("".join(other)) or one <= other or other <= one
-        if each.participant == number and (short or alike):
+        if short or alike:
             alone.append(each)
     return team or alone or [Person(0, "", participant=number)]
 

@@ -363,7 +363,8 @@ class StudentCourse:
     ) -> None:
         """Record an acknowledged submission, which waits no more. Raises: OSError, MograderError"""
         known, place, kept = self.known(), self.folder.directory(item.folder), None
-        with suppress(InvalidInput):  # an invalid receipt is ignored
+        # `mograder https receipt` finds it there; an invalid one is ignored.
+        with suppress(InvalidInput):
             kept = keep(handed.receipt, item.assignment, known.server if known else "", place)
         sent = SentNotebook(
             file_mtime=waiting.file_mtime,

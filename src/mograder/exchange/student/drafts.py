@@ -144,7 +144,6 @@ def save_before_submission(
     ``agreed`` is the :attr:`Elsewhere.key` of what the student wants to be replaced. A draft that
     cannot be saved for another reason does not stop a submission: it may be due.
 
-
     Raises:
         NewerElsewhere: There is newer work than this folder has seen.
         MograderError: The server cannot be asked.

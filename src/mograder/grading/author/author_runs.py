@@ -308,7 +308,7 @@ def _problem(cells: tuple[Cell, ...], result: ExecutionResult, seconds: float) -
 
 def _plain(shown: str) -> str:
     """Return the text of a cell's output without HTML tags, but with the attributes' values."""
-    without = _TAGS.sub(lambda tag: f" {html.unescape(tag[0])}" * ("data-" in tag[0]), shown)
+    without = _TAGS.sub(lambda tag: f" {html.unescape(tag[0])}" if "data-" in tag[0] else "", shown)
     return html.unescape(without)
 
 

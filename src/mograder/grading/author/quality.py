@@ -248,7 +248,10 @@ async def _judge_apart(
     runs: AuthorRuns,
     report: QualityReport,
 ) -> str:
-    """Judge the solution, junk and the release; return the contract, empty if there is none."""
+    """Judge the solution, junk and the release; return the contract, empty if there is none.
+
+    ``plain`` are the plain runs of the source and its release.
+    """
     text = source.notebook.text
     subject = Subject(
         source.filename,

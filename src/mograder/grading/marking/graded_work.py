@@ -69,16 +69,17 @@ class WorkFiles:
         return path.read_bytes() if path.is_file() else None
 
     def _handed_in(self, student: str) -> bytes | None:
+        """The errors do not name the file, whose name is the student's: marking may be nameless."""
         file = self._sent.get(nfc(student))
         if file is None or not file.path.is_file():
             return None
         try:
             if not file.problem:
                 return read_submission(file.path)
+        except TooLarge as error:  # first, since it is an InvalidInput
+            raise TooLarge("The submission is larger than a notebook may be.") from error
         except InvalidInput:
             pass
-        except TooLarge as error:
-            raise TooLarge("The submission is larger than a notebook may be.") from error
         raise InvalidInput("The submission is no regular file that can be read.")
 
     @staticmethod

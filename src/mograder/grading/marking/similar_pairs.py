@@ -128,7 +128,10 @@ class SimilarPair:
 def similar_pairs(
     submissions: Mapping[str, NotebookTerms], given: Iterable[NotebookTerms] = ()
 ) -> tuple[SimilarPair, ...]:
-    """Return the largest share first; ``given`` are the release and the author's solution."""
+    """Return similar pairs of students, those with the largest share first.
+
+    ``given`` are the release and the author's solution.
+    """
     shares: dict[Kind, dict[tuple[str, str], float]] = {CODE: {}, PROSE: {}}
     matches: dict[tuple[str, str], list[Match]] = defaultdict(list)
     texts = tuple(given)
@@ -256,6 +259,7 @@ def _of(text: NotebookTerms, kind: Kind) -> Mapping[int, Place]:
 def _shared(
     prints: Mapping[str, Mapping[int, Place]],
 ) -> Mapping[tuple[str, str], Set[int]]:
+    """Return the fingerprints that two submissions share, without those that many have."""
     owners: dict[int, list[str]] = defaultdict(list)
     for name in sorted(prints):
         for number in prints[name]:

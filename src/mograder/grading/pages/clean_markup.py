@@ -134,6 +134,7 @@ def _well_formed(markup: str) -> str:
 
 
 def _attribute(element: str, name: str, value: str) -> str | None:
+    """Return an attribute's value, or None to leave the attribute out."""
     check = _CHECKS.get((element, name))
     return value if check is None or check(value) else None
 

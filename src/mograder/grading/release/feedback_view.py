@@ -131,6 +131,8 @@ class ConditionView:
 
 @dataclass(frozen=True, slots=True)
 class LabelView:
+    """A check, or all checks with hidden tests of a question together."""
+
     title: str
     judgement: Judgement
     marks: str = ""

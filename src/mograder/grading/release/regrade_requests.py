@@ -265,7 +265,10 @@ def _question_or_none(grade: StudentGrade, key: str) -> QuestionGrade | None:
 
 
 def is_changed(grade: StudentGrade, stands: Standing, key: str) -> bool:
-    """Whether the mark of a question was changed since the student saw it."""
+    """Whether the mark of a question was changed since the student saw it.
+
+    It cannot be kept then without saying which points shall count.
+    """
     question = _question_or_none(grade, key)
     if question is None or _is_covered(grade, question):
         return False
@@ -317,6 +320,8 @@ def _assignee(
     known: Sequence[RegradeRequest],
 ) -> str:
     """Return the person who is to answer; "" for any instructor, and never the student.
+
+    ``work`` are the assignment and the student.
 
     A mark by grading has no marker, so instructors answer. With "other" it is the marker of this
     assignment with the fewest open requests who did not give the mark.

@@ -102,6 +102,7 @@ class Telling:
         return Disclosure.of(settings, name, due=self._told_from(begin), now=begin).later
 
     def _was_told(self, row: ReleaseRow, rows: Sequence[ReleaseRow]) -> bool:
+        """Return whether a release was shown at a time when nothing was held back."""
         if row.visible_from is None:
             return False
         marks = readable_marks(row)
@@ -201,7 +202,10 @@ class DueMarks:
 def marks_of_student(
     loaded: LoadedSettings, book: Gradebook, key: bytes, student: str, now: datetime
 ) -> Mapping[str, StudentMark]:
-    """Return what a student sees, by assignment; damaged marks are logged."""
+    """Return what a student sees, by assignment; blocks.
+
+    Assignments of which the student never saw a mark are left out, and damaged ones logged.
+    """
     requests: defaultdict[str, list[RegradeRequest]] = defaultdict(list)
     found: dict[str, StudentMark] = {}
     releases = MarkReleases(book).rows_of(student)
@@ -280,7 +284,7 @@ def write_released_pages(
 
 
 def due_marks(feedback: CourseFeedback) -> DueMarks:
-    """Return the marks that other systems may have: those that students see now."""
+    """Return the marks that other systems may have: those that students see now; blocks."""
     tells = telling(feedback)
     found: dict[str, DueMark | None] = {}
     moments = [] if tells.ahead.later is None else [tells.ahead.later]

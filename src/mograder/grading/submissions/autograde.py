@@ -84,7 +84,9 @@ _Keep = Callable[[SubmittedFile, GradedNotebook, str], Sequence[str]]
 
 Raises :class:`Conflict` for a result that must not be kept; another error ends the run.
 """
+
 _Screen = Callable[[SubmittedNotebook], Awaitable[str]]
+"""Returns why a submission must not run, empty if it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +237,7 @@ async def _grade_batch(
 
 
 def _refuse_earlier(file: SubmittedFile, result: GradingResult, last: RecordedRun | None) -> None:
+    """Refuse a result if other work counts by now, and that was graded meanwhile."""
     if file.counts_as is None or last is None or last.submission_sha256 == result.submission_sha256:
         return
     try:
@@ -355,7 +358,7 @@ def _is_current(file: SubmittedFile, known: GradingResult, basis: Basis, directo
 
 
 def _screen(assignment: GradedAssignment, denied: Denied | None) -> _Screen | None:
-    """Return how to find denied code; one that cannot be parsed has none: grading reports it."""
+    """Return how to find denied code; a text that is no Python has none, and grading reports it."""
     if denied is None:
         return None
     apart, release = IsolatedCall(), assignment.release

@@ -277,7 +277,7 @@ class _Division:
         labels = _labels(tail, code, checkers)
         line = labels[0].line if labels else cell.line_of(begin)
         others = (each.names.used for each in self._codes if each is not code)
-        taken = sorted(own.defined.intersection(*[frozenset[str]().union(*others)]))
+        taken = sorted(own.defined & frozenset[str]().union(*others))
         private = sorted(used & rest.private)
         if not labels:
             self._tell_no_label(line)

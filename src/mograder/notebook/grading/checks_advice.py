@@ -186,8 +186,8 @@ def given_away(
             place = (filename, line, Fault.GIVEN_AWAY)
             yield QualityFinding(*place, message, remedy, example, part.cell + 1)
         for value in _expected(node, answers):
-            shown_in = (n for n, shown in enumerate(lines, 1) if is_shown(value, shown))
-            number = next((n for n in shown_in if not lines[n - 1].startswith(_NO_TEXT)), 0)
+            code = ((n, each) for n, each in enumerate(lines, 1) if not each.startswith(_NO_TEXT))
+            number = next((n for n, each in code if is_shown(value, each)), 0)
             if number:
                 message = f"the release shows {value!r}, which this hidden test expects."
                 remedy = "Let the hidden test use another value."

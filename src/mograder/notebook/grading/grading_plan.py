@@ -205,6 +205,7 @@ def code_digest(code: str) -> str:
 
 
 def render_plan(plan: GradingPlan) -> str:
+    """Return a plan as JSON; equal plans give equal texts."""
     return plan.model_dump_json(indent=1) + "\n"
 
 

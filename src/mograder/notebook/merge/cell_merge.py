@@ -8,7 +8,7 @@ Checks, marks and the header are always those of the new release.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mograder.core.errors import InvalidInput
@@ -156,20 +156,19 @@ def _in_order(states: Sequence[CellStates]) -> list[CellStates]:
     A cell that is missing in that order comes after the nearest one that precedes it in the other,
     and a new one of the author's also after what the student has put below that.
     """
+
+    def by(cell_of: Callable[[CellStates], Cell | None]) -> list[CellStates]:
+        there = ((cell.index, at) for at, each in enumerate(states) if (cell := cell_of(each)))
+        return [states[at] for _, at in sorted(there)]
+
     pairs = {each.old_place: each for each in states if each.old_place is not None}
     there = [(each.new, each.mine) for _, each in sorted(pairs.items())]
     news = [new.index for new, _ in there if new]
     own = [mine.index for new, mine in there if new and mine]
     moved_by_author, moved_by_student = news != sorted(news), own != sorted(own)
-    orders = [(each.mine, each) for each in states], [(each.new, each) for each in states]
-    placings = (
-        sorted(((cell.index, at, each) for at, (cell, each) in enumerate(order) if cell))
-        for order in orders
-    )
-    first, second = ([each for *_, each in placing] for placing in placings)
+    out, second = by(lambda each: each.mine), by(lambda each: each.new)
     if moved_by_author and not moved_by_student:
-        first, second = second, first
-    out = list(first)
+        out, second = second, out
     placed = {id(each) for each in out}
     before: CellStates | None = None
     for each in second:

@@ -100,7 +100,10 @@ def mode_by_initial(name: str) -> str | None:
 
 
 def _layout_option(text: str, kept: Collection[str]) -> tuple[int, int] | None:
-    """Return the begin and end offset of such an option, with its comma, or None."""
+    """Return the begin and end offset of an option of ``marimo.App(...)``, with its comma, or None.
+
+    It is one that names a file which is not published.
+    """
     call = app_call(text)
     if call is None:
         return None

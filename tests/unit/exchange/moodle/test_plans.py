@@ -34,6 +34,7 @@ from mograder.core.tasks import Progress
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome
 from mograder.exchange.grade_files import GradeLine, from_gradebook
 from mograder.exchange.moodle import collect as collect_module
+from mograder.exchange.moodle import submitted_work
 from mograder.exchange.moodle.collect import collect, plan_collection
 from mograder.exchange.moodle.export import export
 from mograder.exchange.moodle.grade_upload import (
@@ -457,6 +458,27 @@ def test_two_people_of_one_name_in_a_worksheet_keep_their_own_work(tmp_path: Pat
     works = plan_zip(sent, people, usernames, Target(tmp_path))
     assert [work.name for work in works] == ["bo", "Participant-1", "Participant-2"]
     assert [work.why for work in works] == ["", *["two people in the worksheet may be anna"] * 2]
+
+
+def test_the_names_of_a_large_course_are_not_all_compared_with_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zip of 1,500 students took 46 seconds, since each name was split for each folder."""
+    split: list[str] = []
+
+    def words(name: str) -> frozenset[str]:
+        split.append(name)
+        return frozenset(name.split())
+
+    monkeypatch.setattr(submitted_work, "_words", words)
+    people = tuple(Person(-n, f"Anna Meier-{n}", participant=n) for n in range(1, 51))
+    sent = [
+        Submitted(each.participant, each.full_name, FILE, PurePosixPath("A1.py"), b"x")
+        for each in people
+    ]
+    works = plan_zip(sent, people, {}, Target(tmp_path))
+    assert [work.full_name for work in works] == sorted(each.full_name for each in people)
+    assert len(split) == 2 * len(people)
 
 
 def test_an_earlier_notebook_is_not_graded_for_work_in_which_none_stands_out(

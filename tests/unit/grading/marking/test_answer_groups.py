@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import Busy
+from mograder.core.errors import Busy, TooLarge
 from mograder.grading.marking import shown_work
 from mograder.grading.marking.equal_answers import answer_groups
 from mograder.grading.marking.graded_work import WorkFiles
 from mograder.grading.marking.question_sources import question_sources
 from mograder.grading.marking.shown_work import ShownWork, Works, WorkToShow, show_work
+from mograder.notebook import MAX_NOTEBOOK
 from tests.support.marking_course import SOURCE, submission_of
 
 SOURCES = question_sources(SOURCE, "hw1.py")
@@ -87,3 +88,12 @@ def test_what_cannot_be_read_or_is_very_long_is_in_no_group(works: Works, tmp_pa
     long = submission_of("word " * 5000)
     texts = {"alice": long, "bob": long, "eve": "no notebook (", "dan": "no notebook ("}
     assert groups(works, tmp_path, "Essay", **texts) == []
+
+
+def test_a_submission_that_is_too_large_is_told_so_without_its_name(tmp_path: Path) -> None:
+    """It was told to be no regular file, since the other error was caught first."""
+    with (tmp_path / "alice.py").open("wb") as file:
+        file.truncate(MAX_NOTEBOOK + 1)
+    with pytest.raises(TooLarge, match="larger than a notebook") as caught:
+        WorkFiles(tmp_path / "autograded", tmp_path).graded_first("alice")
+    assert "alice" not in str(caught.value)
