@@ -114,7 +114,7 @@ def released_of(
 def grades_to_send(
     loaded: LoadedSettings, assignment: str, released: ReleasedCourseMarks | None
 ) -> tuple[StudentGrade, ...]:
-    """Return the released marks, else those in the gradebook; print what the latter lack."""
+    """Return the released marks, else the gradebook's after a warning about what they lack."""
     if released is not None:
         return released.grades
     if not loaded.gradebook_path.is_file():
@@ -140,7 +140,7 @@ def released_files(
 def _tell_held_back(
     released: Mapping[str, ReleasedMarks], present: Sequence[StudentGrade], sent: str
 ) -> None:
-    """Print who is held back, and whose marks have changed since, with what is ``sent``."""
+    """Print students who are held back, and those whose marks changed since the release."""
     graded = [each for each in present if each.final is not None]
     held = [each.student for each in graded if each.student not in released]
     older = [

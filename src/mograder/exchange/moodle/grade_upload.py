@@ -201,7 +201,7 @@ def draft(
     plan = plan_marks(client, assignment, marks, people, may_go_back=options.exact)
     outcomes = (known_unchanged(o, remembered.sent.get(o.mark.user_id)) for o in plan.outcomes)
     plan = read_feedback(client, replace(plan, outcomes=tuple(outcomes)))
-    # The people without a comment here, and the members who get their rows.
+    # People without a comment in the file, and the team members that get their rows.
     mates = {mate for mate, user in teams.of.items() if user in gathered.uncommented}
     uncommented = gathered.uncommented | mates
     verdicts = settle_plan(client, plan, remembered, force=options.force, uncommented=uncommented)

@@ -77,7 +77,7 @@ def render_editor_outputs(
         wanted = {c.index for c in cells if c.index in indexes or check in cell_labels(c)}
         _, _, rest = exported.decode("utf-8", "replace").partition(_BEGINS)
         ran: dict[str | None, _Ran] = {}
-        try:  # marimo's export, or a page that is none
+        try:  # the page may be no export of marimo
             session = _Session.model_validate(json.JSONDecoder().raw_decode(rest)[0])
             ran = {each.code_hash: each for each in session.cells[:_MOST_CELLS]}
         except (ValueError, RecursionError):

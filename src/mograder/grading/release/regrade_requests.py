@@ -228,7 +228,7 @@ def _decide(
         return Decided(before, before, released=False)
     if made.points != present:
         _record_mark(book, request, made, now)
-    # What the student sees has the new mark, or what is planned to be seen.
+    # The new mark replaces the released one, or the one that a planned release will show.
     planned = stands.waiting.visible_from if stands.waiting and not stands.shown else None
     release = new_release(feedback, student, planned) if stands.shown or planned else None
     kind = MessageKind.KEPT if made.points == before else MessageKind.CHANGED

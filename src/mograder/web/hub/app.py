@@ -269,7 +269,8 @@ def _desk(services: Services, notifier: Notifier) -> HelpDesk:
 
     def end_help(request: HelpRow) -> None:
         live = services.pool.find(SessionKey(request.username, request.item, Mode.EDIT))
-        if live is not None and request.helper != request.username:  # who tries it alone stays
+        # An instructor who tries this alone is student and helper in one: that session stays.
+        if live is not None and request.helper != request.username:
             services.capabilities.forget_visitor(live.id, request.helper)
 
     board = Board(services.state.engine)
@@ -289,7 +290,7 @@ def _marking(services: Services, book: SharedGradebook, notifier: Notifier) -> M
     )
 
     def tell(students: Sequence[str]) -> None:
-        """Notify the pages of students who see other marks; of many, each asks when it likes."""
+        """Notify the pages of students whose marks changed, or all pages where these are many."""
         if len(students) == 1:
             notifier.notify(students[0], Part.MARKS)
         elif students:

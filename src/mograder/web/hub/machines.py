@@ -127,7 +127,7 @@ class MachineWatch:
         return frozenset(changed)
 
     async def tell(self, notifier: Notifier, users_on: Callable[[str], Iterable[str]]) -> None:
-        """Look, and notify the pages; ``users_on`` returns who has a session on a machine."""
+        """Look, and notify the pages; ``users_on`` returns the users on a machine."""
         changed = await asyncio.to_thread(self.changed)
         for user in {each for name in changed for each in users_on(name)}:
             notifier.notify(user, Part.SESSIONS)

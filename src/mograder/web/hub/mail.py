@@ -246,7 +246,7 @@ class _Events:
         names = {"title": self.app.checks.title, "time": self._time}
         letter = self.app.pages.render("letter.txt", "", event=event, **names, **values)
         subject, _, text = letter.strip().partition("\n")
-        # Who may not sign in cannot read the page that the letter names.
+        # A person who may not sign in cannot read the page that the letter names.
         known = user != INSTRUCTOR and not is_rehearsal(user)
         comes_in = known and self.app.services.admits(user)
         return LetterRow(

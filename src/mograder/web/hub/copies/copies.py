@@ -222,7 +222,7 @@ async def reset(
     """Replace the copy by the release; the student's work is archived."""
 
     async def job(report: Report) -> Restored:
-        archive = await _begin_anew(request, app, caller, copy, report, "reset")
+        archive = await _begin_anew(request, app, caller, copy, report, only_replace=True)
         return Restored(file_status=await file_status(app, copy), archive=archive)
 
     return await deliver(request, job, back_from(request, copy, "reset"))
@@ -234,14 +234,20 @@ async def download_release(
     """Copy the release; an existing copy is replaced and archived."""
 
     async def job(report: Report) -> Taken:
-        archive = await _begin_anew(request, app, caller, copy, report, "download release")
+        archive = await _begin_anew(request, app, caller, copy, report, only_replace=False)
         return Taken(path=_place(app, copy), archive=archive)
 
     return await deliver(request, job, back_from(request, copy, "fetched"))
 
 
 async def _begin_anew(
-    request: Request, app: HubApp, caller: Identity, copy: CopyOf, report: Report, action: str
+    request: Request,
+    app: HubApp,
+    caller: Identity,
+    copy: CopyOf,
+    report: Report,
+    *,
+    only_replace: bool,
 ) -> str | None:
     """Put the release in place of a copy; return the file with that, if it was there."""
 
@@ -251,11 +257,11 @@ async def _begin_anew(
         return release
 
     await to_thread.run_sync(obtain)  # before the editor is closed
-    resets = action == "reset"
-    report(STOPPING if resets else "Copying the release")
-    archive = await app.copies.renew(copy, obtain, only_replace=resets)
+    report(STOPPING if only_replace else "Copying the release")
+    archive = await app.copies.renew(copy, obtain, only_replace=only_replace)
     await app.of(CopyUpdates).replaced(copy)
     await app.results.forget(copy.user, copy.item)
+    action = "reset" if only_replace else "download release"
     await app.audit.record_foreign(request, copy.user, action, str(copy))
     return archive
 

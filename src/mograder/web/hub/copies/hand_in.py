@@ -355,7 +355,7 @@ async def _compared(
 def _beside(
     app: HubApp, user: Username, item: ItemName, copy: CopyFacts, sent: Submission
 ) -> tuple[bool, bool]:
-    """Return whether a copy is neither its submission nor its release, and whether the latter."""
+    """Return whether a copy has work that was not submitted, and whether it equals the release."""
     if copy.touched <= sent.received:
         return False, False
     try:
