@@ -711,6 +711,9 @@ async def test_submissions_that_cannot_be_read_stop_no_other_item_and_are_a_prob
     assert f"{place} cannot be used: Not a directory." in await read(
         hub, "/course/problems", "prof"
     )
+    of_the_item = await read(hub, "/course/items/A1", "prof")
+    assert f"The marks cannot be shown. {place} cannot be used: " in of_the_item
+    assert "students have submitted" not in of_the_item
     # The table can be saved as a file: it must not say "not begun" where work was handed in.
     assert str(place) in await read(hub, "/course/gradebook", "prof", status=400)
     place.unlink()

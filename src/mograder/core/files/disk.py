@@ -241,7 +241,7 @@ def explained_when_unusable(path: Path) -> Iterator[None]:
         _log.error("%s", told)
         raise InvalidInput(
             told,
-            hint="Whoever looks after this course has to mend it there.",
+            hint="The administrator of this course has to mend it there.",
         ) from error
 
 

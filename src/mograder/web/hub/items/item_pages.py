@@ -87,7 +87,7 @@ async def _noticed_checks(app: HubApp, item: ItemName) -> list[CheckStatistics]:
     try:
         found = await statistics_of(app.marking, item, _PATIENCE_SECONDS)
     except MograderError:
-        return []  # nothing is graded yet, or the page says why the gradebook cannot be read
+        return []  # nothing is graded yet, or the page says why the marks cannot be shown
     questions = () if found is None else found.questions  # the next load of the page has them
     return [check for question in questions for check in question.checks if check.advice]
 
@@ -101,7 +101,7 @@ def _changed(app: HubApp, item: ItemName) -> int:
             return 0
         return changed_marks(feedback, ())
     except MograderError:
-        return 0  # the page says why the gradebook cannot be read
+        return 0  # the page says why the marks cannot be shown
 
 
 def _autograded(app: HubApp, item: ItemName) -> Path:
