@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -25,7 +24,7 @@ from click.shell_completion import BashComplete, FishComplete, ZshComplete
 from mograder import __version__
 from mograder.cli.shared.console import colour_wanted, prepare_output
 from mograder.cli.shared.lazy import Lazy, LazyGroup, Needs, server_part
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.options import OVERRIDES, course_dir_option
 from mograder.core.errors import (
     Busy,
     Conflict,
@@ -73,17 +72,8 @@ _SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 _ITEMS, _PEOPLE = "Items", "People"
 _CARE, _SERVICE = "Looking after a hub", "Service and machines"
-_HUB_SETTINGS: Mapping[str, str] = MappingProxyType(
-    {
-        "port": "hub.port",
-        "host": "hub.host",
-        "notebooks_dir": "hub.notebooks_dir",
-        "session_ttl": "hub.session_ttl",
-        "trusted_header": "hub.trusted_header",
-        "base_url": "hub.base_url",
-    }
-)
-"""Option → setting. If an option is not given, the course's setting is used."""
+_HUB_SETTINGS = ("port", "host", "notebooks_dir", "session_ttl", "trusted_header", "base_url")
+"""Options that are settings of [hub]. If one is not given, the course's setting is used."""
 
 _HUB_LISTS: Mapping[str, str] = MappingProxyType(
     {"instructors": "hub.instructors", "markers": "marking.markers"}
@@ -314,27 +304,20 @@ def moodle() -> None:
 @click.option("--dev", is_flag=True, help="Development mode: no sign-in required.")
 @click.option("--headless", is_flag=True, help="Do not open a browser on startup.")
 @click.pass_context
-def hub(
-    ctx: click.Context,
-    /,
-    course_dir: Path | None,
-    dev: bool,
-    headless: bool,
-    **options: object,
-) -> None:
+def hub(ctx: click.Context, /, *, dev: bool, headless: bool, **options: object) -> None:
     """Run the shared hub, and look after it.
 
     Without a command this starts the server. MOGRADER_HUB_SECRET must be set, unless --dev.
     """
-    ctx.obj = given = Given(course_dir, overrides_of(**options))
+    ctx.meta[OVERRIDES] = overrides = overrides_of(**options)
     if ctx.invoked_subcommand is None:
-        run_hub = server_part(ctx.command_path, "mograder.cli.hub.run:run_hub")
-        run_hub(given, dev=dev, headless=headless)
+        run_hub = server_part("mograder.cli.hub.run:run_hub")
+        run_hub(overrides, dev=dev, headless=headless)
 
 
 def overrides_of(**options: object) -> dict[str, object]:
     """Return the settings that options override; None means that an option is not given."""
-    overrides = {key: options[name] for name, key in _HUB_SETTINGS.items()}
+    overrides = {f"hub.{name}": options[name] for name in _HUB_SETTINGS}
     directory = options["notebooks_dir"]
     if directory and isinstance(directory, str):
         # Relative to the working directory, as all options; the setting is relative to the course.

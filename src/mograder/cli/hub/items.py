@@ -335,16 +335,8 @@ def warm(
 @json_option
 @verbose_option
 @course_dir_option
-@click.pass_context
 def warm_cache(
-    ctx: click.Context,
-    /,
-    *,
-    notebooks: tuple[Path, ...],
-    every: bool,
-    dry_run: bool,
-    address: Address,
-    course_dir: Path | None,
+    *, notebooks: tuple[Path, ...], every: bool, dry_run: bool, address: Address
 ) -> Result:
     """Prepare the environments of notebooks.
 
@@ -363,7 +355,6 @@ def warm_cache(
             lines += [f"  {name}", f"    failed: {error}"]
         told = {"warmed": list(warmed.warmed), "failed": warmed.failed}
         return Result(told, lines, int(bool(warmed.failed)))
-    without = f"{ctx.command_path} without --url or --ssh"
-    warm_here = server_part(without, "mograder.cli.hub.warm_cache:warm_here")
-    done: Result = warm_here(notebooks, every=every, dry_run=dry_run, course_dir=course_dir)
+    warm_here = server_part("mograder.cli.hub.warm_cache:warm_here", " without --url or --ssh")
+    done: Result = warm_here(notebooks, every=every, dry_run=dry_run)
     return done

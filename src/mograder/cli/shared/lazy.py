@@ -127,9 +127,12 @@ class LazyGroup(click.Group):
                 formatter.write_text(", ".join(names))
 
 
-def server_part(command: str, target: str) -> Any:
-    """Import ``module:attribute``, which only Linux has; raises :class:`Unsupported` elsewhere."""
-    _demand_linux(command)
+def server_part(target: str, use: str = "") -> Any:
+    """Import ``module:attribute``, which only Linux has; raises :class:`Unsupported` elsewhere.
+
+    ``use`` follows the command in the message: the way to run it that needs Linux.
+    """
+    _demand_linux(f"{click.get_current_context().command_path}{use}")
     return _imported(target)
 
 
