@@ -397,38 +397,21 @@ def run(arguments: Sequence[str], command: click.Command = root) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except MograderError as error:
-        _tell(error, debug=options.debug)
-        return exit_code(type(error))
     except SystemExit as error:
         # click replaces a stdout whose reader has closed it by a wrapper, and exits.
         return _status_of(error) if sys.stdout is stdout else _leave_the_pipe()
     except Exception as error:  # noqa: BLE001  # the last handler: users must not see a traceback
         if _is_broken_pipe(error):
             return _leave_the_pipe()
-        return _tell_unexpected(error, debug=options.debug)
+        from mograder.cli.shared.failures import tell  # noqa: PLC0415  # loaded only on failure
+
+        return exit_code(type(tell(error, debug=options.debug)))
 
 
 def exit_code(family: type[BaseException]) -> int:
     """Return the exit status of a failure: that of its nearest ancestor in the table."""
     known = (EXIT_CODES[each] for each in family.__mro__ if each in EXIT_CODES)
     return next(known, EXIT_BUG)
-
-
-def _tell(error: Exception, *, debug: bool) -> None:
-    from mograder.cli.shared.failures import tell  # noqa: PLC0415  # loaded only on failure
-
-    tell(error, debug=debug)
-
-
-def _tell_unexpected(error: Exception, *, debug: bool) -> int:
-    from mograder.cli.shared.failures import explained  # noqa: PLC0415
-
-    failure = explained(error)
-    if failure is not None:
-        failure.__cause__ = error
-    _tell(failure or error, debug=debug)
-    return exit_code(type(failure or error))
 
 
 def _status_of(error: SystemExit) -> int:
