@@ -22,7 +22,7 @@ from mograder.auth.credentials import (
 from mograder.cli.files import read_text
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.lazy import has_server_packages, server_part
-from mograder.cli.shared.options import EXISTING_FILE, course_dir_option
+from mograder.cli.shared.options import EXISTING_FILE, course_dir_option, timezone_option
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.clients import hub_course
@@ -200,10 +200,7 @@ def visibility(
 @click.option("--opens", metavar="TIME", help="When students see the item first.")
 @click.option("--due", metavar="TIME", help="When it is due.")
 @click.option("--closes", metavar="TIME", help="When submissions end.")
-@click.option(
-    "--timezone",
-    help="For times without one.  [default: the course's `timezone`, else this computer's]",
-)
+@timezone_option
 @click.option("--dry-run", is_flag=True, help="Show what would open when.")
 @hub_address_options
 def schedule(

@@ -16,7 +16,7 @@ import click
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.lazy import server_part
-from mograder.cli.shared.options import PATH, course_dir_option, verbose_option
+from mograder.cli.shared.options import PATH, course_dir_option, timezone_option, verbose_option
 from mograder.cli.shared.output import counting, reporting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, aligned, json_option, tell, wants_json
@@ -261,10 +261,7 @@ def _size(count: int) -> str:
 @click.argument("items", nargs=-1)
 @click.option("--at", metavar="TIME", help="Not now, but from some minutes before this time.")
 @click.option("--forget", is_flag=True, help="Remove the times that were set for ITEMS.")
-@click.option(
-    "--timezone",
-    help="For times without one.  [default: the course's `timezone`, else this computer's]",
-)
+@timezone_option
 @hub_address_options
 @json_option
 def warm(

@@ -65,9 +65,7 @@ class Lazy:
         return found[1] if found else ""
 
     def load(self) -> click.Command:
-        command = _imported(self.target)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{self.target} is not a command")
+        command: click.Command = _imported(self.target)
         return command
 
 

@@ -105,6 +105,10 @@ dry_run_option = click.option(
 output_file_option = click.option(
     "-o", "--output", type=FILE, help="The file to write.  [default: standard output]"
 )
+timezone_option = click.option(
+    "--timezone",
+    help="For times without one.  [default: the course's `timezone`, else this computer's]",
+)
 feedback_dir_option = click.option(
     "-o",
     "--output-dir",
