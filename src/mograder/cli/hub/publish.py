@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from shlex import quote
@@ -40,8 +41,6 @@ _NO_MOODLE = """\
 No Moodle URL configured, so the release cannot be compared with what Moodle hands out.
 Nothing was sent. Use --force to publish without comparing with Moodle, or set [moodle] url in
 mograder.toml or MOGRADER_MOODLE_URL. (--url is the hub's address.)"""
-
-_DRY = "Dry run — not publishing."
 
 
 @click.command("publish")
@@ -101,31 +100,17 @@ def publish(  # noqa: PLR0913  # one argument per option
     source = None
     if kind is ItemKind.ASSIGNMENT and not no_source:
         source = find_source(release.name, loaded.path(loaded.settings.dirs.source))
-    told = _as_json(release, kind)
-    if dry_run and not address.complete:  # the files are printed already
-        return Result(told, [_DRY])
-    with address.client() as client:
-        found = _compare(release, kind, client)
-        published = not dry_run and (again or not found.none)
-        if published:
-            _send(release, kind, client, warm=not no_warm)
-        sent = send_source(source, client, dry_run=dry_run) if source else SourceSent.NONE
-    told |= {
-        "published": published,
-        "source": sent.value,
-        "new": found.new,
-        "changed": found.changed,
-        "unchanged": found.unchanged,
-        "removed": found.removed,
-        "type_before": found.kind_before or None,
-    }
-    lines: list[str] = []
-    if dry_run:
-        lines = [*_changes(found, kind), _DRY]
-    elif not published:
-        is_sent = sent is SourceSent.SENT
-        lines = ["The release is unchanged." if is_sent else "Unchanged; nothing to do."]
-    return Result(told, lines)
+    done = _Done()
+    # A dry run without a hub has printed the files already.
+    if not dry_run or address.complete:
+        with address.client() as client:
+            found = _compare(release, kind, client)
+            published = not dry_run and (again or not found.none)
+            if published:
+                _send(release, kind, client, warm=not no_warm)
+            sent = send_source(source, client, dry_run=dry_run) if source else SourceSent.NONE
+        done = _Done(found, published, sent)
+    return Result(_as_json(release, kind, done), _conclusion(done, kind, dry_run=dry_run))
 
 
 class SourceSent(StrEnum):
@@ -139,6 +124,15 @@ class SourceSent(StrEnum):
     CHANGED = "changed"
     """It would be sent, in a dry run."""
     SENT = "sent"
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """The changes that publishing has made, or would make; ``found`` is None without a hub."""
+
+    found: Changes | None = None
+    published: bool = False
+    sent: SourceSent = SourceSent.NONE
 
 
 def _find(assignment: str, loaded: LoadedSettings) -> LocalRelease:
@@ -232,6 +226,16 @@ def _compare(release: LocalRelease, kind: ItemKind, client: HubClient) -> Change
     return changes(local, kind.value, held)
 
 
+def _conclusion(done: _Done, kind: ItemKind, *, dry_run: bool) -> Iterator[str]:
+    if dry_run:
+        if done.found is not None:
+            yield from _changes(done.found, kind)
+        yield "Dry run — not publishing."
+    elif not done.published:
+        is_sent = done.sent is SourceSent.SENT
+        yield "The release is unchanged." if is_sent else "Unchanged; nothing to do."
+
+
 def _changes(found: Changes, kind: ItemKind) -> Iterator[str]:
     if found.none:
         yield "Unchanged: the hub holds exactly this."
@@ -269,9 +273,8 @@ def _send(release: LocalRelease, kind: ItemKind, client: HubClient, *, warm: boo
         tell(f"Warmed {len(ready)} notebooks: {', '.join(ready)}")
 
 
-def _as_json(release: LocalRelease, kind: ItemKind) -> dict[str, object]:
-    """Return the JSON of a release of which nothing was sent."""
-    return {
+def _as_json(release: LocalRelease, kind: ItemKind, done: _Done) -> dict[str, object]:
+    answer: dict[str, object] = {
         "name": release.name,
         "type": kind.value,
         "files": [file.name for file in release.files],
@@ -279,9 +282,15 @@ def _as_json(release: LocalRelease, kind: ItemKind) -> dict[str, object]:
         "left_out_reasons": {each.name: each.reason for each in release.left_out},
         "python": release.python,
         "advice": [str(finding) for finding in release.advice],
-        "published": False,
-        "source": SourceSent.NONE.value,
+        "published": done.published,
+        "source": done.sent.value,
     }
+    found = done.found
+    if found is not None:
+        answer["new"], answer["changed"] = found.new, found.changed
+        answer["unchanged"], answer["removed"] = found.unchanged, found.removed
+        answer["type_before"] = found.kind_before or None
+    return answer
 
 
 def find_source(name: ItemName, source_dir: Path) -> LocalRelease | None:
