@@ -14,7 +14,7 @@ from mograder.cli.files import save_file
 from mograder.cli.gradebook.book import existing_book, marker_name
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import course_option
-from mograder.cli.shared.named_assignments import assignment_named, course_of, path_named
+from mograder.cli.shared.named_assignments import assignment_named, course_of, named_files
 from mograder.cli.shared.options import DIRECTORY, FILE
 from mograder.core.clock import SystemClock
 from mograder.core.errors import InvalidInput
@@ -184,46 +184,30 @@ def _record_terms(
 
 def _choose(arguments: Sequence[str], loaded: LoadedSettings) -> tuple[_Chosen, ...]:
     """Raise InvalidInput for an argument that means nothing, or several things."""
-    found: dict[Path, _Chosen] = {}
-    for argument in arguments:
-        each = _named(argument, loaded)
-        known = found.get(each.directory)
-        if known is not None and not known.whole and not each.whole:
-            each = replace(known, students=tuple(dict.fromkeys(known.students + each.students)))
-        if known is None or not known.whole:
-            found[each.directory] = each
-    # All copies of an assignment, as by ``autograded/A1/*.py``, are the whole of it.
-    every = {place: each if each.whole else _all(place) for place, each in found.items()}
-    return tuple(
-        every[place] if set(every[place].students) <= set(each.students) else each
-        for place, each in found.items()
-    )
+    base = loaded.path(loaded.settings.dirs.autograded)
+
+    def by_name(named: str) -> Path:
+        empty = "Nothing is graded yet: `mograder autograde`."
+        return entry_named(base, assignment_named(named, [base], empty))
+
+    return tuple(_chosen(*place) for place in named_files(arguments, by_name).items())
 
 
-def _named(argument: str, loaded: LoadedSettings) -> _Chosen:
-    at_path = path_named(argument)
-    if at_path is None:
-        base = loaded.path(loaded.settings.dirs.autograded)
-        name = assignment_named(argument, [base], "Nothing is graded yet: `mograder autograde`.")
-        return _all(entry_named(base, name))
-    directory, notebook = at_path
-    if notebook is None:
-        return _all(directory)
-    return _Chosen(nfc(directory.name), directory, (nfc(notebook.stem),), whole=False)
-
-
-def _all(directory: Path) -> _Chosen:
+def _chosen(directory: Path, files: Sequence[Path] | None) -> _Chosen:
     copies = (
         nfc(path.stem)
         for path in directory.glob("*.py")
         if path.name[0] != "." and not reads_as_a_submission(path.stem)
     )
-    students = tuple(sorted(copies))
-    if not students:
+    every = tuple(sorted(copies))
+    if not every:
         raise InvalidInput(
             f"No .py files in {shown(directory)}", hint="Grade first: `mograder autograde`."
         )
-    return _Chosen(nfc(directory.name), directory, students, whole=True)
+    students = tuple(dict.fromkeys(nfc(path.stem) for path in files or ()))
+    # All copies of an assignment, as by ``autograded/A1/*.py``, are the whole of it.
+    whole = files is None or set(every) <= set(students)
+    return _Chosen(nfc(directory.name), directory, every if whole else students, whole)
 
 
 def _counted(chosen: _Chosen, book: Gradebook, late: CourseLate) -> tuple[CountedGrade, ...]:

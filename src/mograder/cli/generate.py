@@ -63,10 +63,7 @@ _LONGEST_JOBS = 64
 @sandbox_options
 @verbose_option
 @course_option
-@click.pass_context
 def generate(  # noqa: PLR0913  # one argument per option
-    ctx: click.Context,
-    /,
     assignments: tuple[str, ...],
     *,
     output_dir: Path | None,
@@ -113,7 +110,9 @@ def generate(  # noqa: PLR0913  # one argument per option
         sandbox = not (no_validate or options.dry_run or lecture or no_sandbox or own_python)
         opening = _opening(items, loaded, output, jobs=jobs, sandbox=sandbox, own_python=own_python)
         outcomes = asyncio.run(_generate(items, options, opening, output))
-    ctx.exit(_tell(outcomes, output))
+    _tell(outcomes, output)
+    if not all(outcome.ok for outcome in outcomes):
+        raise click.exceptions.Exit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +223,7 @@ def _advice(item: SourceItem) -> tuple[Line, ...]:
     return tuple(Line(Step.ADVICE, str(finding)) for finding in found)
 
 
-def _tell(outcomes: Sequence[Generated], output: _Progress) -> int:
+def _tell(outcomes: Sequence[Generated], output: _Progress) -> None:
     for outcome in outcomes:
         for line in outcome.lines:
             click.echo(coloured(str(line)))
@@ -232,4 +231,3 @@ def _tell(outcomes: Sequence[Generated], output: _Progress) -> int:
             output.problem(outcome.name, problem)
     results = {outcome.name: "ok" if outcome.ok else "failed" for outcome in outcomes}
     output.event("results", results=results)
-    return 0 if all(outcome.ok for outcome in outcomes) else 1

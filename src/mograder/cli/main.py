@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -25,7 +24,7 @@ from click.shell_completion import BashComplete, FishComplete, ZshComplete
 from mograder import __version__
 from mograder.cli.shared.console import colour_wanted, prepare_output
 from mograder.cli.shared.lazy import Lazy, LazyGroup, Needs, server_part
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.options import OVERRIDES, course_dir_option
 from mograder.core.errors import (
     Busy,
     Conflict,
@@ -73,17 +72,8 @@ _SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 _ITEMS, _PEOPLE = "Items", "People"
 _CARE, _SERVICE = "Looking after a hub", "Service and machines"
-_HUB_SETTINGS: Mapping[str, str] = MappingProxyType(
-    {
-        "port": "hub.port",
-        "host": "hub.host",
-        "notebooks_dir": "hub.notebooks_dir",
-        "session_ttl": "hub.session_ttl",
-        "trusted_header": "hub.trusted_header",
-        "base_url": "hub.base_url",
-    }
-)
-"""Option → setting. If an option is not given, the course's setting is used."""
+_HUB_SETTINGS = ("port", "host", "notebooks_dir", "session_ttl", "trusted_header", "base_url")
+"""Options that are settings of [hub]. If one is not given, the course's setting is used."""
 
 _HUB_LISTS: Mapping[str, str] = MappingProxyType(
     {"instructors": "hub.instructors", "markers": "marking.markers"}
@@ -314,27 +304,20 @@ def moodle() -> None:
 @click.option("--dev", is_flag=True, help="Development mode: no sign-in required.")
 @click.option("--headless", is_flag=True, help="Do not open a browser on startup.")
 @click.pass_context
-def hub(
-    ctx: click.Context,
-    /,
-    course_dir: Path | None,
-    dev: bool,
-    headless: bool,
-    **options: object,
-) -> None:
+def hub(ctx: click.Context, /, *, dev: bool, headless: bool, **options: object) -> None:
     """Run the shared hub, and look after it.
 
     Without a command this starts the server. MOGRADER_HUB_SECRET must be set, unless --dev.
     """
-    ctx.obj = given = Given(course_dir, overrides_of(**options))
+    ctx.meta[OVERRIDES] = overrides = overrides_of(**options)
     if ctx.invoked_subcommand is None:
-        run_hub = server_part(ctx.command_path, "mograder.cli.hub.run:run_hub")
-        run_hub(given, dev=dev, headless=headless)
+        run_hub = server_part("mograder.cli.hub.run:run_hub")
+        run_hub(overrides, dev=dev, headless=headless)
 
 
 def overrides_of(**options: object) -> dict[str, object]:
     """Return the settings that options override; None means that an option is not given."""
-    overrides = {key: options[name] for name, key in _HUB_SETTINGS.items()}
+    overrides = {f"hub.{name}": options[name] for name in _HUB_SETTINGS}
     directory = options["notebooks_dir"]
     if directory and isinstance(directory, str):
         # Relative to the working directory, as all options; the setting is relative to the course.
@@ -414,38 +397,21 @@ def run(arguments: Sequence[str], command: click.Command = root) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except MograderError as error:
-        _tell(error, debug=options.debug)
-        return exit_code(type(error))
     except SystemExit as error:
         # click replaces a stdout whose reader has closed it by a wrapper, and exits.
         return _status_of(error) if sys.stdout is stdout else _leave_the_pipe()
     except Exception as error:  # noqa: BLE001  # the last handler: users must not see a traceback
         if _is_broken_pipe(error):
             return _leave_the_pipe()
-        return _tell_unexpected(error, debug=options.debug)
+        from mograder.cli.shared.failures import tell  # noqa: PLC0415  # loaded only on failure
+
+        return exit_code(type(tell(error, debug=options.debug)))
 
 
 def exit_code(family: type[BaseException]) -> int:
     """Return the exit status of a failure: that of its nearest ancestor in the table."""
     known = (EXIT_CODES[each] for each in family.__mro__ if each in EXIT_CODES)
     return next(known, EXIT_BUG)
-
-
-def _tell(error: Exception, *, debug: bool) -> None:
-    from mograder.cli.shared.failures import tell  # noqa: PLC0415  # loaded only on failure
-
-    tell(error, debug=debug)
-
-
-def _tell_unexpected(error: Exception, *, debug: bool) -> int:
-    from mograder.cli.shared.failures import explained  # noqa: PLC0415
-
-    failure = explained(error)
-    if failure is not None:
-        failure.__cause__ = error
-    _tell(failure or error, debug=debug)
-    return exit_code(type(failure or error))
 
 
 def _status_of(error: SystemExit) -> int:

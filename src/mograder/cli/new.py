@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.course_settings import load_course
+from mograder.cli.shared.course_settings import given_course_dir, load_course
 from mograder.cli.shared.options import DIRECTORY, course_dir_option
 from mograder.core.names import ItemName
 from mograder.grading.author.scaffold import (
@@ -24,15 +24,14 @@ from mograder.store.course.course import shown
 @click.option("--assignment", metavar="NAME", help="Start an assignment in an existing course.")
 @click.option("--lecture", metavar="NAME", help="Start a lecture in an existing course.")
 @course_dir_option
-def new(
-    *, directory: Path | None, assignment: str | None, lecture: str | None, course_dir: Path | None
-) -> None:
+def new(*, directory: Path | None, assignment: str | None, lecture: str | None) -> None:
     """Start a course, or an item in one.
 
     A course is started in DIRECTORY, an assignment or a lecture in the course that -C names or
     that is here. The files work at once, and their comments explain them. Existing files are
     not overwritten.
     """
+    course_dir = given_course_dir()
     if sum(each is not None for each in (directory, assignment, lecture)) != 1:
         raise click.UsageError("Give one of these: DIRECTORY, --assignment or --lecture.")
     if directory is not None and course_dir is not None:
@@ -45,7 +44,7 @@ def new(
             ["mograder", "generate", "--lecture", FIRST_LECTURE],
         )
         return
-    loaded = load_course(course_dir)
+    loaded = load_course()
     sources, runtime = loaded.path(loaded.settings.dirs.source), loaded.state_dir / "runtime"
     generate = ["mograder", "generate", *([] if course_dir is None else ["-C", str(course_dir)])]
     generate += [] if lecture is None else ["--lecture"]

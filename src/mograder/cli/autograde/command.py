@@ -16,7 +16,7 @@ from mograder.cli.autograde.selection import Chosen, Wanted, choose, choose_from
 from mograder.cli.files import save_file
 from mograder.cli.gradebook.book import changed_book
 from mograder.cli.shared.console import plain
-from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.course_settings import course_option, gathered
 from mograder.cli.shared.options import DIRECTORY, EXISTING_FILE, FILE
 from mograder.cli.shared.result import Result, json_option
 from mograder.core.errors import SandboxUnavailable
@@ -37,31 +37,38 @@ _UNPROTECTED = "With --no-sandbox marks are made that the submissions could have
 
 @dataclass(frozen=True, slots=True)
 class _How:
-    """The options that say how submissions are graded."""
+    """The options that say how submissions are graded, and the settings of their course."""
 
-    jobs: int
-    timeout: int
+    jobs: int | None
+    timeout: int | None
     force: bool
     failed: bool
     safety_check: bool
     max_memory: int | None
-    sandbox: bool
+    no_sandbox: bool
+    loaded: LoadedSettings
+
+    @property
+    def at_once(self) -> int:
+        return self.jobs or self.loaded.settings.defaults.jobs
 
 
 @click.command("autograde")
-@click.argument("assignments", nargs=-1)
+@click.argument("arguments", nargs=-1, metavar="[ASSIGNMENTS]...")
 @click.option(
     "--source", type=EXISTING_FILE, help="The notebook with the solutions.  [default: the course's]"
 )
 @click.option("--csv", "csv_file", type=FILE, help="Write a table of the results into this file.")
 @click.option(
     "--moodle-csv",
+    "worksheet",
     type=EXISTING_FILE,
     help="Moodle's grading worksheet, which says who is who in the zip.  "
     "[default: import/ASSIGNMENT.csv]",
 )
 @click.option(
     "--moodle-zip",
+    "archive",
     type=EXISTING_FILE,
     help="Grade Moodle's “Download all submissions” instead of what was collected.",
 )
@@ -79,6 +86,7 @@ class _How:
 @click.option(
     "-o",
     "--output-dir",
+    "output",
     type=DIRECTORY,
     help="Where results are written.  [default: autograded/ASSIGNMENT]",
 )
@@ -115,29 +123,16 @@ class _How:
 )
 @json_option
 @course_option
-@click.pass_context
-def autograde_command(  # noqa: PLR0913  # one argument per option
-    ctx: click.Context,
-    /,
-    assignments: tuple[str, ...],
+@gathered("how", _How)
+@gathered("wanted", Wanted)
+def autograde_command(
     *,
-    source: Path | None,
+    wanted: Wanted,
+    how: _How,
     csv_file: Path | None,
-    moodle_csv: Path | None,
-    moodle_zip: Path | None,
-    jobs: int | None,
-    timeout: int | None,
-    output_dir: Path | None,
     progress: bool,
-    force: bool,
-    safety_check: bool,
-    max_memory: int | None,
-    students: tuple[str, ...],
-    failed: bool,
     preview: bool,
     only_verify: bool,
-    no_sandbox: bool,
-    loaded: LoadedSettings,
 ) -> Result:
     """Mark what students handed in.
 
@@ -148,19 +143,15 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     to date stay; so run it again after an interruption. After a check was mended, --preview lists
     the students whose mark would change. Exits with 1 if a submission has no result that counts.
     """
-    _refuse_contradictions(csv_file, force=force, failed=failed, verify=only_verify, look=preview)
-    wanted = Wanted(assignments, source, output_dir, students, moodle_zip, moodle_csv)
-    chosen = _chosen(ctx, wanted, loaded)
-    loaded = chosen[0].course
+    _refuse_contradictions(how, csv_file, verify=only_verify, look=preview)
+    chosen = _chosen(wanted, how.loaded)
+    how = replace(how, loaded=chosen[0].course)
     if only_verify:
-        return verify(chosen, loaded)
-    defaults = loaded.settings.defaults
-    seconds, at_once = timeout or defaults.timeout, jobs or defaults.jobs
-    how = _How(at_once, seconds, force, failed, safety_check, max_memory, not no_sandbox)
-    output = Output(jobs=how.jobs, events=progress)
+        return verify(chosen, how.loaded)
+    output = Output(jobs=how.at_once, events=progress)
     if preview:
-        return _preview(chosen, how, loaded, output)
-    done = _graded(chosen, how, loaded, output)
+        return _preview(chosen, how, output)
+    done = _graded(chosen, how, output)
     if csv_file is not None:
         _write_table(csv_file, done, output)
     answers = [answer_of(*each) for each in zip(chosen, done, strict=True)]
@@ -168,10 +159,9 @@ def autograde_command(  # noqa: PLR0913  # one argument per option
     return Result({"version": 1, "assignments": answers}, status=int(failed))
 
 
-def _refuse_contradictions(
-    csv_file: Path | None, *, force: bool, failed: bool, verify: bool, look: bool
-) -> None:
+def _refuse_contradictions(how: _How, csv_file: Path | None, *, verify: bool, look: bool) -> None:
     """Raise UsageError for options that do not fit; ``look`` is that of ``--preview``."""
+    force, failed = how.force, how.failed
     if verify and (force or failed or csv_file):
         raise click.UsageError("--verify grades nothing: give it without --force, --failed, --csv.")
     if look and (failed or verify or csv_file):
@@ -188,7 +178,7 @@ def _is_zip(argument: str) -> bool:
     return argument.endswith(".zip")
 
 
-def _chosen(ctx: click.Context, given: Wanted, loaded: LoadedSettings) -> tuple[Chosen, ...]:
+def _chosen(given: Wanted, loaded: LoadedSettings) -> tuple[Chosen, ...]:
     """Return the chosen submissions; an argument may be a zip, as that of ``--moodle-zip``."""
     archives = [
         *([given.archive] if given.archive else []),
@@ -204,18 +194,17 @@ def _chosen(ctx: click.Context, given: Wanted, loaded: LoadedSettings) -> tuple[
         return choose(wanted, loaded)
     if len(wanted.arguments) > 1:
         raise click.UsageError("A zip is of one assignment.")
-    workshop = ctx.with_resource(tempfile.TemporaryDirectory(prefix="mograder-"))
+    made = tempfile.TemporaryDirectory(prefix="mograder-")
+    workshop = click.get_current_context().with_resource(made)
     return (choose_from_zip(wanted, wanted.archive, loaded, Path(workshop)),)
 
 
-def _graded(
-    chosen: Sequence[Chosen], how: _How, loaded: LoadedSettings, output: Output
-) -> list[Autograded]:
-    _refuse_unprotected(how, loaded)
-    with changed_book(loaded) as gradebook:
+def _graded(chosen: Sequence[Chosen], how: _How, output: Output) -> list[Autograded]:
+    _refuse_unprotected(how)
+    with changed_book(how.loaded) as gradebook:
         gradebook.put_students({})  # so that a locked gradebook is told before anything runs
         try:
-            return asyncio.run(_grade_all(chosen, how, loaded, gradebook, output))
+            return asyncio.run(_grade_all(chosen, how, gradebook, output))
         except SandboxUnavailable as error:
             raise SandboxUnavailable(error.message, hint=f"{error.hint} {_UNPROTECTED}") from error
         except KeyboardInterrupt:
@@ -226,15 +215,15 @@ def _graded(
             output.close()
 
 
-def _preview(chosen: Sequence[Chosen], how: _How, loaded: LoadedSettings, output: Output) -> Result:
+def _preview(chosen: Sequence[Chosen], how: _How, output: Output) -> Result:
     """Grade into a temporary directory, and print what recording the results would change."""
-    _refuse_unprotected(how, loaded)
+    _refuse_unprotected(how)
     with (
-        viewed_gradebook(loaded.gradebook_path) as gradebook,
+        viewed_gradebook(how.loaded.gradebook_path) as gradebook,
         tempfile.TemporaryDirectory(prefix="mograder-preview-") as place,
     ):
         try:
-            found = asyncio.run(_compare_all(chosen, how, loaded, gradebook, Path(place), output))
+            found = asyncio.run(_compare_all(chosen, how, gradebook, Path(place), output))
         finally:
             output.close()
     answers = [preview_json(*each) for each in found]
@@ -243,20 +232,14 @@ def _preview(chosen: Sequence[Chosen], how: _How, loaded: LoadedSettings, output
 
 
 async def _compare_all(
-    chosen: Sequence[Chosen],
-    how: _How,
-    loaded: LoadedSettings,
-    gradebook: Gradebook,
-    place: Path,
-    output: Output,
+    chosen: Sequence[Chosen], how: _How, gradebook: Gradebook, place: Path, output: Output
 ) -> list[tuple[Chosen, ComparedRuns]]:
     found: list[tuple[Chosen, ComparedRuns]] = []
-    async with _opened(how, loaded, output) as tools:
+    async with _opened(how, output) as tools:
         for number, each in enumerate(chosen):
             seen = _Seen()
             output.prepares()
-            request = _request(each, how, loaded)
-            request = replace(request, output=place / str(number), force=True)
+            request = replace(_request(each, how), output=place / str(number), force=True)
             await autograde(request, tools, seen, output)
             output.close()
             name = each.files.name
@@ -278,54 +261,50 @@ class _Seen:
         """Return None: everything is graded."""
 
 
-def _refuse_unprotected(how: _How, loaded: LoadedSettings) -> None:
-    if not how.sandbox and loaded.settings.security.use_bubblewrap:
+def _refuse_unprotected(how: _How) -> None:
+    if how.no_sandbox and how.loaded.settings.security.use_bubblewrap:
         raise click.UsageError("[security] use_bubblewrap is true: nothing runs without a sandbox.")
 
 
 async def _grade_all(
-    chosen: Sequence[Chosen],
-    how: _How,
-    loaded: LoadedSettings,
-    gradebook: Gradebook,
-    output: Output,
+    chosen: Sequence[Chosen], how: _How, gradebook: Gradebook, output: Output
 ) -> list[Autograded]:
     done: list[Autograded] = []
-    async with _opened(how, loaded, output) as tools:
+    async with _opened(how, output) as tools:
         for each in chosen:
             for note in each.notes:
                 output.say(note)
             output.prepares()
-            request = _request(each, how, loaded)
-            graded = await autograde(request, tools, gradebook, output)
+            graded = await autograde(_request(each, how), tools, gradebook, output)
             output.finished(graded)
             done.append(graded)
     return done
 
 
 @asynccontextmanager
-async def _opened(how: _How, loaded: LoadedSettings, output: Output) -> AsyncIterator[GradingTools]:
+async def _opened(how: _How, output: Output) -> AsyncIterator[GradingTools]:
     output.prepares()
     output.progress("Starting the sandboxes")
-    tools = open_grading_tools(loaded, read_environ(), jobs=how.jobs, sandbox=how.sandbox)
+    sandbox = not how.no_sandbox
+    tools = open_grading_tools(how.loaded, read_environ(), jobs=how.at_once, sandbox=sandbox)
     async with tools as opened:
         output.close()
         yield opened
 
 
-def _request(chosen: Chosen, how: _How, loaded: LoadedSettings) -> AutogradeRequest:
-    settings = loaded.settings
+def _request(chosen: Chosen, how: _How) -> AutogradeRequest:
+    settings = how.loaded.settings
     return AutogradeRequest(
         files=chosen.files,
         submissions=chosen.submissions,
         output=chosen.output,
-        jobs=how.jobs,
+        jobs=how.at_once,
         force=how.force,
         failed=how.failed,
         whole=chosen.whole,
         denied=denied_by(settings.safety) if how.safety_check else None,
         limits=lambda limits: lowered(limits, settings.rlimits, how.max_memory),
-        deadlines=lambda deadlines: timed(deadlines, how.timeout),
+        deadlines=lambda deadlines: timed(deadlines, how.timeout or settings.defaults.timeout),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from mograder.cli.shared.named_assignments import (
     assignment_named,
     course_of,
     directories_in,
-    path_named,
+    named_files,
 )
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.name_lookup import listed
@@ -67,12 +68,7 @@ def choose(wanted: Wanted, loaded: LoadedSettings) -> tuple[Chosen, ...]:
     """Return the submissions that the command line means, by assignment; all are of one course."""
     if not wanted.arguments:
         raise click.UsageError("Missing argument 'ASSIGNMENTS...'.")
-    places: dict[Path, list[Path] | None] = {}
-    for argument in wanted.arguments:
-        directory, file = _place(argument, loaded)
-        known = places.get(directory, [])
-        both = None if file is None or known is None else [*known, file]
-        places[directory] = both
+    places = named_files(wanted.arguments, partial(_directory, loaded))
     if len(places) > 1 and (wanted.source or wanted.output):
         raise click.UsageError("--source and --output-dir are for one assignment at a time.")
     course = course_of(places, "submitted", loaded)
@@ -118,11 +114,8 @@ def choose_from_zip(
     return chosen
 
 
-def _place(argument: str, loaded: LoadedSettings) -> tuple[Path, Path | None]:
-    """Return the directory of submissions that an argument means, and the file in it, if any."""
-    at_path = path_named(argument)
-    if at_path is not None:
-        return at_path
+def _directory(loaded: LoadedSettings, argument: str) -> Path:
+    """Return the directory of submissions that a name means."""
     base = loaded.path(loaded.settings.dirs.submitted)
     directory = entry_named(base, _named(argument, loaded))
     if not directory.is_dir():
@@ -130,7 +123,7 @@ def _place(argument: str, loaded: LoadedSettings) -> tuple[Path, Path | None]:
             f"Assignment directory not found: {shown(directory)}",
             hint=_how_to_collect(loaded),
         )
-    return directory, None
+    return directory
 
 
 def _how_to_collect(loaded: LoadedSettings) -> str:

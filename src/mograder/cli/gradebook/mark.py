@@ -28,6 +28,7 @@ from mograder.exchange.grade_files import FilledMarks, filled_marks
 from mograder.grading.course_late import CountedGrade, CourseLate
 from mograder.grading.late_work import late_sentence
 from mograder.grading.pages.page_templates import readable
+from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import (
     NEEDS_ATTENTION,
     UNPROTECTED,
@@ -89,15 +90,7 @@ def mark(  # one argument per option
     with existing_book(loaded) as book:
         name = assignment_named(book, assignment)
         before = grade_named(book.grades(name), student)
-        book.record_marks(
-            name,
-            before.student,
-            _entries(before, points, reason),
-            marker=marker or marker_name(),
-            at=SystemClock().now(),
-            comment=comment,
-            version=before.version,
-        )
+        _record(book, before, _entries(before, points, reason), marker, comment)
         (after,) = CourseLate(loaded).counted(book, name, (before.student,))
     click.echo(plain(_told(after, course_zone(loaded.settings))))
 
@@ -125,16 +118,28 @@ def confirm(
             entries = _proposed(grade)
             if not entries:
                 continue
-            book.record_marks(
-                name,
-                grade.student,
-                entries,
-                marker=marker or marker_name(),
-                at=SystemClock().now(),
-                version=grade.version,
-            )
+            _record(book, grade, entries, marker)
             confirmed += 1
     click.echo(f"Confirmed the marks of {counted(confirmed, 'student')}.")
+
+
+def _record(
+    book: Gradebook,
+    grade: StudentGrade,
+    marks: Mapping[str, MarkEntry],
+    marker: str | None,
+    comment: str | None = None,
+) -> None:
+    """Record marks in place of those of ``grade``; raises as :meth:`Gradebook.record_marks`."""
+    book.record_marks(
+        grade.assignment,
+        grade.student,
+        marks,
+        marker=marker or marker_name(),
+        at=SystemClock().now(),
+        comment=comment,
+        version=grade.version,
+    )
 
 
 def _proposed(grade: StudentGrade) -> dict[str, MarkEntry]:
@@ -214,15 +219,7 @@ def import_marks(
         changes = [each for each in rows if each.changes]
         for each in changes:
             if not dry_run:
-                book.record_marks(
-                    name,
-                    each.grade.student,
-                    each.marks,
-                    marker=marker or marker_name(),
-                    at=SystemClock().now(),
-                    comment=each.comment,
-                    version=each.grade.version,
-                )
+                _record(book, each.grade, each.marks, marker, each.comment)
             click.echo(plain(_filled(each)))  # those told are recorded, also if the next is refused
     click.echo(f"{name}: {counted(len(changes), 'student')} changed.")
     if dry_run:

@@ -377,8 +377,7 @@ def _told(given: GivenMark, saved: Sequence[str]) -> str:
 @click.command("check")
 @click.argument("assignments", nargs=-1)
 @course_option
-@click.pass_context
-def check(ctx: click.Context, /, *, assignments: tuple[str, ...], loaded: LoadedSettings) -> None:
+def check(*, assignments: tuple[str, ...], loaded: LoadedSettings) -> None:
     """Find damage, and marks that need a look.
 
     Among these are totals that 0.3.16 computed wrongly, marks that it exported without their
@@ -399,4 +398,4 @@ def check(ctx: click.Context, /, *, assignments: tuple[str, ...], loaded: Loaded
         if line.hint:
             click.echo(plain(f"       {line.hint}"))
     if problems(lines):
-        ctx.exit(1)
+        raise click.exceptions.Exit(1)

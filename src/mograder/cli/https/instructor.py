@@ -134,10 +134,7 @@ def upload_grades(
 @dry_run_option
 @json_option
 @server_options
-@click.pass_context
 def upload_feedback(
-    ctx: click.Context,
-    /,
     *,
     server: Server,
     assignment: str,
@@ -155,7 +152,7 @@ def upload_feedback(
         found = offered_assignment(transport, assignment, dry_run=dry_run)
         base = server.loaded.path(server.loaded.settings.dirs.feedback)
         released = released_of(server.loaded, folder_of(found), unreleased=unreleased)
-        pages = _pages(ctx, released, feedback_dir, base / folder_of(found))
+        pages = _pages(released, feedback_dir, base / folder_of(found))
         stored: list[str] = []
         total = None
         if not dry_run:
@@ -178,13 +175,13 @@ def upload_feedback(
 
 
 def _pages(
-    ctx: click.Context, released: ReleasedCourseMarks | None, given: Path | None, usual: Path
+    released: ReleasedCourseMarks | None, given: Path | None, usual: Path
 ) -> tuple[Path, ...]:
     """Return the pages to send, of released marks only if there are some; raises NotFound."""
     if released is None or (given is not None and not given.is_dir()):
         return find_pages(given or usual)
     try:
-        return find_pages(released_files(ctx, released, given, usual))
+        return find_pages(released_files(released, given, usual))
     except NotFound as error:
         where = f" in {given}" if given else ""
         raise NotFound(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.course_settings import given_options, load_course
+from mograder.cli.shared.course_settings import given_course_dir, load_course
 from mograder.cli.shared.options import PATH, course_dir_option
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, json_option, tell
@@ -43,13 +43,7 @@ EXIT_INCOMPLETE = 6
 )
 @json_option
 @course_dir_option
-def backup(
-    *,
-    file: Path | None,
-    verifying: bool,
-    scheduled: bool,
-    course_dir: Path | None,
-) -> Result:
+def backup(*, file: Path | None, verifying: bool, scheduled: bool) -> Result:
     """Put the whole course into one file, while the hub runs.
 
     FILE is new; "-" writes to standard output, for another machine to keep. It holds all that
@@ -70,7 +64,7 @@ def backup(
             f"databases without damage; made {verified.made:%Y-%m-%d %H:%M} UTC"
         )
         return Result(verified, [line])
-    loaded = load_course(course_dir)
+    loaded = load_course()
     return _scheduled(loaded) if file is None else _to_file(loaded, file)
 
 
@@ -148,20 +142,14 @@ def _as_json(made: Made) -> dict[str, object]:
     help="Where something goes that stood outside the course, such as hub.notebooks_dir=/data.",
 )
 @course_dir_option
-def restore(
-    *,
-    file: Path,
-    directory: Path | None,
-    places: tuple[str, ...],
-    course_dir: Path | None,
-) -> None:
+def restore(*, file: Path, directory: Path | None, places: tuple[str, ...]) -> None:
     """Put a backup back, into a directory that is empty or not there.
 
     DIRECTORY is the course; by default where it stood. With it, --place has to say where anything
     goes that stood outside the course. All of it is checked before any of it is put in place, and
     nothing that is there is overwritten. Stop the hub before.
     """
-    target = directory or course_dir or given_options().course_dir
+    target = directory or given_course_dir()
     with reporting() as report:
         restored = put_back(file, target, _places(places), report)
     whole = restored.whole

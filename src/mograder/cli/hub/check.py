@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mograder.cli.shared.course_settings import given_options, load_course
+from mograder.cli.shared.course_settings import given_course_dir, load_course
 from mograder.cli.shared.lazy import server_part
 from mograder.cli.shared.options import EXISTING_DIRECTORY, PATH, course_dir_option
 from mograder.cli.shared.output import reporting
@@ -39,17 +39,13 @@ _EXAMINE = "mograder.operations.preflight:examine"
 )
 @json_option
 @course_dir_option
-@click.pass_context
 def check(
-    ctx: click.Context,
-    /,
     *,
     directory: Path | None,
     url: str | None,
     ca: Path | None,
     trusted_header: str | None,
     session: bool,
-    course_dir: Path | None,
 ) -> Result:
     """Check that a hub can run here.
 
@@ -62,16 +58,15 @@ def check(
     """
     environ = read_environ()
     authority = ca or environ.authority
-    named = directory or course_dir or given_options().course_dir or environ.course_dir
+    named = directory or given_course_dir() or environ.course_dir
     from_afar = url and not named
     if from_afar and session:
         raise click.UsageError("--session needs the hub's secret: name the course, too.")
     own = {"hub.trusted_header": trusted_header} if trusted_header else {}
-    loaded = load_course(directory or course_dir, own)
+    loaded = load_course(directory, own)
     lines: tuple[Line, ...] = ()
     if not from_afar:
-        examine = server_part(f"{ctx.command_path} of a course", _EXAMINE)
-        lines = examine(loaded, environ)
+        lines = server_part(_EXAMINE, " of a course")(loaded, environ)
     if url:
         lines += examine_public(loaded.settings.hub, url, authority)
     if session:

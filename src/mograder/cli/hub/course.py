@@ -22,7 +22,7 @@ from mograder.auth.credentials import (
 from mograder.cli.files import read_text
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.lazy import has_server_packages, server_part
-from mograder.cli.shared.options import EXISTING_FILE, course_dir_option
+from mograder.cli.shared.options import EXISTING_FILE, course_dir_option, timezone_option
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, aligned, json_option
 from mograder.clients import hub_course
@@ -88,8 +88,7 @@ def sync_users(
     help="What the person may do; metrics: a program that reads /metrics and nothing else.",
 )
 @course_dir_option
-@click.pass_context
-def generate_token(ctx: click.Context, username: str, role: str, course_dir: Path | None) -> None:
+def generate_token(*, username: str, role: str) -> None:
     """Print a person's token.
 
     It is for the API and for the sign-in page. MOGRADER_HUB_SECRET must be set to the hub's
@@ -108,8 +107,7 @@ def generate_token(ctx: click.Context, username: str, role: str, course_dir: Pat
     demand_no_placeholder(key)
     epoch = 0
     if SYSTEM == "linux" and has_server_packages():  # no hub's database is elsewhere
-        note_token = server_part(ctx.command_path, "mograder.cli.hub.tokens:note_token")
-        epoch = note_token(user, role, course_dir)
+        epoch = server_part("mograder.cli.hub.tokens:note_token")(user, role)
     if role == _METRICS:
         click.echo(make_metrics_token(key, user, epoch))
     else:
@@ -120,15 +118,7 @@ def generate_token(ctx: click.Context, username: str, role: str, course_dir: Pat
 @click.argument("username")
 @hub_address_options
 @course_dir_option
-@click.pass_context
-def revoke_token(
-    ctx: click.Context,
-    /,
-    *,
-    username: str,
-    address: Address,
-    course_dir: Path | None,
-) -> None:
+def revoke_token(*, username: str, address: Address) -> None:
     """End all tokens and logins of a person.
 
     With --url or --ssh the hub there does it; else, whatever the environment names, the database of
@@ -141,8 +131,8 @@ def revoke_token(
         with address.client() as client:
             known = hub_course.revoke_token(client, user)
     else:
-        without = f"{ctx.command_path} without --url or --ssh"
-        known = server_part(without, "mograder.cli.hub.tokens:revoke_here")(user, course_dir)
+        revoke_here = server_part("mograder.cli.hub.tokens:revoke_here", " without --url or --ssh")
+        known = revoke_here(user)
         if address.known:
             told = "Warning: only the course here was changed. --url asks the hub at an address."
             click.echo(told, err=True)
@@ -210,10 +200,7 @@ def visibility(
 @click.option("--opens", metavar="TIME", help="When students see the item first.")
 @click.option("--due", metavar="TIME", help="When it is due.")
 @click.option("--closes", metavar="TIME", help="When submissions end.")
-@click.option(
-    "--timezone",
-    help="For times without one.  [default: the course's `timezone`, else this computer's]",
-)
+@timezone_option
 @click.option("--dry-run", is_flag=True, help="Show what would open when.")
 @hub_address_options
 def schedule(

@@ -8,34 +8,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
 from mograder.cli.shared.console import plain
 from mograder.cli.shared.course_settings import load_course
 from mograder.cli.shared.lazy import server_part
-from mograder.cli.shared.options import PATH, course_dir_option, verbose_option
+from mograder.cli.shared.options import PATH, course_dir_option, timezone_option, verbose_option
 from mograder.cli.shared.output import counting, reporting
 from mograder.cli.shared.remote import Address, hub_address_options
 from mograder.cli.shared.result import Result, aligned, json_option, tell, wants_json
 from mograder.clients import hub_course
 from mograder.clients.hub import HubClient
-from mograder.clients.hub_course import (
-    Rehearsed,
-    Undone,
-    UpdateLine,
-    Warmth,
-)
-from mograder.core.errors import Conflict, NotFound
+from mograder.clients.hub_course import Rehearsed, Undone, UpdateLine
+from mograder.core.errors import Conflict
 from mograder.core.item_dates import read_opening
 from mograder.core.name_lookup import Words, counted, find_name, find_or_new
 from mograder.core.operating_system import SYSTEM
 from mograder.publishing.schedule import parse_zone
 
-_T = TypeVar("_T")
 _SHOWN = 40
 _MOST_STUDENTS = 1000
 _MOST_SECONDS = 3600
@@ -182,11 +175,8 @@ def rehearse(
             done = hub_course.cancel(client, item)
             told = "The rehearsal was cancelled." if done else "No rehearsal runs."
             return Result({"cancelled": done}, [told])
-        item, expected = _asked(
-            client,
-            [item],
-            lambda names: (names[0], hub_course.plan(client, names[0], students, within)),
-        )
+        (item,) = _named(client, [item])
+        expected = hub_course.plan(client, item, students, within)
         tell(
             f"{item}: {students} students within {within:g} s. This takes about "
             f"{_span(expected.seconds)}. {_size(expected.memory_used)} of "
@@ -198,19 +188,11 @@ def rehearse(
     return Result(result.model_dump(mode="json"), _rehearsal_lines(result), int(failed))
 
 
-def _asked(client: HubClient, typed: Sequence[str], ask: Callable[[list[str]], _T]) -> _T:
-    """Return the hub's answer to a request about the items that names mean.
-
-    A hub also has demos, which it does not list: a name that only is in that of an item counts as
-    its name if the hub does not know it.
-    """
-    known = tuple(hub_course.items(client)) if typed else ()
-    try:
-        return ask([find_or_new(name, known) for name in typed])
-    except NotFound:
-        words = Words("item", "on the hub", "It has no items.")
-        found = [find_name(name, known, words) for name in typed]
-    return ask(found)
+def _named(client: HubClient, typed: Sequence[str]) -> list[str]:
+    """Return the published items, demos among them, that names mean; raises NotFound."""
+    known = tuple(hub_course.all_items(client))
+    words = Words("item", "on the hub", "It has no items.")
+    return [find_name(name, known, words) for name in typed]
 
 
 def _rehearsed(client: HubClient, item: str, students: int, within: float) -> Rehearsed:
@@ -279,10 +261,7 @@ def _size(count: int) -> str:
 @click.argument("items", nargs=-1)
 @click.option("--at", metavar="TIME", help="Not now, but from some minutes before this time.")
 @click.option("--forget", is_flag=True, help="Remove the times that were set for ITEMS.")
-@click.option(
-    "--timezone",
-    help="For times without one.  [default: the course's `timezone`, else this computer's]",
-)
+@timezone_option
 @hub_address_options
 @json_option
 def warm(
@@ -308,16 +287,18 @@ def warm(
     zone = parse_zone(timezone) if timezone else None
     moment = None if at is None else read_opening(at, zone)
     with address.client() as client:
-
-        def ask(names: list[str]) -> Warmth:
-            if not names:
-                return hub_course.warm_times(client)
-            if forget or moment is not None:
-                return hub_course.set_warm_time(client, names, moment)
+        if not items:
+            answer = hub_course.warm_times(client)
+        elif forget:  # also of an item that is not published any more
+            known = tuple(hub_course.all_items(client))
+            names = [find_or_new(name, known) for name in items]
+            answer = hub_course.set_warm_time(client, names, None)
+        elif moment is not None:
+            answer = hub_course.set_warm_time(client, _named(client, items), moment)
+        else:
+            names = _named(client, items)
             with reporting() as report:
-                return hub_course.warm(client, names, report)
-
-        answer = _asked(client, items, ask)
+                answer = hub_course.warm(client, names, report)
     told = answer.model_dump(mode="json")
     lines = [f"  {name}: ready" for name in answer.warmed]
     lines += [f"  {name}\n    failed: {error}" for name, error in answer.failed.items()]
@@ -335,16 +316,8 @@ def warm(
 @json_option
 @verbose_option
 @course_dir_option
-@click.pass_context
 def warm_cache(
-    ctx: click.Context,
-    /,
-    *,
-    notebooks: tuple[Path, ...],
-    every: bool,
-    dry_run: bool,
-    address: Address,
-    course_dir: Path | None,
+    *, notebooks: tuple[Path, ...], every: bool, dry_run: bool, address: Address
 ) -> Result:
     """Prepare the environments of notebooks.
 
@@ -363,7 +336,6 @@ def warm_cache(
             lines += [f"  {name}", f"    failed: {error}"]
         told = {"warmed": list(warmed.warmed), "failed": warmed.failed}
         return Result(told, lines, int(bool(warmed.failed)))
-    without = f"{ctx.command_path} without --url or --ssh"
-    warm_here = server_part(without, "mograder.cli.hub.warm_cache:warm_here")
-    done: Result = warm_here(notebooks, every=every, dry_run=dry_run, course_dir=course_dir)
+    warm_here = server_part("mograder.cli.hub.warm_cache:warm_here", " without --url or --ssh")
+    done: Result = warm_here(notebooks, every=every, dry_run=dry_run)
     return done

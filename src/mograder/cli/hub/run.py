@@ -7,18 +7,18 @@ The supervisor owns the sessions. A hub that is started by hand starts its own o
 from __future__ import annotations
 
 import gc
-from pathlib import Path
+from collections.abc import Mapping
 
 import click
 
-from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given, course_dir_option
+from mograder.cli.shared.course_settings import given_course_dir, load_course
+from mograder.cli.shared.options import course_dir_option
 from mograder.core.log import configure_logging
 from mograder.core.settings import load_settings, read_environ
 from mograder.sandbox.limits.cpu import put_first
 
 
-def run_hub(given: Given, *, dev: bool, headless: bool) -> None:
+def run_hub(overrides: Mapping[str, object], *, dev: bool, headless: bool) -> None:
     """Serve until stopped; see compatibility-0.3.16.md 1 for a hub without a secret."""
     if not dev and read_environ().hub_secret is None:
         raise click.ClickException(
@@ -26,7 +26,7 @@ def run_hub(given: Given, *, dev: bool, headless: bool) -> None:
             "Make one, and keep it, since all tokens depend on it: export MOGRADER_HUB_SECRET="
             '$(python3 -c "import secrets; print(secrets.token_hex(32))")'
         )
-    loaded = load_settings(given.course_dir, overrides=given.overrides)
+    loaded = load_settings(given_course_dir(), overrides=overrides)
     # Nothing becomes garbage during startup, and searching for it takes 0.2 s; the server enables
     # the collector when it serves.
     gc.disable()
@@ -43,7 +43,7 @@ def run_hub(given: Given, *, dev: bool, headless: bool) -> None:
 
 @click.command("supervisor")
 @course_dir_option
-def supervisor(course_dir: Path | None) -> None:
+def supervisor() -> None:
     """Run the process that owns the sessions.
 
     It answers hubs until it is stopped, on the socket that [hub] supervisor_socket names.
@@ -54,6 +54,5 @@ def supervisor(course_dir: Path | None) -> None:
 
     environ = read_environ()
     configure_logging(journal=environ.service.journal)
-    loaded = load_course(course_dir)
-    config = supervisor_config(loaded, environ, lone=True)
+    config = supervisor_config(load_course(), environ, lone=True)
     serve_supervisor(config, service=environ.service)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from mograder.auth.credentials import (
@@ -30,21 +28,21 @@ _role_option = click.option(
 )
 
 
-def note_token(user: Username, role: str, course_dir: Path | None) -> int:
+def note_token(user: Username, role: str) -> int:
     """Record in the database here, if there is one, that a token is made; return its epoch.
 
     The epoch is the number of times that the user's tokens were revoked, 0 without a database.
     """
-    with existing_state(load_course(course_dir)) as state:
+    with existing_state(load_course()) as state:
         if state is None:
             return 0
         record_here(state, f"make {role} token", user)
         return state.epoch(user)
 
 
-def revoke_here(user: Username, course_dir: Path | None) -> bool:
+def revoke_here(user: Username) -> bool:
     """Revoke in the database of the course here; return whether it has any record of the user."""
-    loaded = load_course(course_dir)
+    loaded = load_course()
     with current_hub_state(loaded) as state:
         known = is_recorded(loaded, state, user)
         state.bump_epoch(user)
@@ -57,14 +55,13 @@ def revoke_here(user: Username, course_dir: Path | None) -> bool:
 @_role_option
 @click.option("--url", help="Hub base URL.  [env var: MOGRADER_HUB_URL; default: as configured]")
 @course_dir_option
-def login_link(username: str, role: str, url: str | None, course_dir: Path | None) -> None:
+def login_link(*, username: str, role: str, url: str | None) -> None:
     """Print a link that signs a person in once.
 
     It is good for 15 minutes. Run it on the hub's machine, as the hub's user: the link is kept
     in the hub's database.
     """
-    user = Username.claimed(username)
-    loaded = load_course(course_dir)
+    user, loaded = Username.claimed(username), load_course()
     hub, told = loaded.settings.hub, url or read_environ().hub_url
     base = f"{hub.public_url or f'http://{hub.here}'}{hub.base_url}"
     if told:

@@ -31,11 +31,9 @@ class _Outcome:
     error: str = ""
 
 
-def warm_here(
-    notebooks: Sequence[Path], *, every: bool, dry_run: bool, course_dir: Path | None
-) -> Result:
+def warm_here(notebooks: Sequence[Path], *, every: bool, dry_run: bool) -> Result:
     """Prepare the environments of notebooks for the hub of this course; ``every``: of all of it."""
-    loaded = load_course(course_dir)
+    loaded = load_course()
     release_dir, paths = loaded.path(loaded.settings.hub.release_dir), list(notebooks)
     if every:  # except releases being staged (B101)
         found = (path for path in release_dir.glob("*/*.py") if path.is_file())

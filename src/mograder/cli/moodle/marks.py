@@ -7,20 +7,20 @@ the zip to upload to Moodle by hand.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from mograder.cli.files import read_bytes
 from mograder.cli.moodle.course import naming_options, note_renamed
 from mograder.cli.moodle.sheets import find_worksheet, people_in
 from mograder.cli.moodle.site import Site, feedback_dir_of, item_name, site_options
 from mograder.cli.shared.console import plain
-from mograder.cli.shared.course_settings import course_option
+from mograder.cli.shared.course_settings import course_option, gathered
 from mograder.cli.shared.options import DIRECTORY, EXISTING_DIRECTORY, EXISTING_FILE, together
 from mograder.cli.shared.output import reporting
 from mograder.cli.shared.released import (
@@ -31,6 +31,7 @@ from mograder.cli.shared.released import (
     unreleased_option,
 )
 from mograder.cli.shared.result import Result, aligned, json_option
+from mograder.clients.file_upload import Upload
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grading import Outcome
 from mograder.clients.moodle.grading import Result as Fate
@@ -67,7 +68,44 @@ from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook, vi
 _STATES = [state.value for state in WorkflowState]
 
 
-feedback_dir_option = click.option(
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The options that say which marks, comments and files Moodle is given."""
+
+    grades_csv: Path | None
+    feedback_dir: Path | None
+    unreleased: bool
+    clear_comments: bool
+    html_comments: bool
+
+    def released(self, loaded: LoadedSettings, item: str) -> ReleasedCourseMarks | None:
+        from_file = self.grades_csv is not None
+        return released_of(loaded, item, unreleased=self.unreleased, from_file=from_file)
+
+    def lines(
+        self,
+        loaded: LoadedSettings,
+        item: str,
+        released: ReleasedCourseMarks | None,
+        find: Callable[[GradeLine], Person | None],
+        scale: Scale | None = None,
+    ) -> tuple[GradeLine, ...]:
+        """Return the grades of the file, else the released ones, else those of the gradebook."""
+        file, is_html = self.grades_csv, self.html_comments
+        if file is None:
+            return from_gradebook(grades_to_send(loaded, item, released), scale=scale)
+        lines = parse_grades(read_bytes(file), str(file), scale=scale, html_comments=is_html)
+        return lines if released is None else _without_held_back(lines, released, find)
+
+    def files(
+        self, loaded: LoadedSettings, released: ReleasedCourseMarks | None, *names: str
+    ) -> Mapping[str, tuple[Upload, ...]]:
+        """Return the feedback files by student; ``names`` are those of the assignment."""
+        usual = feedback_dir_of(loaded, *names)
+        return feedback_files(released_files(released, self.feedback_dir, usual))
+
+
+_feedback_dir_option = click.option(
     "--feedback-dir",
     type=EXISTING_DIRECTORY,
     help="Feedback files, USERNAME.html.  [default: feedback/ASSIGNMENT]",
@@ -94,15 +132,14 @@ _comment_options = together(
 @click.command("upload-feedback")
 @click.argument("assignment")
 @site_options
-@feedback_dir_option
+@_feedback_dir_option
 @_grades_csv_option
 @click.option("--grades-only", is_flag=True, help="Send neither comments nor files.")
 @click.option(
     "--workflow-state",
     type=click.Choice(_STATES),
-    default=WorkflowState.READY_FOR_RELEASE.value,
-    show_default=True,
-    help="Where the assignment uses marking workflow: how far the marking is then.",
+    help="Where the assignment uses marking workflow: how far the marking is then.  "
+    f"[default: {WorkflowState.READY_FOR_RELEASE.value}]",
 )
 @click.option("--force", is_flag=True, help="Overwrite what others gave or changed on Moodle.")
 @unreleased_option
@@ -110,20 +147,15 @@ _comment_options = together(
 @naming_options
 @click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
 @json_option
-@click.pass_context
-def upload_feedback(  # noqa: PLR0913  # one argument per option
-    ctx: click.Context,
+@gathered("given", _Given)
+def upload_feedback(
     *,
     assignment: str,
     site: Site,
-    feedback_dir: Path | None,
-    grades_csv: Path | None,
+    given: _Given,
     grades_only: bool,
-    workflow_state: str,
+    workflow_state: str | None,
     force: bool,
-    unreleased: bool,
-    clear_comments: bool,
-    html_comments: bool,
     naming: Naming,
     dry_run: bool,
 ) -> Result:
@@ -136,28 +168,25 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
     and of a file of grades only the lines of students whose marks are released.
     """
     loaded, book = site.loaded, site.loaded.gradebook_path
-    exact = ctx.get_parameter_source("workflow_state") is ParameterSource.COMMANDLINE
-    options = UploadOptions(WorkflowState(workflow_state), exact, force)
+    state = WorkflowState(workflow_state or WorkflowState.READY_FOR_RELEASE)
+    options = UploadOptions(state, workflow_state is not None, force)
     if not dry_run and book.is_file():
         Gradebook(book).close()  # Upgrade a gradebook of an older version before reading it.
     with site.client() as client:
         chosen = site.assignment(client, assignment)
         name = item_name(assignment, loaded, chosen)
-        released = released_of(loaded, name, unreleased=unreleased, from_file=bool(grades_csv))
-        usual = feedback_dir_of(loaded, assignment, name)
-        files = feedback_files(released_files(ctx, released, feedback_dir, usual))
+        released = given.released(loaded, name)
+        files = given.files(loaded, released, assignment, name)
         people = list_participants(client, chosen, remembered_people(book, client.url), naming)
         note_renamed(people)
         find, scale = partial(person_of, participants=people), scale_of(client, chosen, people)
-        lines = _grade_lines(
-            grades_csv, loaded, name, released, find, scale=scale, html_comments=html_comments
-        )
-        _warn_of_settings(loaded, name, chosen, lines, from_file=grades_csv is not None)
-        gathered = gather(
-            lines, files, people, grades_only=grades_only, clear_comments=clear_comments
+        lines = given.lines(loaded, name, released, find, scale)
+        _warn_of_settings(loaded, name, chosen, lines, from_file=given.grades_csv is not None)
+        marks = gather(
+            lines, files, people, grades_only=grades_only, clear_comments=given.clear_comments
         )
         remembered = _remembered(book, client.url, chosen.id)
-        drafted = draft(client, chosen, people, gathered, remembered, options, scale)
+        drafted = draft(client, chosen, people, marks, remembered, options, scale)
         outcomes = drafted.plan.outcomes if dry_run else _send(client, drafted, book)
     return _result(summary(outcomes, people, drafted), drafted, dry_run=dry_run)
 
@@ -170,25 +199,6 @@ def _result(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> Res
 def _send(client: MoodleClient, drafted: Draft, book: Path) -> tuple[Outcome, ...]:
     with Gradebook(book) as gradebook, reporting() as report:
         return send(client, drafted, gradebook, report, SystemClock().now())
-
-
-def _grade_lines(
-    grades_csv: Path | None,
-    loaded: LoadedSettings,
-    name: str,
-    released: ReleasedCourseMarks | None,
-    find: Callable[[GradeLine], Person | None],
-    *,
-    html_comments: bool,
-    scale: Scale | None = None,
-) -> tuple[GradeLine, ...]:
-    """Return the grades of the file, else the released ones, else those of the gradebook."""
-    if grades_csv is not None:
-        lines = parse_grades(
-            read_bytes(grades_csv), str(grades_csv), scale=scale, html_comments=html_comments
-        )
-        return lines if released is None else _without_held_back(lines, released, find)
-    return from_gradebook(grades_to_send(loaded, name, released), scale=scale)
 
 
 def _without_held_back(
@@ -285,7 +295,7 @@ def _lines(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> Iter
     help="Grading worksheet from Moodle.  [default: import/ASSIGNMENT.csv, or [moodle] csv]",
 )
 @_grades_csv_option
-@feedback_dir_option
+@_feedback_dir_option
 @click.option(
     "-o",
     "--output-dir",
@@ -294,28 +304,20 @@ def _lines(told: Sequence[SummaryRow], drafted: Draft, *, dry_run: bool) -> Iter
 )
 @click.option(
     "--match-column",
-    default="Username",
-    show_default=True,
-    help="Column of the worksheet that your grades name students by.",
+    help="Column of the worksheet that your grades name students by.  [default: Username]",
 )
 @unreleased_option
 @_comment_options
 @json_option
 @course_option
-@click.pass_context
-def export(  # noqa: PLR0913  # one argument per option
-    ctx: click.Context,
-    /,
+@gathered("given", _Given)
+def export(
     *,
     assignment: str,
     worksheet: Path | None,
-    grades_csv: Path | None,
-    feedback_dir: Path | None,
+    given: _Given,
     output_dir: Path | None,
-    match_column: str,
-    unreleased: bool,
-    clear_comments: bool,
-    html_comments: bool,
+    match_column: str | None,
     loaded: LoadedSettings,
 ) -> Result:
     """Fill Moodle's grading worksheet, to be uploaded by hand.
@@ -326,28 +328,27 @@ def export(  # noqa: PLR0913  # one argument per option
     are filled in, and of a file of grades only the lines of students whose marks are released.
     """
     settings = loaded.settings
-    if ctx.get_parameter_source("match_column") is not click.core.ParameterSource.COMMANDLINE:
+    if match_column is None:
         match_column = settings.moodle.match_column
     item = item_name(assignment, loaded)
     name = _file_name(assignment, item)
     place = output_dir or Path(shown(loaded.course_dir / "export"))
     filled, archive = place / f"{name}.csv", place / f"{name}-feedback.zip"
     empty = worksheet or find_worksheet(loaded, name, item, assignment)
-    refuse_to_replace(filled, *filter(None, (empty, grades_csv)))
+    refuse_to_replace(filled, *filter(None, (empty, given.grades_csv)))
     sheet = parse_worksheet(read_bytes(empty))
     known, usernames = people_in(loaded, sheet, match_column)
-    released = released_of(loaded, item, unreleased=unreleased, from_file=bool(grades_csv))
+    released = given.released(loaded, item)
 
     def find(line: GradeLine) -> Person | None:
         return find_person(line.who, known, usernames, from_here=line.from_here)
 
-    lines = _grade_lines(grades_csv, loaded, item, released, find, html_comments=html_comments)
-    if grades_csv is None and sheet.rows:
+    lines = given.lines(loaded, item, released, find)
+    if given.grades_csv is None and sheet.rows:
         _warn_of_maximum(loaded, item, sheet.maximum(sheet.rows[0]))
-    usual = feedback_dir_of(loaded, assignment, item)
-    files = feedback_files(released_files(ctx, released, feedback_dir, usual))
+    files, clear = given.files(loaded, released, assignment, item), given.clear_comments
     now = SystemClock().now().astimezone(course_zone(settings))
-    made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=clear_comments)
+    made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=clear)
     place.mkdir(parents=True, exist_ok=True)
     atomic_write(filled, render_worksheet(made.filled.sheet), 0o600)
     if made.archive:

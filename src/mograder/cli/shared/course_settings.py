@@ -14,13 +14,14 @@ from pathlib import Path
 import click
 from pydantic import SecretStr
 
-from mograder.cli.shared.options import Given, Option, course_dir_option, together
+from mograder.cli.shared.options import COURSE_DIR, OVERRIDES, Option, course_dir_option, together
 from mograder.core.settings import LoadedSettings, load_settings
 
 
-def given_options() -> Given:
-    """Return the options of ``mograder hub`` before the command that runs; empty for others."""
-    return click.get_current_context().find_object(Given) or Given()
+def given_course_dir() -> Path | None:
+    """Return the path of ``-C``, of the command that runs or else of `mograder hub` before it."""
+    named: Path | None = click.get_current_context().meta.get(COURSE_DIR)
+    return named
 
 
 def load_course(
@@ -28,11 +29,10 @@ def load_course(
 ) -> LoadedSettings:
     """Load the settings of the command that runs, and print their warnings to stderr.
 
-    ``course_dir`` and ``overrides`` count before the options of ``mograder hub``.
+    ``course_dir`` counts before ``-C``, ``overrides`` before the options of ``mograder hub``.
     """
-    given = given_options()
-    chosen = {**given.overrides, **(overrides or {})}
-    loaded = load_settings(course_dir or given.course_dir, overrides=chosen)
+    chosen = {**click.get_current_context().meta.get(OVERRIDES, {}), **(overrides or {})}
+    loaded = load_settings(course_dir or given_course_dir(), overrides=chosen)
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning}", err=True)
     return loaded
@@ -42,8 +42,8 @@ def course_option(command: Callable[..., object]) -> Callable[..., object]:
     """Add ``-C``; the command gets the settings of the course as ``loaded``."""
 
     @wraps(command)
-    def with_settings(*args: object, course_dir: Path | None, **others: object) -> object:
-        return command(*args, loaded=load_course(course_dir), **others)
+    def with_settings(*args: object, **others: object) -> object:
+        return command(*args, loaded=load_course(), **others)
 
     return course_dir_option(with_settings)
 

@@ -37,15 +37,21 @@ _UVX = ("archive-v0", "environments-v2")
 """Directories of uv's cache with the environments of ``uvx``, which uv may replace at any time."""
 
 
-def tell(error: Exception, *, debug: bool) -> None:
-    """Print a failure to stderr: its sentence and remedy, or a reference for a bug."""
+def tell(error: Exception, *, debug: bool) -> Exception:
+    """Print a failure to stderr: its sentence and remedy, or a reference for a bug.
+
+    Return the failure that the error stands for, or the error itself.
+    """
+    if not isinstance(error, MograderError) and (failure := explained(error)) is not None:
+        failure.__cause__ = error
+        error = failure
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, MograderError):
         _say(_lines_of(f"Error: {error.message}"))
         if error.hint:
             click.echo(_lines_of(error.hint), err=True)
-        return
+        return error
     _say(f"Error: something went wrong inside mograder (reference {reference(error)}).")
     if not debug:
         click.echo(
@@ -53,6 +59,7 @@ def tell(error: Exception, *, debug: bool) -> None:
             "and report them with the reference.",
             err=True,
         )
+    return error
 
 
 def _lines_of(text: str) -> str:

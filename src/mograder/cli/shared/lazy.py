@@ -65,9 +65,7 @@ class Lazy:
         return found[1] if found else ""
 
     def load(self) -> click.Command:
-        command = _imported(self.target)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{self.target} is not a command")
+        command: click.Command = _imported(self.target)
         return command
 
 
@@ -127,9 +125,12 @@ class LazyGroup(click.Group):
                 formatter.write_text(", ".join(names))
 
 
-def server_part(command: str, target: str) -> Any:
-    """Import ``module:attribute``, which only Linux has; raises :class:`Unsupported` elsewhere."""
-    _demand_linux(command)
+def server_part(target: str, use: str = "") -> Any:
+    """Import ``module:attribute``, which only Linux has; raises :class:`Unsupported` elsewhere.
+
+    ``use`` follows the command in the message: the way to run it that needs Linux.
+    """
+    _demand_linux(f"{click.get_current_context().command_path}{use}")
     return _imported(target)
 
 

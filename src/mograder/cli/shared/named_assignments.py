@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -72,6 +72,21 @@ def path_named(argument: str) -> tuple[Path, Path | None] | None:
     if path.suffix != ".py":
         raise InvalidInput(f"{argument} is no notebook.", hint=_HINT)
     return named_directory(path.parent), path
+
+
+def named_files(
+    arguments: Sequence[str], by_name: Callable[[str], Path]
+) -> dict[Path, list[Path] | None]:
+    """Return the notebooks that arguments name, by their directory; None for all in it.
+
+    ``by_name`` returns the directory of the assignment that a name means.
+    """
+    places: dict[Path, list[Path] | None] = {}
+    for argument in arguments:
+        directory, file = path_named(argument) or (by_name(argument), None)
+        known = places.get(directory, [])
+        places[directory] = None if file is None or known is None else [*known, file]
+    return places
 
 
 def assignment_named(

@@ -1,4 +1,4 @@
-"""Options shared by several commands, and the `hub` group's values for its subcommands.
+"""Options shared by several commands.
 
 Imports little: `mograder hub --help` loads this module but no settings (performance.md).
 """
@@ -6,8 +6,7 @@ Imports little: `mograder hub --help` loads this module but no settings (perform
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from glob import escape
 from pathlib import Path
 
@@ -65,14 +64,6 @@ EXISTING_DIRECTORY = _NamedPath(exists=True, file_okay=False, path_type=Path)
 """Types of options: what is there already has to be of this kind; an INPUT may be ``-``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """The options of the command line; those that are given override the settings (B14-B17)."""
-
-    course_dir: Path | None = None
-    overrides: Mapping[str, object] = field(default_factory=dict)
-
-
 def together(*options: Option) -> Option:
     """Return a decorator that adds several options, in the order of ``--help``."""
 
@@ -84,11 +75,24 @@ def together(*options: Option) -> Option:
     return decorate
 
 
+COURSE_DIR, OVERRIDES = "mograder.course_dir", "mograder.overrides"
+"""Keys in the context's ``meta``, which `mograder hub` shares with its commands.
+
+Their values are the path that ``-C`` names, and the settings that options of `hub` override.
+"""
+
+
+def _keep_course(ctx: click.Context, _: click.Parameter, named: Path | None) -> None:
+    if named is not None:  # else that of `mograder hub`, if it is given, stays
+        ctx.meta[COURSE_DIR] = named
+
+
 course_dir_option = click.option(
     "-C",
     "--course-dir",
     type=PATH,
-    default=None,
+    expose_value=False,
+    callback=_keep_course,
     help="Course directory.  [env var: MOGRADER_COURSE_DIR; default: .]",
 )
 
@@ -100,6 +104,10 @@ dry_run_option = click.option(
 )
 output_file_option = click.option(
     "-o", "--output", type=FILE, help="The file to write.  [default: standard output]"
+)
+timezone_option = click.option(
+    "--timezone",
+    help="For times without one.  [default: the course's `timezone`, else this computer's]",
 )
 feedback_dir_option = click.option(
     "-o",

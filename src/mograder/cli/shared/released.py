@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,20 +56,7 @@ class ReleasedCourseMarks:
     def grades(self) -> tuple[StudentGrade, ...]:
         return tuple(self.marks[each].grade for each in sorted(self.marks, key=str.casefold))
 
-    @contextmanager
-    def files(self, directory: Path, *, as_they_are: bool) -> Iterator[Path]:
-        """Yield a directory with these students' feedback files from another one.
-
-        Their pages are written from the released marks, unless ``as_they_are``.
-        """
-        with tempfile.TemporaryDirectory(prefix="mograder-feedback-") as made:
-            place = Path(made)
-            _put_files(directory, place, self.marks)
-            if not as_they_are:
-                self._write_pages(place)
-            yield place
-
-    def _write_pages(self, directory: Path) -> None:
+    def write_pages(self, directory: Path) -> None:
         with viewed_gradebook(self.loaded.gradebook_path) as book:
             now, key = SystemClock().now(), grading_key(self.loaded)
             feedback = CourseFeedback(self.loaded, book, self.assignment, key, now)
@@ -125,16 +111,20 @@ def grades_to_send(
     return grades
 
 
-def released_files(
-    ctx: click.Context,
-    released: ReleasedCourseMarks | None,
-    given: Path | None,
-    usual: Path,
-) -> Path:
-    """Return the directory of feedback to send; the pages of the option ``given`` stay."""
+def released_files(released: ReleasedCourseMarks | None, given: Path | None, usual: Path) -> Path:
+    """Return the directory of feedback to send, with the files of the students that get marks.
+
+    If some are released, it is a temporary one, which is removed when the command ends. Its pages
+    are written from the released marks, unless the option ``given`` names a directory with pages.
+    """
     if released is None:
         return given or usual
-    return ctx.with_resource(released.files(given or usual, as_they_are=given is not None))
+    made = tempfile.TemporaryDirectory(prefix="mograder-feedback-")
+    place = Path(click.get_current_context().with_resource(made))
+    _put_files(given or usual, place, released.marks)
+    if given is None:
+        released.write_pages(place)
+    return place
 
 
 def _tell_held_back(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -10,8 +12,8 @@ import pytest
 
 from mograder.cli.hub import run
 from mograder.cli.main import hub, overrides_of
-from mograder.cli.shared.course_settings import load_course
-from mograder.cli.shared.options import Given
+from mograder.cli.shared.course_settings import course_option, load_course
+from mograder.cli.shared.options import OVERRIDES
 from mograder.core.settings import LoadedSettings, load_settings, read_environ
 from mograder.sandbox.client.bootstrap import supervisor_config
 from mograder.web.hub import server
@@ -37,15 +39,16 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return secrets
 
 
-def given(*arguments: str) -> Given:
-    """Parse a command line with the group."""
-    params = hub.make_context("hub", [*arguments, "publish"]).params
-    course_dir = params.pop("course_dir")
-    return Given(course_dir, overrides_of(**params))
+@contextmanager
+def given(*arguments: str) -> Iterator[click.Context]:
+    """Parse a command line with the group, as before a command of it runs."""
+    with hub.make_context("hub", [*arguments, "publish"]) as ctx:
+        ctx.meta[OVERRIDES] = overrides_of(**ctx.params)
+        yield ctx
 
 
 def loaded(*arguments: str) -> LoadedSettings:
-    with click.Context(hub, obj=given(*arguments)):
+    with given(*arguments):
         return load_course()
 
 
@@ -109,10 +112,16 @@ def test_the_units_variable_names_the_course_unless_the_option_does(
 def test_a_subcommands_own_course_is_nearer_than_the_groups(tmp_path: Path) -> None:
     for name in ("group", "own"):
         (tmp_path / name).mkdir()
-    of_group = given("-C", "group")
-    with click.Context(hub, obj=of_group):
-        assert load_course().course_dir == tmp_path / "group"
-        assert load_course(Path("own")).course_dir == tmp_path / "own"
+
+    @click.command()
+    @course_option
+    def own(loaded: LoadedSettings) -> Path:
+        return loaded.course_dir
+
+    with given("-C", "group") as group:
+        for words, course in ([], "group"), (["-C", "own"], "own"):
+            found = own.main(words, "own", standalone_mode=False, parent=group)
+            assert found == tmp_path / course
 
 
 def test_what_the_settings_ignore_is_told(
