@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mograder.auth.credentials import Role
-from mograder.auth.identity import Identity
+from mograder.auth.csrf import check_unsafe, loaded_by_other_site
+from mograder.auth.identity import Authenticator, AuthPolicy, Identity, Method
 from mograder.core.context_managers import under_way
+from mograder.core.errors import MograderError
 from mograder.core.web_origin import session_url
 from mograder.grading.marking.shown_work import Works
 from mograder.hub.checks import ItemChecks, ValidationResults
@@ -37,10 +39,10 @@ from mograder.sessions.student_copies import Copies
 from mograder.store.external.external_tables import has_platforms
 from mograder.store.hub.board import Board, HelpRow, KeptResults
 from mograder.store.submissions.submissions import Submissions
-from mograder.web.app import AppMiddleware
+from mograder.web.app import SAFE_METHODS, AppMiddleware, Header
 from mograder.web.background import Work
-from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.error_responses import TooManyAttempts
+from mograder.web.context import ContextMiddleware, context_of, request_context
+from mograder.web.error_responses import TooManyAttempts, Wants, wanted
 from mograder.web.hub import (
     audit_log,
     calendar,
@@ -68,12 +70,18 @@ from mograder.web.hub.copies import (
     validation,
     versions,
 )
-from mograder.web.hub.core.access import GUARDS, admit
-from mograder.web.hub.core.audit import AuditTrail
+from mograder.web.hub.core.access import (
+    GUARDS,
+    IDENTITY,
+    TURN,
+    identify,
+    login_headers,
+    part,
+)
+from mograder.web.hub.core.audit import BY_FRONT, AuditTrail, Event
 from mograder.web.hub.core.hub_app import Feature, HubApp, Run
 from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
-from mograder.web.hub.core.parts import IDENTITY, TURN
 from mograder.web.hub.core.responses import answer_problem
 from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming
 from mograder.web.hub.proxy.paths import SESSION_PATHS
@@ -97,6 +105,9 @@ REQUESTS_AT_ONCE = 8
 
 MOST_WAITING = 200
 """Most requests of a student that wait: over HTTP/2 a browser with many tabs sends some dozens."""
+
+_POSTS_OF_OTHERS = frozenset({b"/lti/login", b"/lti/launch", b"/auth/oidc/backchannel-logout"})
+"""The routes that platforms' pages and providers post to; what they send is signed."""
 
 FEATURES: tuple[Feature, ...] = (
     Feature((*home.ROUTES, *calendar.ROUTES)),
@@ -304,6 +315,39 @@ async def _record(request: Request, action: str, *what: str) -> None:
     hub.numbers.note()
     await hub.audit.record(request, action, *what)
     hub.marks_changed()
+
+
+async def admit(request: Request, headers: list[Header]) -> Response | None:
+    """Identify the caller; refuse a changing request that another site made a browser send.
+
+    What another site's page loads has no identity but a bearer's: a front that signs people in adds
+    theirs to all that their browser sends, and a hostile notebook could end their live pages, have
+    work done or write into the audit log in their name.
+
+    The cookie of a login that is new with this request is added to ``headers``. The posts that
+    other systems send have no identity, so there is nothing that another site could misuse.
+    """
+    context = request_context(request)
+    if request.method not in SAFE_METHODS and context.raw_path in _POSTS_OF_OTHERS:
+        return None
+    try:
+        identity = identify(request.scope, part(request, Authenticator))
+        bearer = identity is not None and identity.method is Method.BEARER
+        if not bearer and loaded_by_other_site(request.scope["headers"]):
+            identity = None
+        request.scope[IDENTITY] = identity
+        headers += login_headers(identity, context, part(request, AuthPolicy).secret)
+        shows_page = request.method == "GET" and wanted(request) is Wants.PAGE
+        if shows_page and identity is not None and identity.role is Role.INSTRUCTOR:
+            await part(request, CourseNumbers).look()
+        if request.method not in SAFE_METHODS:
+            check_unsafe(identity, request.scope["headers"], context.own_origins)
+        if identity is not None and identity.front and identity.fresh is not None:
+            event = Event(identity.username, "sign in", BY_FRONT, context.address)
+            await part(request, AuditTrail).signed_in(event)
+    except MograderError as error:
+        return await answer_problem(request, error)
+    return None
 
 
 class Dispatcher:

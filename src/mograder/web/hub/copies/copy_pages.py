@@ -33,10 +33,9 @@ from mograder.store.releases.releases import Release
 from mograder.store.versions.versions import Version
 from mograder.web.app import content_security_policy
 from mograder.web.context import request_context
-from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.access import Caller, identity_of, part
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.hub.core.parts import identity_of, part
 from mograder.web.pages import inert_page, page
 from mograder.web.route import HISTORY, OWNER, VISITOR, Route
 

@@ -27,10 +27,10 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.background import Work
+from mograder.web.hub.core.access import Parts, identity_of, use
 from mograder.web.hub.core.audit import AuditTrail
 from mograder.web.hub.core.items import Items, person
 from mograder.web.hub.core.metrics import Metrics
-from mograder.web.hub.core.parts import Parts, identity_of, use
 from mograder.web.marking.context import MarkingApp
 from mograder.web.pages import Pages, Viewer
 from mograder.web.route import Route

@@ -26,7 +26,7 @@ from mograder.sessions.session import CopyOf, SessionKey
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.releases.releases import ItemKind, Release, Releases
-from mograder.web.hub.core.parts import use
+from mograder.web.hub.core.access import use
 
 _MADE_ANEW = "There was no {0}.py in your folder any more, so it was copied anew."
 _OTHERS = "Your other files were kept, such as {0}."

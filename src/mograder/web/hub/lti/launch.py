@@ -46,11 +46,10 @@ from mograder.sessions.session import spinner_of
 from mograder.store.external.external_tables import Link
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.context import request_context
-from mograder.web.hub.core.access import identify
+from mograder.web.hub.core.access import IDENTITY, identify
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import mode_of
-from mograder.web.hub.core.parts import IDENTITY
 from mograder.web.hub.items.dates import dates_in_words, keep_told
 from mograder.web.hub.signin.external_signin import (
     complete,
