@@ -8,7 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
@@ -332,16 +338,17 @@ async def admit(request: Request, headers: list[Header]) -> Response | None:
         return None
     try:
         identity = identify(request.scope, part(request, Authenticator))
-        bearer = identity is not None and identity.method is Method.BEARER
-        if not bearer and loaded_by_other_site(request.scope["headers"]):
+        # No browser adds a bearer token by itself, so no other site can have caused its request.
+        by_browser = identity is None or identity.method is not Method.BEARER
+        if by_browser and loaded_by_other_site(request.scope["headers"]):
             identity = None
         request.scope[IDENTITY] = identity
         headers += login_headers(identity, context, part(request, AuthPolicy).secret)
-        shows_page = request.method == "GET" and wanted(request) is Wants.PAGE
-        if shows_page and identity is not None and identity.role is Role.INSTRUCTOR:
+        is_instructor = identity is not None and identity.role is Role.INSTRUCTOR
+        if is_instructor and request.method == "GET" and wanted(request) is Wants.PAGE:
             await part(request, CourseNumbers).look()
-        if request.method not in SAFE_METHODS:
-            check_unsafe(identity, request.scope["headers"], context.own_origins)
+        if by_browser and request.method not in SAFE_METHODS:
+            check_unsafe(request.scope["headers"], context.own_origins)
         if identity is not None and identity.front and identity.fresh is not None:
             event = Event(identity.username, "sign in", BY_FRONT, context.address)
             await part(request, AuditTrail).signed_in(event)
@@ -417,7 +424,7 @@ class PersonalTurns:
             await refusal(scope, receive, send)
             return
         own = self._turns.setdefault(user, asyncio.Semaphore(REQUESTS_AT_ONCE))
-        with under_way(self._waiting, user):
+        with under_way(self._waiting, user) if own.locked() else nullcontext():
             await own.acquire()
         with ExitStack() as turn:
             turn.callback(own.release)
