@@ -19,8 +19,7 @@ from typing import Self
 
 from mograder.core.clock import from_unix_or_none
 from mograder.core.errors import MograderError, NotFound
-from mograder.core.files.disk import DISK, Disk
-from mograder.core.files.shared_files import look_for
+from mograder.core.files.disk import DISK, Disk, look_for
 from mograder.core.item_dates import ItemDates, OwnDates, given_zone
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted

@@ -39,11 +39,12 @@ from mograder.core.files.disk import (
     UNSUPPORTED,
     Disk,
     Place,
+    again_if_stale,
     explained_when_full,
     libc,
+    look_for,
     set_mode,
 )
-from mograder.core.files.shared_files import again_if_stale, look_for
 from mograder.core.files.windows_files import FileHeld
 from mograder.core.operating_system import SYSTEM
 

@@ -26,8 +26,7 @@ from sqlalchemy import Connection, ScalarSelect, Table, exists, func, insert, se
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput
-from mograder.core.files.disk import DISK, Disk
-from mograder.core.files.shared_files import look_for
+from mograder.core.files.disk import DISK, Disk, look_for
 from mograder.core.names import ItemName, nfc
 from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
 from mograder.store.gradebook.gradebook import Gradebook

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from mograder.core.files import shared_files
-from mograder.core.files.disk import DISK, Mount
-from mograder.core.files.shared_files import SharedFile, again_if_stale, look_for, refuses_root
+from mograder.core.files.disk import DISK, Mount, SharedFile, again_if_stale, look_for, refuses_root
 from tests.support.fake_disks import ShareDisk
 
 
