@@ -29,7 +29,7 @@ from mograder.grading.late_work import DueDates
 from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release.feedback import NO_KEY, CourseFeedback
 from mograder.grading.release.student_marks import telling, untold_students
-from mograder.store.copies.copy_facts import CopyFacts, CopyState
+from mograder.store.copies.workspaces import CopyFacts, CopyState
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import LateFacts, LateWork
 from mograder.store.gradebook.mark_release import MarkReleases

@@ -29,7 +29,7 @@ from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.end_reasons import Ending, EndReason, Explanation
 from mograder.sessions.session import CopyOf, LiveSession, spinner_of
-from mograder.store.copies.copy_facts import CopyFacts, CopyState
+from mograder.store.copies.workspaces import CopyFacts, CopyState
 from mograder.store.hub.board import Board
 from mograder.store.releases.releases import ItemKind
 from mograder.store.submissions.history import Submission

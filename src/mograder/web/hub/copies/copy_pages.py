@@ -27,8 +27,7 @@ from mograder.processes.isolated_call import IsolatedCall
 from mograder.sessions.connections import exported_page
 from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.session import CopyOf
-from mograder.store.copies.copy_facts import CopyFacts
-from mograder.store.copies.workspaces import Saved
+from mograder.store.copies.workspaces import CopyFacts, Saved
 from mograder.store.releases.releases import Release
 from mograder.store.versions.versions import Version
 from mograder.web.app import content_security_policy

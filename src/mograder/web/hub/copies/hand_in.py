@@ -28,8 +28,7 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.points import key_of
 from mograder.processes.notebook_calls import compare, find_unanswered
 from mograder.sessions.session import CopyOf
-from mograder.store.copies.copy_facts import CopyFacts, CopyState
-from mograder.store.copies.workspaces import Saved
+from mograder.store.copies.workspaces import CopyFacts, CopyState, Saved
 from mograder.store.releases.releases import Release
 from mograder.store.submissions.history import Submission
 from mograder.store.submissions.receipts import Receipt, receipt_of
