@@ -28,19 +28,17 @@ from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted
 from mograder.core.names import Username
 from mograder.store.database.database import (
-    awaits_upgrade,
-    copy_sqlite,
+    columns_of,
     incoming,
-    may_write_beside,
     open_engine,
-    openable,
     reading,
     sqlite_url,
-    upgrade,
     upsert,
+    values_of,
     writing,
 )
-from mograder.store.database.row_tables import columns_of, values_of
+from mograder.store.database.sqlite_files import copy_sqlite, may_write_beside, openable
+from mograder.store.database.upgrades import awaits_upgrade, upgrade
 from mograder.store.gradebook import gradebook_marks
 from mograder.store.gradebook.exchange_0316 import (
     Deductions,

@@ -19,8 +19,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
-from mograder.store.database.database import add_row, upsert
-from mograder.store.database.row_tables import columns_of, values_of
+from mograder.store.database.database import add_row, columns_of, upsert, values_of
 from mograder.store.gradebook.gradebook_tables import (
     grading_runs,
     mark_details,

@@ -21,8 +21,7 @@ from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.item_dates import NO_DATES, ItemDates
 from mograder.core.sections.settings_model import CourseRule
-from mograder.store.database.database import add_row
-from mograder.store.database.row_tables import columns_of, values_of
+from mograder.store.database.database import add_row, columns_of, values_of
 from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_marks import (
     read_assignments,

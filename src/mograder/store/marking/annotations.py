@@ -21,8 +21,7 @@ from sqlalchemy import Connection, Row, func, select, union
 
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
-from mograder.store.database.database import add_row
-from mograder.store.database.row_tables import values_of
+from mograder.store.database.database import add_row, values_of
 from mograder.store.gradebook.gradebook import Gradebook, OfBook
 from mograder.store.gradebook.gradebook_marks import demand_work, read_details, rows_of
 from mograder.store.gradebook.gradebook_tables import (

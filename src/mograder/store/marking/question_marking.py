@@ -22,8 +22,7 @@ from sqlalchemy import Connection, func, select
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.marks import sum_of_marks
-from mograder.store.database.database import add_row
-from mograder.store.database.row_tables import columns_of
+from mograder.store.database.database import add_row, columns_of
 from mograder.store.gradebook.gradebook import Gradebook, OfBook
 from mograder.store.gradebook.gradebook_marks import (
     MARKS,

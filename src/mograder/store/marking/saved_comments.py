@@ -19,8 +19,7 @@ from sqlalchemy import Connection
 from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.names import is_same_person
-from mograder.store.database.database import add_row
-from mograder.store.database.row_tables import values_of
+from mograder.store.database.database import add_row, values_of
 from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_marks import read_details, read_rows
 from mograder.store.gradebook.gradebook_tables import rubrics, saved_comments
