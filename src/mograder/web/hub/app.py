@@ -33,9 +33,10 @@ from mograder.core.context_managers import under_way
 from mograder.core.errors import MograderError
 from mograder.core.web_origin import session_url
 from mograder.grading.marking.shown_work import Works
-from mograder.hub.checks import ItemChecks, ValidationResults
+from mograder.hub.checks import ValidationResults
 from mograder.hub.counts import CourseNumbers, copy_counts
 from mograder.hub.help_desk import HelpDesk
+from mograder.hub.items import ItemChecks, Items
 from mograder.hub.notifier import Notifier, Part
 from mograder.hub.services import Services
 from mograder.sandbox.environments.static_assets import ASSETS
@@ -86,7 +87,6 @@ from mograder.web.hub.core.access import (
 )
 from mograder.web.hub.core.audit import BY_FRONT, AuditTrail, Event
 from mograder.web.hub.core.hub_app import Feature, HubApp, Run
-from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.hub.core.responses import answer_problem
 from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming

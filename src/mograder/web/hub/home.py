@@ -24,6 +24,7 @@ from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.grading.release.student_marks import StudentMark, marks_of_student
 from mograder.grading.validation_report import ValidationResult
+from mograder.hub.items import ItemView, person
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone, zone_of_form
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_updates import CopyUpdates
@@ -37,7 +38,6 @@ from mograder.web.context import request_context
 from mograder.web.hub.copies.hand_in import HandIn, course_page, hand_in_of, moodle_pages
 from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import ItemView, person
 from mograder.web.hub.machines import Leaving, MachineWatch
 from mograder.web.hub.sessions import news_of
 from mograder.web.pages import go_to, page

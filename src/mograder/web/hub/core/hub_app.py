@@ -16,9 +16,10 @@ from mograder.auth.identity import Identity
 from mograder.core.item_dates import course_zone
 from mograder.core.names import ItemName
 from mograder.grading.course_late import CourseDates
-from mograder.hub.checks import ItemChecks, ValidationResults
+from mograder.hub.checks import ValidationResults
 from mograder.hub.counts import Count, Counted, CourseNumbers
 from mograder.hub.help_desk import HelpDesk
+from mograder.hub.items import ItemChecks, Items, person
 from mograder.hub.notifier import Notifier
 from mograder.hub.services import Services
 from mograder.sessions.session import CopyOf
@@ -29,7 +30,6 @@ from mograder.store.submissions.submissions import Submissions
 from mograder.web.background import Work
 from mograder.web.hub.core.access import Parts, identity_of, use
 from mograder.web.hub.core.audit import AuditTrail
-from mograder.web.hub.core.items import Items, person
 from mograder.web.hub.core.metrics import Metrics
 from mograder.web.marking.context import MarkingApp
 from mograder.web.pages import Pages, Viewer
