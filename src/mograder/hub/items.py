@@ -6,7 +6,7 @@ only if the student already has a copy (compatibility-0.3.16.md 2.3).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import checks_in, marks_of
 from mograder.notebook.title import title_of
 from mograder.sandbox.protocol import Mode
-from mograder.sessions.session import CopyOf, SessionKey
+from mograder.sessions.session import CopyOf
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.course import read_notebook
 from mograder.store.hub.board import MOST_LABEL
@@ -66,23 +66,24 @@ def mode_of(kind: ItemKind) -> Mode:
 class Items:
     """The published items, and each person's view of them; the methods block.
 
-    ``is_active`` returns whether a session runs, ``taken`` is called with each copy that somebody
-    asked for, new or not. ``came_from`` returns the digest of the release that a copy last came
-    from, "" for one that came from none.
+    ``running`` returns the items and modes of a person's sessions, ``taken`` is called with each
+    copy that somebody asked for, new or not. ``came_from`` returns the digest of the release that a
+    copy last came from, "" for one that came from none.
     """
 
     releases: Releases
     workspaces: Workspaces
     visibility: VisibilityRules
     clock: Clock
-    is_active: Callable[[SessionKey], bool]
+    running: Callable[[Username], Set[tuple[str, Mode]]]
     taken: Callable[[Username, ItemName], object]
     came_from: Callable[[Username, ItemName], str]
 
     def survey(self, identity: Identity, at: datetime | None = None) -> list[ItemView]:
         moment, found = at or self.clock.now(), self.releases.all()
         rules = self.visibility.rules()  # after the releases: one is hidden before it is published
-        views = (self._view(identity, each, rules(each.name), moment) for each in found)
+        running = self.running(person(identity))
+        views = (self._view(identity, each, rules(each.name), moment, running) for each in found)
         return [view for view in views if _listed(view, identity)]
 
     def find(self, name: str) -> Release | None:
@@ -179,7 +180,12 @@ class Items:
                 self.workspaces.ensure_files(copy.user, release)
 
     def _view(
-        self, identity: Identity, release: Release, rule: Visibility, moment: datetime
+        self,
+        identity: Identity,
+        release: Release,
+        rule: Visibility,
+        moment: datetime,
+        running: Set[tuple[str, Mode]],
     ) -> ItemView:
         user = person(identity)
         has_copy = self.workspaces.has_copy(user, release.name)
@@ -191,7 +197,7 @@ class Items:
             updated=has_copy
             and self.workspaces.updated(user, release)
             and self.may_know(identity, CopyOf(user, release.name)),
-            active=self.is_active(SessionKey(user, release.name, mode_of(release.kind))),
+            active=(release.name, mode_of(release.kind)) in running,
         )
 
 
@@ -226,6 +232,10 @@ class ItemChecks:
 
     def columns(self, release: Release) -> tuple[Column, ...]:
         return self._read(release)[1]
+
+    def title_in(self, release: Release) -> str:
+        self._read(release)
+        return self.title(release.name)
 
     def look(self) -> None:
         for each in self._releases.all():

@@ -248,7 +248,9 @@ def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> 
         services.workspaces,
         marking.visibility,
         clock,
-        is_active=lambda key: services.pool.find(key) is not None,
+        running=lambda user: {
+            (each.key.item, each.key.mode) for each in services.pool.all() if each.key.user == user
+        },
         taken=services.recorder.look,
         came_from=services.recorder.versions.release_of,
     )

@@ -405,7 +405,8 @@ def _work(app: HubApp, caller: Caller, copy: CopyOf) -> dict[str, Any]:
     facts = app.services.workspaces.facts(copy.user, copy.item)
     if facts is None:
         return {}
-    found = hand_in_of(app, caller, copy, facts)
+    knows = app.items.may_know(caller, copy)
+    found = hand_in_of(app, copy.user, copy.item, facts, knows=knows)
     sent, own = found.submission, found.own
     return {
         "saved": facts.saved.timestamp(),

@@ -107,10 +107,18 @@ class HandIn:
 
 
 def hand_in_of(
-    app: HubApp, caller: Identity, work: CopyOf, copy: CopyFacts | None, url: str = ""
+    app: HubApp,
+    user: Username,
+    item: ItemName,
+    copy: CopyFacts | None,
+    *,
+    knows: bool,
+    url: str = "",
 ) -> HandIn:
-    """Return the state of a person's work on an item, as ``caller`` may know it; reads files."""
-    user, item, knows = work.user, work.item, app.items.may_know(caller, work)
+    """Return the state of a person's work on an item; reads files.
+
+    ``knows`` is whether the caller may know the item's dates (``Items.may_know``).
+    """
     now, own = app.services.clock.now(), app.dates.own(item, user) if knows else OwnDates()
     if not app.services.loaded.settings.hub.collect:
         return HandIn(own, lateness=own.lateness(now), url=url)

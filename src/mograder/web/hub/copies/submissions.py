@@ -163,7 +163,7 @@ def _lines(
     if facts is None and not person.submissions:
         app.items.demand_shown(caller, copy)
     knows = app.items.may_know(caller, copy)
-    work = hand_in_of(app, caller, copy, facts)
+    work = hand_in_of(app, copy.user, copy.item, facts, knows=knows)
     lines = []
     for each in sorted(person.submissions, key=lambda each: -each.sequence):
         late = late_at(app, copy.user, copy.item, each.received, work.own) if knows else ("", "")
