@@ -20,7 +20,7 @@ from typing import Self
 from mograder.core.clock import from_unix_or_none
 from mograder.core.errors import MograderError, NotFound
 from mograder.core.files.disk import DISK, Disk, look_for
-from mograder.core.item_dates import ItemDates, OwnDates, given_zone
+from mograder.core.item_dates import DueDates, ItemDates, OwnDates, given_zone
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted
 from mograder.core.names import nfc
@@ -32,7 +32,6 @@ from mograder.grading.late_work import (
     UNKNOWN,
     Basis,
     Deduction,
-    DueDates,
     SubmissionTime,
     Terms,
     TimeSource,
@@ -40,6 +39,7 @@ from mograder.grading.late_work import (
     due_dates,
     late_work,
     openings,
+    with_facts,
 )
 from mograder.store.assignment_server.assignments import MANIFEST_FILE, Catalogue
 from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
@@ -233,7 +233,8 @@ class CourseLate:
     def due(self, assignment: str, facts: LateFacts, served: ServedAssignment | None) -> DueDates:
         """Return an assignment's dates; ``served`` is it on the course's assignment server."""
         settings, stored = self._loaded.settings, facts.policy(assignment)
-        return due_dates(assignment, settings, served, stored).with_facts(facts, assignment)
+        dates = due_dates(assignment, settings, served, stored)
+        return with_facts(dates, facts, assignment)
 
     def dates_change(
         self,

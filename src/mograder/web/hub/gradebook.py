@@ -23,9 +23,9 @@ from starlette.responses import Response
 from mograder.auth.credentials import Role
 from mograder.core.clock import is_after
 from mograder.core.csv_table import number_text, write_table
+from mograder.core.item_dates import DueDates
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal, nfc
 from mograder.grading.course_late import CountedGrade, CourseLate
-from mograder.grading.late_work import DueDates
 from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release.feedback import NO_KEY, CourseFeedback
 from mograder.grading.release.student_marks import telling, untold_students
