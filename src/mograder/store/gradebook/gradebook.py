@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, delete, func, s
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import SystemClock
-from mograder.core.context_managers import Closing, closing_fd
+from mograder.core.context_managers import Closing
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.files import file_lock, open_flags
 from mograder.core.files.disk import set_mode
@@ -538,8 +538,8 @@ def _turn(lock: Path) -> Iterator[None]:
         set_mode(opened, lock.with_suffix("").stat().st_mode & 0o666)
     except FileExistsError:
         opened = os.open(lock, os.O_RDWR | open_flags.CLOEXEC)
-    with closing_fd(opened) as fd:
-        if not file_lock.acquire(fd, seconds=_WAIT_SECONDS):
+    with os.fdopen(opened) as file:
+        if not file_lock.acquire(file.fileno(), seconds=_WAIT_SECONDS):
             raise Busy(
                 f"Another program holds {lock.name}.",
                 hint="Wait until it has finished grading, then try again.",

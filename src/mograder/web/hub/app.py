@@ -322,7 +322,8 @@ async def _record(request: Request, action: str, *what: str) -> None:
     hub: HubApp = request.scope[APP]
     hub.numbers.note()
     await hub.audit.record(request, action, *what)
-    hub.marks_changed()
+    for told in hub.on_marks:
+        told()
 
 
 async def admit(request: Request, headers: list[Header]) -> Response | None:

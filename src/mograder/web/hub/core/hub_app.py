@@ -75,10 +75,6 @@ class HubApp(Parts):
     """Entered to read files for a request without a login, since it has no person's turn."""
     program: ClassVar[str] = "hub"
 
-    def marks_changed(self) -> None:
-        for told in self.on_marks:
-            told()
-
     @property
     def dates(self) -> CourseDates:
         return self.marking.dates
