@@ -24,7 +24,6 @@ from typing import Any, TypeAlias
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, ScalarSelect, Table, exists, func, insert, select
 
-from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput
 from mograder.core.files.disk import DISK, Disk, look_for
 from mograder.core.names import ItemName, nfc
@@ -44,6 +43,7 @@ from mograder.store.gradebook.grading_records import (
     AssignmentRow,
     QuestionGrade,
     StudentGrade,
+    utc_iso,
 )
 from mograder.store.gradebook.mark_counting import whole_ungraded
 

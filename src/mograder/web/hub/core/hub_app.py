@@ -81,8 +81,7 @@ class HubApp(Parts):
 
     def book(self) -> Gradebook | None:
         """Return the gradebook, None while the course has none; blocks."""
-        path = self.services.loaded.gradebook_path
-        return self.marking.book() if path.is_file() else None
+        return self.marking.book() if self.dates.gradebook.is_file() else None
 
     @property
     def title(self) -> str:
