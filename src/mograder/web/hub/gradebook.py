@@ -26,7 +26,6 @@ from mograder.core.csv_table import number_text, write_table
 from mograder.core.item_dates import DueDates
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal, nfc
 from mograder.grading.course_late import CountedGrade, CourseLate
-from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release.feedback import NO_KEY, CourseFeedback
 from mograder.grading.release.student_marks import telling, untold_students
 from mograder.store.copies.workspaces import CopyFacts, CopyState
@@ -36,6 +35,7 @@ from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.items.grading import ungraded
+from mograder.web.marking.context import question_title
 from mograder.web.pages import load_pages, outcome, page, saved_file, saved_table, sheet_of
 from mograder.web.route import Access, Route
 

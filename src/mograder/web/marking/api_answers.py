@@ -18,12 +18,6 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.grading.marking.answer_names import (
-    group_id,
-    question_address,
-    question_of,
-    question_title,
-)
 from mograder.grading.marking.equal_answers import AnswerGroup, answer_groups
 from mograder.grading.marking.graded_work import WorkFiles, has_page, nameless_page
 from mograder.grading.marking.question_sources import (
@@ -69,7 +63,11 @@ from mograder.web.marking.context import (
     Answers,
     CurrentHere,
     Here,
+    group_id,
     may_mark,
+    question_address,
+    question_of,
+    question_title,
     stamp_of,
 )
 from mograder.web.pages import inert_page

@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, Response
 
 from mograder.auth.credentials import Role
 from mograder.core.errors import InvalidInput
-from mograder.grading.marking.answer_names import question_title
 from mograder.grading.pages.comment_markup import comment_html
 from mograder.store.marking.annotations import (
     Annotation,
@@ -29,7 +28,7 @@ from mograder.store.marking.saved_comments import (
     SavedCommentChanged,
     SavedComments,
 )
-from mograder.web.marking.context import CurrentHere, Here
+from mograder.web.marking.context import CurrentHere, Here, question_title
 
 Json = dict[str, object]
 
