@@ -480,7 +480,7 @@ def _mark(mark: RecordedMark | QuestionGrade, comment: str, details: MarkDetails
         "adjustment": details.adjustment,
         "saved": details.saved,
         "comment": comment,
-        "html": comment_html(comment),
+        "html": comment and comment_html(comment),
         "reason": details.reason,
         "marker": mark.marker,
         "at": mark.at,
