@@ -19,7 +19,7 @@ from bench.marked_class import BY_PEOPLE, JUDGED, NAME, add_items, lay_out, stud
 from bench.options import Options
 from bench.report import Budget, Row, say
 from bench.stage import CACHE, Stage
-from mograder.grading.marking.answer_names import answer_id
+from mograder.web.marking.context import answer_id
 from tests.support.hub import HubConfig, HubProcess, run_mograder
 from tests.support.identity import instructor
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
-from mograder.store.database.database import database_url, open_engine, upgrade, writing
+from mograder.store.database.database import database_url, open_engine, writing
+from mograder.store.database.upgrades import upgrade
 from mograder.store.hub.hub_tables import audit
 from tests.support.identity import student
 

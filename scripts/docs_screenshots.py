@@ -24,8 +24,8 @@ from pathlib import Path
 from playwright.async_api import Page, expect
 
 from mograder.core.settings import load_settings
-from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.submissions.grading_result import grading_key
+from mograder.web.marking.context import answer_id
 from tests.support.browser import People, chromium
 from tests.support.guide_pictures import PICTURES
 from tests.support.hub import HubConfig, HubProcess, run_mograder, write_settings

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from mograder.store.database.database import database_url, open_engine, upgrade
+from mograder.store.database.database import database_url, open_engine
+from mograder.store.database.upgrades import upgrade
 from tests.support.event_stream import no_pauses
 from tests.support.hub_app import hub, hub_of
 from tests.support.moodle.teacher import teacher

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from mograder.core.errors import Busy, InvalidInput, MograderError
-from mograder.store.database.database import open_engine, upgrade, writing
+from mograder.store.database.database import open_engine, writing
+from mograder.store.database.upgrades import upgrade
 from mograder.store.hub import active_hub
 from mograder.store.hub.active_hub import RELEASE_SECONDS, HubLock, Hubs, may_be_several
 from mograder.store.hub.hub_state import HubState

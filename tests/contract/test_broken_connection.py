@@ -29,7 +29,8 @@ from mograder.sessions.connections import LocalConnections
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import LiveSession, SessionKey
-from mograder.store.database.database import open_engine, upgrade
+from mograder.store.database.database import open_engine
+from mograder.store.database.upgrades import upgrade
 from mograder.store.hub.hub_state import HubState
 from tests.support.disconnect import hang_up
 from tests.support.launchers import make_spec

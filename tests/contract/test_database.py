@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from mograder.auth.credentials import Role
 from mograder.core.errors import Busy, Conflict, NotFound
-from mograder.store.database.database import open_engine, reading, upgrade, writing
+from mograder.store.database.database import open_engine, reading, writing
+from mograder.store.database.upgrades import upgrade
 from mograder.store.hub.hub_state import (
     AuditRow,
     CachedRevocations,

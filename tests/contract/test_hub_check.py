@@ -21,7 +21,8 @@ from mograder.operations.report import Level
 from mograder.operations.service_checks import ask_units
 from mograder.sandbox.client.bootstrap import momentary_supervisor, supervisor_config
 from mograder.sandbox.client.selftest import look_from_inside, read_report
-from mograder.store.database.database import open_engine, upgrade
+from mograder.store.database.database import open_engine
+from mograder.store.database.upgrades import upgrade
 from mograder.store.gradebook.gradebook import Gradebook, SentGrade
 from mograder.web.hub.server import standing_by
 from tests.support.command_line import cli

@@ -24,7 +24,8 @@ from mograder.core.settings import load_settings
 from mograder.exchange.mailing import LetterEvent, Post
 from mograder.grading.release.releasing import ReleasedMarks, render_marks
 from mograder.store.copies.update_rows import UpdateRows
-from mograder.store.database.database import database_url, open_engine, upgrade
+from mograder.store.database.database import database_url, open_engine
+from mograder.store.database.upgrades import upgrade
 from mograder.store.gradebook.gradebook import Gradebook, Identity
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.late_work import Extension, LateWork

@@ -13,15 +13,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, make_url, text
 
 from mograder.core.errors import Busy, Conflict, InvalidInput
-from mograder.store.database.database import (
-    MIGRATIONS,
-    database_url,
-    head_version,
-    open_engine,
-    schema_version,
-    upgrade,
-    writing,
-)
+from mograder.store.database.database import database_url, open_engine, writing
+from mograder.store.database.upgrades import MIGRATIONS, head_version, schema_version, upgrade
 from mograder.store.hub.hub_state import HubState
 from mograder.store.hub.hub_tables import metadata
 from tests.support.postgres import PostgresServer

@@ -29,7 +29,6 @@ import pytest
 
 from mograder.auth.credentials import Role
 from mograder.core.settings import load_settings
-from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.submissions.autograde import run_of, write_copy
 from mograder.grading.submissions.grade_submission import GradedNotebook
@@ -37,6 +36,7 @@ from mograder.grading.submissions.grading_result import GradedQuestion, GradingS
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.letters import Letters
 from mograder.web.hub.gradebook import WorkState
+from mograder.web.marking.context import answer_id
 from tests.support import notebooks
 from tests.support.graded_results import graded_result
 from tests.support.hub import run_mograder

@@ -13,8 +13,8 @@ import pytest
 
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username, rehearsal_user
+from mograder.hub.items import Items
 from mograder.store.versions.versions import digest_of
-from mograder.web.hub.core.items import Items
 from tests.support.hub_app import NOTEBOOK, Hub, HubOf
 from tests.support.hub_copies import ask, begin, folder, press, read, send
 

@@ -10,8 +10,7 @@ from sqlalchemy import Engine, insert
 from mograder.grading.validation_report import ValidationReport, answer_of
 from mograder.hub.checks import ValidationResults
 from mograder.sandbox.execution.report import CellResult, CellStatus, ExecutionResult, Outcome
-from mograder.store.database.database import writing
-from mograder.store.database.row_tables import values_of
+from mograder.store.database.database import values_of, writing
 from mograder.store.hub.board import KeptResults, ResultRow, results
 from tests.support.hub_app import Hub, running_hub
 from tests.support.hub_copies import FORM, WORK, ask, begin, read, send

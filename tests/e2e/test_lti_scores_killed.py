@@ -19,7 +19,8 @@ from sqlalchemy import Engine
 from mograder.core.sections.settings_model import LtiPlatform
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import release
-from mograder.store.database.database import database_url, open_engine, upgrade
+from mograder.store.database.database import database_url, open_engine
+from mograder.store.database.upgrades import upgrade
 from mograder.store.external.external_people import ExternalPeople
 from mograder.store.external.external_tables import Link, ScoreState
 from mograder.store.external.lti_platforms import Links

@@ -15,12 +15,12 @@ import pytest
 from playwright.async_api import Error, Page, Request, Route, expect
 
 from mograder.core.settings import load_settings
-from mograder.grading.marking.answer_names import answer_id
 from mograder.grading.submissions.autograde import run_of
 from mograder.grading.submissions.grading_result import grading_key
 from mograder.notebook.source.release import make_release
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import QuestionGrade
+from mograder.web.marking.context import answer_id
 from tests.support.browser import People, tab_to, wait_in_page
 from tests.support.course import put_release
 from tests.support.hub import HubProcess

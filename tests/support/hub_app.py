@@ -47,7 +47,8 @@ from mograder.sessions.session import SessionKey, Usage
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.course.sources import open_sources
-from mograder.store.database.database import open_engine, upgrade
+from mograder.store.database.database import open_engine
+from mograder.store.database.upgrades import upgrade
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.hub.hub_state import CachedRevocations, HubState
 from mograder.store.hub.hub_tables import SessionRow, SessionState

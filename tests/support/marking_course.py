@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import pytest
 
-from mograder.grading.marking.answer_names import answer_id, question_address
 from mograder.grading.pages.notebook_page import render_notebook_page
 from mograder.grading.submissions.autograde import run_of, write_copy
 from mograder.grading.submissions.grade_submission import GradedNotebook
@@ -30,6 +29,7 @@ from mograder.grading.submissions.grading_result import (
 from mograder.sandbox.execution.judging import JudgedCondition
 from mograder.sandbox.execution.report import CellOutput, CellResult, CellStatus
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.web.marking.context import answer_id, question_address
 from tests.support.graded_results import graded_result
 from tests.support.hub_app import Hub, make_hub, opened, running
 from tests.support.hub_copies import ask

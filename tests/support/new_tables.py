@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 
-from mograder.store.database.database import MIGRATIONS
+from mograder.store.database.upgrades import MIGRATIONS
 
 _OURS = frozenset(map(str, (MIGRATIONS, MIGRATIONS.with_name("gradebook_migrations"))))
 _TABLES = "SELECT count(*) FROM sqlite_master"

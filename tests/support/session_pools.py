@@ -28,7 +28,8 @@ from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.launch_spec import Spawner
 from mograder.sessions.manager import SessionManager
 from mograder.sessions.session import LiveSession, SessionKey
-from mograder.store.database.database import open_engine, upgrade
+from mograder.store.database.database import open_engine
+from mograder.store.database.upgrades import upgrade
 from mograder.store.hub.hub_state import HubState
 from tests.support.clock import ManualClock
 from tests.support.fake_launcher import InMemoryLauncher

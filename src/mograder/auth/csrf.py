@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from mograder.auth.identity import Headers, Identity, Method
+from mograder.auth.identity import Headers
 from mograder.core.errors import Forbidden
 
 
@@ -50,16 +50,13 @@ def loaded_by_other_site(headers: Headers) -> bool:
     return from_other_site(headers) and fetched != (["navigate"], ["document"])
 
 
-def check_unsafe(identity: Identity | None, headers: Headers, own_origins: frozenset[str]) -> None:
+def check_unsafe(headers: Headers, own_origins: frozenset[str]) -> None:
     """Check that a request with an unsafe method is from our own pages or not from a browser.
 
-    A bearer identity is exempt, since no browser adds that header by itself. Without an identity
-    (the sign-in form) the check applies as well.
+    For all but a bearer identity, also without an identity (the sign-in form).
 
     Raises: Forbidden for a request that another site's page caused.
     """
-    if identity is not None and identity.method is Method.BEARER:
-        return
     if not browser_marks(headers) or same_origin(headers, own_origins):
         return
     # None: the user, not a page, caused the request.

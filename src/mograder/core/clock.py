@@ -53,11 +53,3 @@ def is_after(at: datetime, end: datetime) -> bool:
     A date alone ends at 23:59:59, and the whole of that second belongs to the day.
     """
     return at.replace(microsecond=0) > end
-
-
-def utc_iso(at: datetime) -> str:
-    """Return a time in UTC as ISO 8601, as the tables of the gradebook keep times.
-
-    A time without a zone is one of the machine's own.
-    """
-    return at.astimezone(UTC).isoformat()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
 from datetime import time as daytime
 from typing import Annotated, TypeVar
@@ -94,6 +95,52 @@ class OwnDates:
             return (1, last.timestamp())
         waits = not handed_in and not self.is_closed(now)
         return (0 if waits else 3, -last.timestamp())
+
+
+@dataclass(frozen=True, slots=True)
+class DueDates:
+    """The dates of an assignment, None for each that it does not have, and students' exceptions.
+
+    ``extensions`` are later due dates, ``exempt`` the students without deductions. ``closes`` is
+    when submissions end, ``closings`` when they end for students to whom ``assignments.json`` gives
+    another time. ``opens`` is when students see it, unless a rule of visibility says another time.
+    ``due_from``, ``closes_from`` and ``opens_from`` say where the general dates come from.
+    """
+
+    general: datetime | None = None
+    extensions: Mapping[str, datetime] = field(default_factory=dict)
+    exempt: frozenset[str] = frozenset()
+    closes: datetime | None = None
+    closings: Mapping[str, datetime] = field(default_factory=dict)
+    due_from: str = ""
+    closes_from: str = ""
+    opens: datetime | None = None
+    opens_from: str = ""
+
+    def own(self, student: str) -> OwnDates:
+        """Submissions end neither before the student's due date or extension nor those of all."""
+        due, closes = self.of(student), self.closings.get(student, self.closes)
+        if closes is not None:
+            closes = self.not_before(student, max(closes, due or closes, self.closes or closes))
+        return OwnDates(due, closes, extended=due != self.general)
+
+    def of(self, student: str) -> datetime | None:
+        """Return a student's due date; an extension never shortens it."""
+        return self.general if self.general is None else self.not_before(student, self.general)
+
+    def not_before(self, student: str, time: datetime) -> datetime:
+        """Return a time, or the end of the student's extension where that is later."""
+        return max(time, self.extensions.get(student, time))
+
+    @property
+    def last(self) -> datetime | None:
+        """The time after which no student may improve their work in time.
+
+        Where nothing is due, it is the end of submissions, by an extension or without.
+        """
+        found = [*self.extensions.values(), *([self.general] if self.general else [])]
+        ends = [*self.closings.values(), *([self.closes] if self.closes else [])]
+        return max([*found, *ends] if self.general is None else found, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,8 @@ from typing import Self
 
 from mograder.core.clock import from_unix_or_none
 from mograder.core.errors import MograderError, NotFound
-from mograder.core.files.disk import DISK, Disk
-from mograder.core.files.shared_files import look_for
-from mograder.core.item_dates import ItemDates, OwnDates, given_zone
+from mograder.core.files.disk import DISK, Disk, look_for
+from mograder.core.item_dates import DueDates, ItemDates, OwnDates, given_zone
 from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted
 from mograder.core.names import nfc
@@ -33,7 +32,6 @@ from mograder.grading.late_work import (
     UNKNOWN,
     Basis,
     Deduction,
-    DueDates,
     SubmissionTime,
     Terms,
     TimeSource,
@@ -41,6 +39,7 @@ from mograder.grading.late_work import (
     due_dates,
     late_work,
     openings,
+    with_facts,
 )
 from mograder.store.assignment_server.assignments import MANIFEST_FILE, Catalogue
 from mograder.store.assignment_server.assignments import Assignment as ServedAssignment
@@ -234,7 +233,8 @@ class CourseLate:
     def due(self, assignment: str, facts: LateFacts, served: ServedAssignment | None) -> DueDates:
         """Return an assignment's dates; ``served`` is it on the course's assignment server."""
         settings, stored = self._loaded.settings, facts.policy(assignment)
-        return due_dates(assignment, settings, served, stored).with_facts(facts, assignment)
+        dates = due_dates(assignment, settings, served, stored)
+        return with_facts(dates, facts, assignment)
 
     def dates_change(
         self,
@@ -398,7 +398,8 @@ class _Facts:
 class CourseDates:
     """The dates of a course; thread-safe, and every method may read files.
 
-    ``book`` returns an open gradebook; without it the course's file is opened for each reading.
+    ``gradebook`` is the path of the course's gradebook, which may not exist yet. ``book`` returns
+    it open; without that function the file is opened for each reading.
     ``catalogue`` is as for :class:`CourseLate`.
     Mutable state: ``_facts``, what the gradebook said when its files had the stamp ``_seen``,
     ``_failure``, why it could not be read since, and ``_asked``, when a share's server was last
@@ -414,7 +415,7 @@ class CourseDates:
         disk: Disk = DISK,
     ) -> None:
         self._loaded = loaded
-        self._path = loaded.gradebook_path
+        self.gradebook = loaded.gradebook_path
         self._disk = disk
         self._book = book
         self._late = CourseLate(loaded, catalogue=catalogue, lenient=True)
@@ -448,11 +449,11 @@ class CourseDates:
     def if_received(self, item: str, student: str, at: datetime) -> Deduction:
         """Return the deduction of work received at a time. Raises: the gradebook's errors."""
         work = Work(item, nfc(student), SubmissionTime(at, TimeSource.RECORDED))
-        there = self._opened if self._path.is_file() else None
+        there = self._opened if self.gradebook.is_file() else None
         return self._late.if_received(there, self._known().facts, work)
 
     def _opened(self) -> AbstractContextManager[Gradebook]:
-        return viewed_gradebook(self._path) if self._book is None else nullcontext(self._book())
+        return viewed_gradebook(self.gradebook) if self._book is None else nullcontext(self._book())
 
     def _known(self) -> _Facts:
         """Return what the gradebook says, or said last if it cannot be read now.
@@ -463,11 +464,11 @@ class CourseDates:
             # Did another machine write the gradebook of a share? The server is asked by the
             # directory: to close the file would drop the locks that SQLite holds on it here.
             self._asked = time.monotonic()
-            look_for(self._path.parent, self._disk)
+            look_for(self.gradebook.parent, self._disk)
         if not self._lock.acquire(blocking=self._failure is None):
             return self._facts
         try:
-            self._look(gradebook_stamp(self._path))
+            self._look(gradebook_stamp(self.gradebook))
             return self._facts
         finally:
             self._lock.release()
@@ -480,7 +481,7 @@ class CourseDates:
             self._facts = self._with_openings(self._read() if stamp else LateFacts())
         except MograderError as error:
             _log.error("extensions and dates of the gradebook cannot be read: %s", error)
-            self._failure = GradebookFailure.of(self._path, error)
+            self._failure = GradebookFailure.of(self.gradebook, error)
         else:
             self._seen, self._failure = stamp, None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from fractions import Fraction
@@ -18,8 +18,8 @@ from mograder.core.clock import is_after
 from mograder.core.csv_table import number_text
 from mograder.core.item_dates import (
     NO_DATES,
+    DueDates,
     ItemDates,
-    OwnDates,
     course_zone,
     moodle_dates,
     written_dates,
@@ -43,60 +43,16 @@ _ALL = 100.0
 _MOST_MINUTES = 10**7
 
 
-@dataclass(frozen=True, slots=True)
-class DueDates:
-    """The dates of an assignment, None for each that it does not have, and students' exceptions.
-
-    ``extensions`` are later due dates, ``exempt`` the students without deductions. ``closes`` is
-    when submissions end, ``closings`` when they end for students to whom ``assignments.json`` gives
-    another time. ``opens`` is when students see it, unless a rule of visibility says another time.
-    ``due_from``, ``closes_from`` and ``opens_from`` say where the general dates come from.
-    """
-
-    general: datetime | None = None
-    extensions: Mapping[str, datetime] = field(default_factory=dict)
-    exempt: frozenset[str] = frozenset()
-    closes: datetime | None = None
-    closings: Mapping[str, datetime] = field(default_factory=dict)
-    due_from: str = ""
-    closes_from: str = ""
-    opens: datetime | None = None
-    opens_from: str = ""
-
-    def own(self, student: str) -> OwnDates:
-        """Submissions end neither before the student's due date or extension nor those of all."""
-        due, closes = self.of(student), self.closings.get(student, self.closes)
-        if closes is not None:
-            closes = self.not_before(student, max(closes, due or closes, self.closes or closes))
-        return OwnDates(due, closes, extended=due != self.general)
-
-    def of(self, student: str) -> datetime | None:
-        """Return a student's due date; an extension never shortens it."""
-        return self.general if self.general is None else self.not_before(student, self.general)
-
-    def not_before(self, student: str, time: datetime) -> datetime:
-        """Return a time, or the end of the student's extension where that is later."""
-        return max(time, self.extensions.get(student, time))
-
-    @property
-    def last(self) -> datetime | None:
-        """The time after which no student may improve their work in time.
-
-        Where nothing is due, it is the end of submissions, by an extension or without.
-        """
-        found = [*self.extensions.values(), *([self.general] if self.general else [])]
-        ends = [*self.closings.values(), *([self.closes] if self.closes else [])]
-        return max([*found, *ends] if self.general is None else found, default=None)
-
-    def with_facts(self, facts: LateFacts, assignment: str) -> DueDates:
-        extensions = dict(self.extensions)
-        exempt = set(self.exempt)
-        for student, found in facts.by_student(assignment).items():
-            exempt |= {student} if any(each.exempt for each in found) else set()
-            until = [each.until for each in found if each.until is not None]
-            if until:
-                extensions[student] = max([*until, extensions.get(student, until[0])])
-        return replace(self, extensions=extensions, exempt=frozenset(exempt))
+def with_facts(dates: DueDates, facts: LateFacts, assignment: str) -> DueDates:
+    """Return an assignment's dates with the extensions and exemptions of the gradebook."""
+    extensions = dict(dates.extensions)
+    exempt = set(dates.exempt)
+    for student, found in facts.by_student(assignment).items():
+        exempt |= {student} if any(each.exempt for each in found) else set()
+        until = [each.until for each in found if each.until is not None]
+        if until:
+            extensions[student] = max([*until, extensions.get(student, until[0])])
+    return replace(dates, extensions=extensions, exempt=frozenset(exempt))
 
 
 def due_dates(

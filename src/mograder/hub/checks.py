@@ -1,4 +1,4 @@
-"""The checks of items: those of each release, what notebooks report of them, and each validation.
+"""The results of checks: what notebooks report of them, and each validation.
 
 Reports come from running notebooks, so a student's code can send any: they are no marks, concern
 the sender's own row only, and one about a label that the release does not have is dropped.
@@ -13,27 +13,20 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from pydantic import ValidationError
 
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
-from mograder.core.names import ItemName
 from mograder.grading.validation_report import ValidationAnswer, ValidationResult
-from mograder.notebook.cells import parse_cells
-from mograder.notebook.points import checks_in, marks_of
-from mograder.notebook.title import title_of
+from mograder.hub.items import MOST_CHECKS, ItemChecks
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport
 from mograder.sessions.session import SessionKey
-from mograder.store.course.course import read_notebook
-from mograder.store.hub.board import MOST_LABEL, Board, CheckRow, KeptResults, ResultRow
-from mograder.store.releases.releases import Release, Releases
+from mograder.store.hub.board import Board, CheckRow, KeptResults, ResultRow
 
-MOST_CHECKS = 200
-_UNKNOWN: tuple[str, tuple[Column, ...], str] = ("", (), "")
 _MOST = 64_000_000
 """Maximum characters of all answers: those of a class of 600 to twenty items, at 5 kB each."""
 
@@ -46,53 +39,6 @@ _MOST_WAITING = 50_000
 _WAITS = "warn"
 _PASSED = "success"
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One check of a release, and its question's key; ``marked`` is whether that has marks."""
-
-    label: str
-    key: str
-    marked: bool
-
-
-class ItemChecks:
-    """Reads releases; keeps the columns and titles by item (``_known``); thread-safe."""
-
-    def __init__(self, releases: Releases) -> None:
-        self._releases = releases
-        self._known: dict[str, tuple[str, tuple[Column, ...], str]] = {}
-
-    def of(self, item: str) -> tuple[Column, ...]:
-        """Return the checks whose labels the release states, none for other items; blocks."""
-        name = ItemName.valid(item)
-        release = None if name is None else self._releases.get(name)
-        return () if release is None else self.columns(release)
-
-    def columns(self, release: Release) -> tuple[Column, ...]:
-        return self._read(release)[1]
-
-    def look(self) -> None:
-        for each in self._releases.all():
-            self._read(each)
-
-    def title(self, item: str) -> str:
-        """Return an item's title as it was read last, "" without one."""
-        title = self._known.get(item, _UNKNOWN)[2]
-        return "" if title == item else title
-
-    def _read(self, release: Release) -> tuple[str, tuple[Column, ...], str]:
-        known = self._known.get(release.name)
-        if known is None or known[0] != release.version:
-            known = (release.version, *_UNKNOWN[1:])
-            try:
-                text = read_notebook(release.notebook)
-                known = (release.version, _columns(text, release.notebook.name), title_of(text))
-            except MograderError:  # publishing told why it cannot be read
-                pass
-            self._known[release.name] = known
-        return known
 
 
 class CheckLog:
@@ -221,14 +167,6 @@ class ValidationResults:
                 await asyncio.to_thread(change)
             except MograderError as error:
                 _log.warning("A validation's result could not be kept: %s", error)
-
-
-def _columns(text: str, filename: str) -> tuple[Column, ...]:
-    notebook = parse_cells(text, filename)
-    marks = marks_of(notebook) or {}
-    keys = {each.label: each.key for each in checks_in(notebook)}
-    short = [(label, key) for label, key in keys.items() if 0 < len(label) <= MOST_LABEL]
-    return tuple(Column(*each, marked=each[1] in marks) for each in short[:MOST_CHECKS])
 
 
 def _seen(

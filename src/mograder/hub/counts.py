@@ -17,8 +17,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import MograderError
 from mograder.core.log import get_logger
 from mograder.core.names import Username
-from mograder.store.copies.copy_facts import CopyFacts
-from mograder.store.copies.workspaces import Workspaces
+from mograder.store.copies.workspaces import CopyFacts, Workspaces
 
 T = TypeVar("T")
 _log = get_logger(__name__)

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mograder.core.clock import Clock, utc_iso
+from mograder.core.clock import Clock
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.settings import LoadedSettings
@@ -36,7 +36,7 @@ from mograder.sessions.capacity import UNKNOWN
 from mograder.store.course.sources import Sources, contracts_of, open_sources
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
-from mograder.store.gradebook.grading_records import StudentGrade
+from mograder.store.gradebook.grading_records import StudentGrade, utc_iso
 from mograder.store.hub.grading_jobs import KeptJobs
 from mograder.store.hub.hub_state import HubState
 from mograder.store.releases.releases import Releases

@@ -30,7 +30,8 @@ from mograder.sandbox.client.bootstrap import open_sandbox, supervisor_config
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.environments.builder import Environments, SharedLocks
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
-from mograder.store.database.database import database_url, open_engine, upgrade
+from mograder.store.database.database import database_url, open_engine
+from mograder.store.database.upgrades import upgrade
 from mograder.store.hub.active_hub import HubLock, Hubs, demand_moved, lock_course, may_be_several
 from mograder.store.hub.hub_state import HubState
 

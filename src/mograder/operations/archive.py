@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mograder.core.errors import Busy, InvalidInput, is_disk_full
 from mograder.core.tasks import Progress
-from mograder.store.database.database import check_sqlite
+from mograder.store.database.sqlite_files import check_sqlite
 
 M = TypeVar("M", bound=BaseModel)
 HEADER, MANIFEST = "mograder-backup.json", "mograder-manifest.json"

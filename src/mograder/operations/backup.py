@@ -48,14 +48,8 @@ from mograder.operations.archive import (
     naming_full_disk,
     written,
 )
-from mograder.store.database.database import (
-    check_sqlite,
-    copy_sqlite,
-    database_url,
-    files_of,
-    openable,
-    sqlite_file,
-)
+from mograder.store.database.database import database_url, sqlite_file
+from mograder.store.database.sqlite_files import check_sqlite, copy_sqlite, files_of, openable
 
 _CHUNK = 1 << 20
 _IN_MEMORY = 8 << 20

@@ -21,13 +21,9 @@ from mograder.sandbox.environments.pruning import finished_environments, unneede
 from mograder.sandbox.environments.record import read_record
 from mograder.store.course.allowlist import parse_users, useless_names
 from mograder.store.course.sources import SENT
-from mograder.store.database.database import (
-    awaits_upgrade,
-    database_url,
-    open_engine,
-    sqlite_damage,
-    sqlite_file,
-)
+from mograder.store.database.database import database_url, open_engine, sqlite_file
+from mograder.store.database.sqlite_files import sqlite_damage
+from mograder.store.database.upgrades import awaits_upgrade
 from mograder.store.filesystem.files import entry_named
 from mograder.store.hub.active_hub import demand_moved, left_behind
 from mograder.store.hub.hub_state import existing_state

@@ -24,7 +24,7 @@ from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.settings import Environ, LoadedSettings
 from mograder.operations.report import Line, note, ok, problem, tried
 from mograder.operations.sign_in_settings import check_oidc, client_secret, mail_server, own_url
-from mograder.store.database.database import awaits_upgrade
+from mograder.store.database.upgrades import awaits_upgrade
 from mograder.store.external.lti_platforms import Keys, Platforms
 from mograder.store.hub.hub_state import HubState, existing_state
 

@@ -40,7 +40,8 @@ from mograder.operations.archive import (
     verify,
     written,
 )
-from mograder.store.database.database import awaits_upgrade, open_engine, sqlite_url
+from mograder.store.database.database import open_engine, sqlite_url
+from mograder.store.database.upgrades import awaits_upgrade
 from mograder.store.filesystem.files import remove_tree
 
 _STAGED = ".restoring-"

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.core.clock import from_unix
-from mograder.core.item_dates import ItemDates
+from mograder.core.item_dates import DueDates, ItemDates
 from mograder.core.sections.settings_model import (
     Assignment,
     ItemSettings,
@@ -26,7 +26,6 @@ from mograder.core.sections.settings_model import (
 from mograder.grading.late_work import (
     Basis,
     Deduction,
-    DueDates,
     Limit,
     SubmissionTime,
     Terms,
@@ -40,6 +39,7 @@ from mograder.grading.late_work import (
     moment,
     openings,
     percent_of,
+    with_facts,
 )
 from mograder.store.assignment_server.assignments import Assignment as Served
 from mograder.store.assignment_server.assignments import Deadline
@@ -347,7 +347,7 @@ def test_extensions_of_groups_and_persons_and_exemptions_count_together() -> Non
             Membership("B", "bob", removed=True),
         ]
     )
-    dates = DueDates(DUE, {"dan": days[3]}).with_facts(facts, "A1")
+    dates = with_facts(DueDates(DUE, {"dan": days[3]}), facts, "A1")
     assert {each: dates.of(each) for each in ("alice", "bob", "dan")} == {
         "alice": days[2],
         "bob": DUE,
@@ -355,7 +355,7 @@ def test_extensions_of_groups_and_persons_and_exemptions_count_together() -> Non
     }
     assert dates.exempt == {"cleo"}
     removed = facts.after([Extension("A1", group="B", removed=True)])
-    assert DueDates(DUE).with_facts(removed, "A1").of("alice") == days[1]
+    assert with_facts(DueDates(DUE), removed, "A1").of("alice") == days[1]
 
 
 def sentence(found: Deduction, total: float | None = 72.5) -> str:

@@ -9,7 +9,8 @@ from typing import cast
 import pytest
 
 from mograder.core.errors import Busy
-from mograder.hub.checks import MOST_CHECKS, CheckLog, Column, ItemChecks
+from mograder.hub.checks import CheckLog
+from mograder.hub.items import MOST_CHECKS, Column, ItemChecks
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.check_reports import CheckReport, Status
 from mograder.sessions.session import SessionKey

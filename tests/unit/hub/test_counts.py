@@ -10,8 +10,7 @@ import pytest
 
 from mograder.core.names import ItemName, Username
 from mograder.hub import counts
-from mograder.store.copies.copy_facts import CopyFacts, CopyState
-from mograder.store.copies.workspaces import Workspaces
+from mograder.store.copies.workspaces import CopyFacts, CopyState, Workspaces
 from tests.support.clock import ManualClock
 
 

@@ -18,7 +18,8 @@ from mograder.hub.hosting import nodes_ended
 from mograder.hub.nodes import open_nodes
 from mograder.sandbox.client.supervisor_client import SupervisorClient
 from mograder.sandbox.protocol import SessionInfo
-from mograder.store.database.database import open_engine, upgrade
+from mograder.store.database.database import open_engine
+from mograder.store.database.upgrades import upgrade
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 from mograder.store.hub.nodes import NodeRow, Nodes, nodes
 from tests.support.clock import ManualClock

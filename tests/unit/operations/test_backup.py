@@ -31,8 +31,9 @@ from mograder.operations import backup
 from mograder.operations.archive import HEADER, MANIFEST, verify
 from mograder.operations.backup import Made, back_up, write_backup
 from mograder.operations.restore import restore
-from mograder.store.database import database
-from mograder.store.database.database import open_engine, sqlite_url, upgrade
+from mograder.store.database import sqlite_files
+from mograder.store.database.database import open_engine, sqlite_url
+from mograder.store.database.upgrades import upgrade
 from mograder.store.hub.hub_state import HubState
 from mograder.store.versions.versions import Origin, Versions
 from tests.support.command_line import cli
@@ -145,7 +146,7 @@ def test_a_database_that_is_written_to_is_copied_as_of_one_moment(
 def test_a_database_that_another_program_keeps_locked_is_not_waited_for_without_end(
     course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_BUSY_MS", 100)
+    monkeypatch.setattr(sqlite_files, "BUSY_MS", 100)
     file = course / ".mograder/hub.db"
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -273,7 +274,7 @@ def test_a_database_on_a_read_only_disk_is_copied_with_its_log(
     course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that had errors, or a snapshot: SQLite opens no database there."""
-    real = database.copy_sqlite
+    real = sqlite_files.copy_sqlite
 
     def refusing(path: Path, target: Path) -> None:
         if path.is_relative_to(course):
@@ -281,7 +282,7 @@ def test_a_database_on_a_read_only_disk_is_copied_with_its_log(
         real(path, target)
 
     monkeypatch.setattr(backup, "copy_sqlite", refusing)
-    monkeypatch.setattr(database, "may_write_beside", lambda _: False)
+    monkeypatch.setattr(sqlite_files, "may_write_beside", lambda _: False)
     engine = open_engine(sqlite_url(course / ".mograder" / "hub.db"))
     HubState(engine).bump_epoch("bob")  # is in the log
     made = back_up(loaded(course), tmp_path / "backup", quiet)

@@ -30,7 +30,8 @@ from mograder.operations.report import Level, Line
 from mograder.operations.service_checks import Units
 from mograder.sandbox.environments.builder import REQUESTS, request_name
 from mograder.sandbox.environments.record import EnvironmentRecord, find_interpreter
-from mograder.store.database.database import open_engine, sqlite_url, upgrade
+from mograder.store.database.database import open_engine, sqlite_url
+from mograder.store.database.upgrades import upgrade
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.hub_state import HubState, SessionRow, SessionState
 

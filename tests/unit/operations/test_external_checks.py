@@ -16,7 +16,8 @@ from mograder.core.sections.settings_model import LtiSettings
 from mograder.core.settings import load_settings, read_environ
 from mograder.operations.external_checks import external_lines, members_decide
 from mograder.operations.report import Level, Line
-from mograder.store.database.database import database_url, open_engine, upgrade
+from mograder.store.database.database import database_url, open_engine
+from mograder.store.database.upgrades import upgrade
 from mograder.store.external.lti_platforms import Keys, Platforms
 from tests.support.lti.exchange import Asked, Reply, as_json
 from tests.support.lti.server import serving

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from mograder.store.database.database import database_url, open_engine, upgrade
+from mograder.store.database.database import database_url, open_engine
+from mograder.store.database.upgrades import upgrade
 from mograder.store.gradebook.gradebook import Gradebook
 
 

@@ -21,7 +21,8 @@ from functools import partial
 from pathlib import Path
 
 from mograder.core.errors import Busy
-from mograder.store.database.database import open_engine, upgrade
+from mograder.store.database.database import open_engine
+from mograder.store.database.upgrades import upgrade
 from mograder.store.hub.hub_state import HubState
 
 _REFUSED, _BROKEN = 3, 4

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.store.database.database import open_engine, sqlite_url, upgrade
+from mograder.store.database.database import open_engine, sqlite_url
+from mograder.store.database.upgrades import upgrade
 from mograder.store.gradebook.gradebook import GRADEBOOK_MIGRATIONS
 from tests.support.course import REPOSITORY
 

@@ -19,7 +19,7 @@ from mograder.cli.shared.output import reporting
 from mograder.cli.shared.result import Result, aligned, json_option, tell
 from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.records import Assignment
-from mograder.core.clock import SystemClock, utc_iso
+from mograder.core.clock import SystemClock
 from mograder.core.errors import Forbidden
 from mograder.core.name_lookup import listed
 from mograder.core.settings import LoadedSettings
@@ -34,6 +34,7 @@ from mograder.exchange.moodle.participants import (
 from mograder.exchange.moodle.submitted_work import Target, Work
 from mograder.grading.course_late import CourseLate
 from mograder.store.gradebook.gradebook import Gradebook, existing_gradebook
+from mograder.store.gradebook.grading_records import utc_iso
 from mograder.store.gradebook.late_work import LateFacts, LateWork
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.settings import LoadedSettings
-from mograder.store.database.database import awaits_upgrade
+from mograder.store.database.upgrades import awaits_upgrade
 from mograder.store.hub.hub_state import HubState, existing_state
 
 HERE: Final = "command line"

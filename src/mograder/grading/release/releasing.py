@@ -15,9 +15,10 @@ from enum import StrEnum
 from pydantic import TypeAdapter
 
 from mograder.core.errors import InvalidInput, NotFound
+from mograder.core.item_dates import DueDates
 from mograder.core.names import nfc
 from mograder.grading.course_late import CourseLate
-from mograder.grading.late_work import NO_DEDUCTION, Deduction, DueDates
+from mograder.grading.late_work import NO_DEDUCTION, Deduction
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.feedback_view import Disclosure, GradedWork
 from mograder.grading.submissions.grading_result import LastResult

@@ -17,11 +17,11 @@ from operator import itemgetter
 from pathlib import Path
 
 from mograder.core.errors import InvalidInput, MograderError
-from mograder.core.item_dates import course_zone
+from mograder.core.item_dates import DueDates, course_zone
 from mograder.core.log import get_logger
 from mograder.core.settings import LoadedSettings
 from mograder.grading.course_late import CourseLate
-from mograder.grading.late_work import DueDates, late_sentence, moment
+from mograder.grading.late_work import late_sentence, moment
 from mograder.grading.release.feedback import (
     CourseFeedback,
     ShownNotebook,

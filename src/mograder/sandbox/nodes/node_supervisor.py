@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, SandboxUnavailable
-from mograder.core.files.shared_files import look_for
+from mograder.core.files.disk import look_for
 from mograder.core.operating_system import ending_signals
 from mograder.core.systemd import NO_SERVICE, READY, STOPPING, Service
 from mograder.core.tasks import BackgroundTasks, Progress, repeat, set_within

@@ -29,7 +29,7 @@ from mograder.core.names import FileName, ItemName
 from mograder.core.operating_system import SYSTEM
 from mograder.core.portable_names import local_name, server_name
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.store.copies.copy_facts import CopyState
+from mograder.store.copies.workspaces import CopyState
 from mograder.store.filesystem.files import (
     PARKED,
     atomic_write,

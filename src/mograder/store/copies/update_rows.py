@@ -15,14 +15,15 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Index, delete, false, select, update
 
 from mograder.notebook.merge.cell_merge import Conflict as CellConflict
-from mograder.store.database.database import upsert, writing
-from mograder.store.database.row_tables import (
+from mograder.store.database.database import (
     Hash,
     Line,
     Name,
     Tables,
     table_of,
+    upsert,
     values_of,
+    writing,
 )
 from mograder.store.hub.hub_state import bounded
 from mograder.store.hub.hub_tables import metadata

@@ -29,7 +29,6 @@ from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.files.disk import DISK, Disk, Space, space_of
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username, is_rehearsal
-from mograder.store.copies.copy_facts import CopyFacts, facts_of
 from mograder.store.copies.merged_files import FileChange, KnownFiles, Placing, place_files
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.filesystem.untrusted_dir import FileInfo, NewFile, UntrustedDir, moment_of
@@ -101,6 +100,34 @@ class Archive:
     modified: datetime
 
 
+class CopyState(StrEnum):
+    """The state of a copy, in the words of the page (compatibility-0.3.16.md 2.4)."""
+
+    DOWNLOADED = "downloaded"
+    EDITED = "edited"
+    EXPORTED = "exported"
+    SUBMITTED = "submitted"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFacts:
+    """One copy: ``size`` in bytes; ``validated`` is the time of its last validation report.
+
+    ``saved`` is the time at which it was made while nobody has edited it: its file has that of the
+    release. ``touched`` is that or the file's last change by the system's clock, the later of the
+    two: a file that is renamed into place keeps the time at which it was saved. Students can set
+    every file time.
+    """
+
+    item: ItemName
+    state: CopyState
+    saved: datetime
+    touched: datetime
+    size: int
+    validated: datetime | None
+    submitted: datetime | None
+
+
 class Workspaces:
     """All workspaces of a course; thread-safe."""
 
@@ -144,7 +171,29 @@ class Workspaces:
         return frozenset(item for item in map(ItemName.valid, names) if item is not None)
 
     def facts(self, user: Username, item: ItemName) -> CopyFacts | None:
-        return facts_of(item, partial(self._look, user, item))
+        """Return the facts of a copy, None without its notebook; reads inodes, not contents."""
+        look = partial(self._look, user, item)
+        notebook = look(f"{item}.py")
+        if notebook is None:
+            return None
+        submitted, report, uploaded = look(_SUBMITTED), look(f"{item}.html"), look(_UPLOADED)
+        changed = max(notebook.modified_ns, uploaded.modified_ns if uploaded else 0)
+        state = CopyState.DOWNLOADED
+        if submitted is not None and submitted.modified_ns >= changed:
+            state = CopyState.SUBMITTED
+        elif (exported := look(_EXPORTED)) and exported.modified_ns >= notebook.modified_ns:
+            state = CopyState.EXPORTED
+        elif uploaded is not None and notebook.modified_ns > uploaded.modified_ns:
+            state = CopyState.EDITED
+        return CopyFacts(
+            item=item,
+            state=state,
+            saved=moment_of(changed),
+            touched=moment_of(max(changed, notebook.changed_ns)),
+            size=notebook.size,
+            validated=report.modified if report else None,
+            submitted=submitted.modified if submitted else None,
+        )
 
     def has_folder(self, user: Username) -> bool:
         """Return whether there is anything at the place of the student's copies."""

@@ -1,38 +1,50 @@
-"""The database: opening an engine, short transactions, and upgrading the tables.
+"""The database: an engine, short transactions, and tables that dataclasses of their rows declare.
 
 SQLite (WAL) inside the course is the default; a PostgreSQL URL runs the same code (decision 8).
 Modules outside this package use ``store.hub.hub_state``.
+
+A field's annotation is its column: ``Name`` and the like are texts of bounded length, ``str`` any
+text, an enumeration of words is stored by its values, a tuple as JSON, and ``X | None`` may be
+empty. A ``select`` of the table finds the class's arguments, and :func:`values_of` is what is
+stored.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
-import os
-import shutil
-import sqlite3
-import stat
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from alembic import command, context
-from alembic.config import Config
-from alembic.script import ScriptDirectory
+from pydantic import TypeAdapter
 from sqlalchemy import (
+    Boolean,
+    Column,
     ColumnElement,
     Connection,
+    DateTime,
+    Dialect,
     Engine,
+    Enum,
+    Float,
+    ForeignKey,
+    Integer,
     MetaData,
+    Select,
+    String,
     Table,
+    Text,
+    TypeDecorator,
+    UpdateBase,
     create_engine,
     event,
     insert,
-    inspect,
     literal_column,
     text,
 )
@@ -42,16 +54,27 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
 
-from mograder.core.errors import Conflict, InvalidInput
-from mograder.core.files import file_lock, open_flags
-from mograder.core.files.disk import DISK, move_file
-from mograder.core.log import get_logger
-from mograder.core.operating_system import SYSTEM
+from mograder.core.errors import InvalidInput
 from mograder.store.database.database_errors import in_words, no_answer
+from mograder.store.database.sqlite_files import BUSY_MS, make_private, set_journal
 
-MIGRATIONS = Path(__file__).parents[1] / "migrations"
-"""The revisions that this program knows."""
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T")
+
+NAME = String(200)
+HASH = String(128)
+TEXT = String(1000)
+WORD = String(20)
+
+Name = Annotated[str, NAME]
+Hash = Annotated[str, HASH]
+Line = Annotated[str, TEXT]
+Word = Annotated[str, WORD]
 
 _IDLE_MS = 3000
 """A server ends a writer that pauses for longer: half of the time that a node's lease holds."""
@@ -61,12 +84,6 @@ _FLEETING = "mograder_fleeting"
 _TURN = "mograder_turn"
 _FENCE = "mograder_fence"
 _SYNCHRONOUS = "mograder_synchronous"
-_BUSY_MS = 5000
-_PRIVATE = 0o600
-_INSTRUCTIONS = 10_000
-"""SQLite virtual-machine instructions between two checks of the deadline."""
-
-_MOST_FINDINGS = 5
 
 _CONNECT = {
     "connect_timeout": 10,
@@ -77,18 +94,6 @@ _CONNECT = {
 }
 """Parameters of a connection to PostgreSQL, unless the URL has them: a server that vanished is
 noticed in seconds, where the kernel alone waits for a quarter of an hour (libpq 34.1.2)."""
-
-_NEVER_RELEASED = frozenset(
-    ["g0006a", *(f"{at:04}" for at in range(1, 18)), *(f"g{at:04}" for at in range(1, 8))]
-)
-"""Revisions of the hub's database and of the gradebook that only development versions had."""
-
-_REVISION = text("SELECT version_num FROM alembic_version")
-
-_ADVISORY_LOCK = 0x6D6F_6772
-"""The key of the PostgreSQL advisory lock that serialises upgrades."""
-
-_log = get_logger(__name__)
 
 
 def database_url(url: str, course_dir: Path) -> str:
@@ -125,8 +130,8 @@ def open_engine(url: str, *, private: bool = True) -> Engine:
     parsed = _parse(url)
     path = sqlite_file(parsed)
     if path is not None:
-        _make_private(path, mend=private)
-        _set_journal(path)
+        make_private(path, mend=private)
+        set_journal(path)
         engine = create_engine(parsed, execution_options={_TURN: threading.Lock()})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -156,7 +161,7 @@ def lone_connection(engine: Engine) -> Connection:
 @contextlib.contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """Read in a short transaction, which never waits for a writer. Raises: Busy (no answer)."""
-    with _translated(engine), engine.connect() as connection:
+    with translated(engine), engine.connect() as connection:
         connection.execution_options(**{_READ_ONLY: True})
         with connection.begin():
             yield connection
@@ -173,7 +178,7 @@ def writing(engine: Engine, *, fleeting: bool = False) -> Iterator[Connection]:
     Raises: :class:`Conflict` when a row that must be unique exists, :class:`Busy` when the
     database does not answer, or by :func:`fence`.
     """
-    with _translated(engine), _turn(engine), engine.connect() as connection:
+    with translated(engine), _turn(engine), engine.connect() as connection:
         if fleeting:
             connection.execution_options(**{_FLEETING: True})
         with connection.begin():
@@ -251,7 +256,7 @@ def _turn(engine: Engine) -> contextlib.AbstractContextManager[None]:
     lock: threading.Lock | None = engine.get_execution_options().get(_TURN)
     if lock is None:  # a database server, which queues writers itself
         return contextlib.nullcontext()
-    return turn_of(lock, _BUSY_MS / 1000, "another writer takes too long")
+    return turn_of(lock, BUSY_MS / 1000, "another writer takes too long")
 
 
 @contextlib.contextmanager
@@ -263,213 +268,6 @@ def turn_of(lock: threading.Lock, seconds: float, cause: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> None:
-    """Upgrade the tables in one long transaction; copy an SQLite file first if they will change.
-
-    Programs that do so at once take turns: the first one copies and upgrades.
-    Raises: :class:`Conflict` when a newer mograder wrote the database, or one before the first
-    release; :class:`InvalidInput` when the file is not a database, :class:`Busy` when the database
-    cannot be reached.
-    """
-    with _translated(engine):
-        if schema_version(engine) == head_version(migrations):
-            return
-        path = sqlite_file(engine.url)
-        # One upgrade of a file at a time, with its copy; a server has its own lock.
-        with contextlib.nullcontext() if path is None else _file_turn(path):
-            _upgrade(engine, migrations, path)
-
-
-def _upgrade(engine: Engine, migrations: Path, path: Path | None) -> None:
-    current, head = schema_version(engine), head_version(migrations)
-    if current == head:  # another program has upgraded it meanwhile
-        return
-    _refuse_unknown(current, migrations)
-    with reading(engine) as connection:
-        tables = inspect(connection).get_table_names()
-    if path is not None and tables:  # a server's administrator makes its backups
-        target = path.with_name(f"{path.name}.before-{head}")
-        temporary = target.with_name(target.name + ".tmp")
-        temporary.unlink(missing_ok=True)
-        copy_sqlite(path, temporary)
-        move_file(temporary, target)
-        message = "The database at %s was copied to %s before its upgrade."
-        _log.info(message, current or "0.3.16", target.name)
-    config = _alembic_config(migrations)
-    with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            lock = text("SELECT pg_advisory_xact_lock(:key)")
-            connection.execute(lock, {"key": _ADVISORY_LOCK})
-            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
-
-def run_migrations(metadata: MetaData) -> None:
-    """Run the migrations on the connection of :func:`upgrade`: an error leaves the old tables."""
-    connection = context.config.attributes["connection"]
-    if not isinstance(connection, Connection):
-        raise TypeError("migrations run from mograder.store.database.database only")
-    # SQLite can roll back DDL too, as the driver's implicit transactions are disabled.
-    context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
-    with context.begin_transaction():
-        context.run_migrations()
-
-
-def copy_sqlite(path: Path, target: Path) -> None:
-    """Copy a consistent snapshot of an SQLite file; other processes may write to it meanwhile.
-
-    The copy is complete and synced when this returns; ``target`` must not exist before.
-    Raises: :class:`InvalidInput` if the file is not a database, :class:`Busy` if it is locked.
-    """
-    _make_private(target)
-    try:
-        with (
-            contextlib.closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as source,
-            contextlib.closing(sqlite3.connect(target)) as copy,
-        ):
-            source.backup(copy, progress=_patience())
-            # No -wal and -shm files, so that the copy can be read without write permission.
-            copy.execute("PRAGMA journal_mode = DELETE")
-    except sqlite3.Error as error:
-        raise in_words(error, target if "is full" in str(error) else path) from error
-    with target.open("r+b") as file:  # Windows syncs only files that are open for writing
-        os.fsync(file.fileno())
-
-
-def may_write_beside(path: Path) -> bool:
-    """Whether SQLite can open a file where it is: also to read it, it writes to logs beside it."""
-    path = path.resolve()
-    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-
-
-def openable(path: Path, aside: Path) -> Path:
-    """Return an SQLite file, or a copy of it and its log in ``aside`` if SQLite cannot open it.
-
-    Such is one on a disk that had errors, in a snapshot, or in a directory that this process's
-    account may only read. A copy is not used if the files changed while it was made: another
-    machine, container or account writes to them then.
-    """
-    path = path.resolve()  # SQLite keeps the log beside the file, not beside a link to it
-    if may_write_beside(path):
-        return path
-    try:
-        aside.mkdir()
-        before = files_of(path)
-        for file in before:
-            shutil.copyfile(file, aside / file.name)
-        return aside / path.name if files_of(path) == before else path
-    except OSError:
-        return path  # SQLite tells why it cannot be read
-
-
-def files_of(path: Path) -> dict[Path, tuple[int, int]]:
-    files = (path.with_name(path.name + end) for end in ("", "-wal", "-journal"))
-    found = {each: each.stat() for each in files if each.is_file()}
-    return {each: (status.st_size, status.st_mtime_ns) for each, status in found.items()}
-
-
-def _patience() -> Callable[[int, int, int], None]:
-    """Return what ends a copy of a locked file, for which SQLite would wait without end."""
-    deadline = time.monotonic() + _BUSY_MS / 1000
-
-    def demand_time(status: int, _remaining: int, _pages: int) -> None:
-        locked = status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-        if locked and time.monotonic() > deadline:
-            raise sqlite3.OperationalError("database is locked")
-
-    return demand_time
-
-
-def check_sqlite(path: Path) -> None:
-    """Check an SQLite file that no other process writes to. Raises: InvalidInput if damaged."""
-    found = sqlite_damage(path, math.inf, "quick_check", "&immutable=1")
-    if found:
-        raise InvalidInput(f"The database {path.name} is damaged: {found[0]}.")
-
-
-def sqlite_damage(
-    path: Path, seconds: float, check: str = "integrity_check", how: str = ""
-) -> tuple[str, ...] | None:
-    """Check an SQLite file for damage without changing it; a hub may have it open.
-
-    Return SQLite's messages about damaged pages, about five lines at most; None if the check
-    took longer than ``seconds``.
-    Raises: :class:`InvalidInput` if the file is not a database, :class:`Busy` if it is locked or
-    cannot be read.
-    """
-    uri = f"{path.absolute().as_uri()}?mode=ro{how}"
-    deadline = time.monotonic() + seconds
-    try:
-        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_MS / 1000)) as opened:
-            opened.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS)
-            found = list(_findings(opened, f"PRAGMA {check}({_MOST_FINDINGS})"))
-    except sqlite3.OperationalError as error:
-        if "interrupted" in str(error):
-            return None
-        raise in_words(error, path) from error
-    except sqlite3.DatabaseError as error:
-        raise in_words(error, path) from error
-    return () if found == ["ok"] else tuple(found)
-
-
-def _findings(opened: sqlite3.Connection, check: str) -> Iterator[str]:
-    try:
-        for (text,) in opened.execute(check):
-            yield from str(text).splitlines()
-    except sqlite3.DatabaseError as error:
-        if "malformed" not in str(error):
-            raise
-        # The damage stops the check itself: report at least which tables are unreadable.
-        yield str(error)
-    else:
-        return
-    names = opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    for (name,) in names:
-        quoted = '"' + name.replace('"', '""') + '"'
-        try:
-            opened.execute(f"SELECT count(*) FROM {quoted} NOT INDEXED").fetchall()  # noqa: S608
-        except sqlite3.DatabaseError:
-            yield f"the table {name} has damaged pages"
-
-
-def schema_version(engine: Engine) -> str | None:
-    """Return the revision, None if new. Raises: Conflict when another program made the tables."""
-    with reading(engine) as connection:
-        tables = inspect(connection)
-        revision: str | None = None
-        if tables.has_table("alembic_version"):
-            revision = connection.execute(_REVISION).scalar_one_or_none()
-        if revision is None and tables.has_table("users"):
-            raise Conflict(
-                "The database holds tables that are not mograder's.",
-                hint="Give [database] url a database of its own.",
-            )
-    return revision
-
-
-def awaits_upgrade(engine: Engine, *, migrations: Path = MIGRATIONS) -> bool:
-    """Return whether :func:`upgrade` would change the tables. Raises: Conflict, as that does."""
-    current = schema_version(engine)
-    _refuse_unknown(current, migrations)
-    return current != head_version(migrations)
-
-
-@cache
-def known_versions(migrations: Path = MIGRATIONS) -> frozenset[str]:
-    """Return the revisions that this program can upgrade. Reading them takes long."""
-    scripts = ScriptDirectory.from_config(_alembic_config(migrations)).walk_revisions()
-    return frozenset(script.revision for script in scripts)
-
-
-@cache
-def head_version(migrations: Path = MIGRATIONS) -> str:
-    head = ScriptDirectory.from_config(_alembic_config(migrations)).get_current_head()
-    if head is None:
-        raise RuntimeError("the package was built without its migrations")
-    return head
 
 
 def _given(url: URL) -> dict[str, int]:
@@ -495,67 +293,11 @@ def _parse(url: str | URL) -> URL:
     return parsed.set(drivername="sqlite")
 
 
-def _make_private(path: Path, *, mend: bool = True) -> None:
-    """Create the file with mode 0600 before SQLite does, so that others can never open it.
-
-    An existing file gets this mode with ``mend``, but is not opened: closing it would drop the
-    locks that SQLite holds on it elsewhere in this process.
-    """
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | open_flags.CLOEXEC, 0o600))
-    except FileExistsError:
-        if mend and path.is_file() and stat.S_IMODE(path.stat().st_mode) != _PRIVATE:
-            path.chmod(_PRIVATE)
-    except OSError as error:
-        raise InvalidInput(
-            f"The database {path.name} cannot be made: {error.strerror}.",
-            hint=f"Look at {path.parent}.",
-        ) from error
-
-
-def _set_journal(path: Path) -> None:
-    """Switch the file's journal permanently, before any other use of it.
-
-    It is WAL, or on a share a rollback journal: WAL needs memory that all its users share, and
-    another machine would get a failing or damaged file.
-
-    A file lock serialises this: if two programs switch a new file at once, SQLite does not wait,
-    and one of them fails with "database is locked".
-    """
-    try:
-        with (
-            _file_turn(path),
-            contextlib.closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection,
-        ):
-            wanted = "DELETE" if DISK.is_shared(path.parent) else "WAL"
-            connection.execute(f"PRAGMA journal_mode = {wanted}")
-    except sqlite3.Error as error:
-        raise in_words(error, path) from error
-
-
-@contextlib.contextmanager
-def _file_turn(path: Path) -> Iterator[None]:
-    """Lock the directory of an SQLite file, while its journal is set or its tables upgraded.
-
-    Windows opens no directories, so a file beside the database is locked there.
-    """
-    if SYSTEM == "windows":
-        turn = file_lock.open_lock(path.with_name(f".{path.name}.journal-lock"))
-    else:
-        turn = os.open(path.parent, os.O_RDONLY | open_flags.DIRECTORY | open_flags.CLOEXEC)
-    try:
-        file_lock.acquire(turn, seconds=None)
-        yield
-    finally:
-        os.close(turn)
-
-
 def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
     # Disable sqlite3's implicit transactions, which begin too late: see _begin_sqlite.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     cursor.execute(f"PRAGMA synchronous = {_FULL}")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
@@ -590,7 +332,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextlib.contextmanager
-def _translated(engine: Engine) -> Iterator[None]:
+def translated(engine: Engine) -> Iterator[None]:
     """Convert the database driver's errors to :class:`MograderError`."""
     try:
         yield
@@ -599,21 +341,148 @@ def _translated(engine: Engine) -> Iterator[None]:
         raise in_words(error, Path(named) if named else None) from error
 
 
-def _alembic_config(migrations: Path) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
-    return config
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC times on every engine; SQLite itself stores no time zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert to UTC. Raises: ``ValueError`` for a time without a zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone reached the database")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _refuse_unknown(current: str | None, migrations: Path) -> None:
-    if current in _NEVER_RELEASED:
-        raise Conflict(
-            f"The database is of a version before the first release (its tables: {current!r}).",
-            hint='It is unchanged. The remedy is in docs/how-to/operate.md, "Upgrade".',
-        )
-    if current is not None and current not in known_versions(migrations):
-        raise Conflict(
-            f"The database was written by a newer mograder (its tables are at {current!r}).",
-            hint="Install that version again, or put back the copy from before the upgrade "
-            '(docs/how-to/operate.md, "Upgrade").',
-        )
+class Converted(TypeDecorator[Any]):
+    """Values that are stored as texts: ``dump`` returns the text of one, ``load`` its value."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(
+        self, impl: TypeEngine[str], dump: Callable[[Any], str], load: Callable[[str], Any]
+    ) -> None:
+        super().__init__()
+        self.impl = impl  # type: ignore[assignment]
+        self.dump = dump
+        self.load = load
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else self.dump(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else self.load(value)
+
+
+_TYPES: Mapping[type, type[TypeEngine[Any]]] = {
+    str: Text,
+    int: Integer,
+    float: Float,
+    bool: Boolean,
+    datetime: UtcDateTime,
+}
+
+
+def table_of(
+    name: str,
+    metadata: MetaData,
+    row: type[DataclassInstance],
+    key: tuple[str, ...],
+    *parts: SchemaItem,
+    **defaults: Any,
+) -> Table:
+    """Return the table of a dataclass: a column for each field, in their order.
+
+    ``key`` names the columns of the primary key; ``parts`` are its other constraints, its indexes,
+    and columns that are no fields, or other than their field. ``defaults`` are the server's, by
+    column.
+    """
+    hints = get_type_hints(row, include_extras=True)
+    columns: dict[str, SchemaItem] = {
+        each.name: _column(each.name, hints[each.name], each.name in key, defaults.get(each.name))
+        for each in fields(row)
+    }
+    columns |= {each.name: each for each in parts if isinstance(each, Column)}
+    rest = (each for each in parts if not isinstance(each, Column))
+    # A number must not come back after its row was removed: pages and running jobs know rows by it.
+    return Table(name, metadata, *columns.values(), *rest, sqlite_autoincrement=len(key) == 1)
+
+
+def columns_of(table: Table, row: type[DataclassInstance], **names: str) -> list[Column[Any]]:
+    """Return the columns of the fields, in order; ``names`` has those named otherwise, by field."""
+    return [table.c[names.get(each.name, each.name)] for each in fields(row)]
+
+
+def values_of(row: DataclassInstance, *but: str) -> dict[str, Any]:
+    """Return a row's values by column, without the fields ``but``; ``asdict`` would copy each."""
+    return {each.name: getattr(row, each.name) for each in fields(row) if each.name not in but}
+
+
+class Tables:
+    """Tables of a database; thread-safe. Each private method here is one transaction.
+
+    Every public method of a subclass blocks, so that the event loop calls it in a thread, and may
+    raise :class:`~mograder.core.errors.Busy`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def _rows(self, kind: Callable[..., T], wanted: Select[Any]) -> tuple[T, ...]:
+        with reading(self._engine) as connection:
+            return tuple(kind(*row) for row in connection.execute(wanted))
+
+    def _row(self, kind: Callable[..., T], wanted: Select[Any]) -> T | None:
+        return next(iter(self._rows(kind, wanted)), None)
+
+    def _values(self, wanted: Select[Any]) -> Sequence[Any]:
+        """Return what a query for one column finds."""
+        with reading(self._engine) as connection:
+            return connection.execute(wanted).scalars().all()
+
+    def _value(self, wanted: Select[Any]) -> Any | None:
+        return next(iter(self._values(wanted)), None)
+
+    def _change(self, statement: UpdateBase, values: Any = None, *, fleeting: bool = False) -> int:
+        """Run a statement that writes; return the number of rows. See :func:`writing`."""
+        with writing(self._engine, fleeting=fleeting) as connection:
+            return connection.execute(statement, values).rowcount
+
+    def _put(self, table: Table, values: dict[str, Any], *, fleeting: bool = False) -> None:
+        with writing(self._engine, fleeting=fleeting) as connection:
+            connection.execute(upsert(connection, table, values), values)
+
+
+def _column(name: str, hint: Any, primary: bool, default: Any) -> Column[Any]:
+    kind, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    given = [each for each in marks if isinstance(each, TypeEngine)]
+    foreign = [each for each in marks if isinstance(each, ForeignKey)]
+    optional = NoneType in get_args(kind)
+    if optional:
+        (kind,) = (each for each in get_args(kind) if each is not NoneType)
+    if get_origin(kind) is tuple:
+        adapter = TypeAdapter(kind)
+        (impl,) = given or [Text()]
+        given = [
+            Converted(impl, lambda each: adapter.dump_json(each).decode(), adapter.validate_json)
+        ]
+    stored = given[0] if given else _type_of(kind)
+    return Column(
+        name, stored, *foreign, primary_key=primary, nullable=optional, server_default=default
+    )
+
+
+def _type_of(kind: Any) -> TypeEngine[Any]:
+    if issubclass(kind, StrEnum):
+        words = [each.value for each in kind]
+        return Enum(kind, native_enum=False, length=20, values_callable=lambda _: words)
+    return _TYPES[kind]()

@@ -21,8 +21,15 @@ from sqlalchemy import (
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, InvalidInput
-from mograder.store.database.database import writing
-from mograder.store.database.row_tables import HASH, Name, Tables, UtcDateTime, table_of, values_of
+from mograder.store.database.database import (
+    HASH,
+    Name,
+    Tables,
+    UtcDateTime,
+    table_of,
+    values_of,
+    writing,
+)
 from mograder.store.external.external_tables import ADDRESS, ID, Address, Id
 from mograder.store.hub.hub_state import bounded
 from mograder.store.hub.hub_tables import metadata

@@ -27,8 +27,7 @@ from sqlalchemy import (
     select,
 )
 
-from mograder.store.database.database import reading
-from mograder.store.database.row_tables import (
+from mograder.store.database.database import (
     HASH,
     NAME,
     TEXT,
@@ -37,6 +36,7 @@ from mograder.store.database.row_tables import (
     Line,
     Name,
     UtcDateTime,
+    reading,
     table_of,
 )
 from mograder.store.hub.hub_tables import metadata

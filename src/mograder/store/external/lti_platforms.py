@@ -32,8 +32,7 @@ from mograder.auth.jose import PrivateKey
 from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger
 from mograder.core.sections.settings_model import LtiPlatform, LtiSettings
-from mograder.store.database.database import reading, writing
-from mograder.store.database.row_tables import Tables, columns_of, values_of
+from mograder.store.database.database import Tables, columns_of, reading, values_of, writing
 from mograder.store.external.external_tables import (
     Course,
     Link,

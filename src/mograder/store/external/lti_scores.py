@@ -26,8 +26,7 @@ from sqlalchemy import (
 )
 
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.database.database import writing
-from mograder.store.database.row_tables import Tables, columns_of, values_of
+from mograder.store.database.database import Tables, columns_of, values_of, writing
 from mograder.store.external.external_tables import (
     PlatformKey,
     ScoreRow,

@@ -14,8 +14,7 @@ from typing import Generic, TypeVar
 
 from mograder.core.errors import Conflict, MograderError
 from mograder.core.files import open_flags
-from mograder.core.files.disk import DISK, Disk
-from mograder.core.files.shared_files import SharedFile, again_if_stale
+from mograder.core.files.disk import DISK, Disk, SharedFile, again_if_stale
 from mograder.core.log import get_logger
 from mograder.core.operating_system import SYSTEM
 from mograder.store.filesystem.files import atomic_write

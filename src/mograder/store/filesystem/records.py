@@ -17,8 +17,7 @@ from pathlib import Path
 
 from mograder.core.context_managers import closing_fd
 from mograder.core.files import file_lock, open_flags
-from mograder.core.files.disk import DISK, Disk, explained_when_full
-from mograder.core.files.shared_files import SharedFile, again_if_stale
+from mograder.core.files.disk import DISK, Disk, SharedFile, again_if_stale, explained_when_full
 from mograder.core.log import get_logger
 
 LOCK = ".lock"

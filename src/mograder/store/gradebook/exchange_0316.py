@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, func, inspect, select
 
-from mograder.core.clock import utc_iso
 from mograder.marks import sum_of_marks
 from mograder.store.database.database import upsert
 from mograder.store.gradebook.gradebook_0316 import (
@@ -60,6 +59,7 @@ from mograder.store.gradebook.grading_records import (
     checks_of,
     text_of,
     texts_of,
+    utc_iso,
 )
 from mograder.store.gradebook.mark_counting import (
     CLOSE,

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, delete, func, s
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.clock import SystemClock
-from mograder.core.context_managers import Closing, closing_fd
+from mograder.core.context_managers import Closing
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.core.files import file_lock, open_flags
 from mograder.core.files.disk import set_mode
@@ -28,19 +28,17 @@ from mograder.core.log import get_logger
 from mograder.core.name_lookup import counted
 from mograder.core.names import Username
 from mograder.store.database.database import (
-    awaits_upgrade,
-    copy_sqlite,
+    columns_of,
     incoming,
-    may_write_beside,
     open_engine,
-    openable,
     reading,
     sqlite_url,
-    upgrade,
     upsert,
+    values_of,
     writing,
 )
-from mograder.store.database.row_tables import columns_of, values_of
+from mograder.store.database.sqlite_files import copy_sqlite, may_write_beside, openable
+from mograder.store.database.upgrades import awaits_upgrade, upgrade
 from mograder.store.gradebook import gradebook_marks
 from mograder.store.gradebook.exchange_0316 import (
     Deductions,
@@ -540,8 +538,8 @@ def _turn(lock: Path) -> Iterator[None]:
         set_mode(opened, lock.with_suffix("").stat().st_mode & 0o666)
     except FileExistsError:
         opened = os.open(lock, os.O_RDWR | open_flags.CLOEXEC)
-    with closing_fd(opened) as fd:
-        if not file_lock.acquire(fd, seconds=_WAIT_SECONDS):
+    with os.fdopen(opened) as file:
+        if not file_lock.acquire(file.fileno(), seconds=_WAIT_SECONDS):
             raise Busy(
                 f"Another program holds {lock.name}.",
                 hint="Wait until it has finished grading, then try again.",

@@ -17,10 +17,8 @@ from typing import TypeAlias
 from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
-from mograder.store.database.database import add_row, upsert
-from mograder.store.database.row_tables import columns_of, values_of
+from mograder.store.database.database import add_row, columns_of, upsert, values_of
 from mograder.store.gradebook.gradebook_tables import (
     grading_runs,
     mark_details,
@@ -42,6 +40,7 @@ from mograder.store.gradebook.grading_records import (
     Work,
     assignment_of,
     by_student,
+    utc_iso,
 )
 from mograder.store.gradebook.mark_counting import (
     RunFacts,

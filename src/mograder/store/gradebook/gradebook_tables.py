@@ -29,9 +29,14 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
-from mograder.core.clock import utc_iso
-from mograder.store.database.row_tables import Converted
-from mograder.store.gradebook.grading_records import SentFile, checks_json, checks_of, texts_of
+from mograder.store.database.database import Converted
+from mograder.store.gradebook.grading_records import (
+    SentFile,
+    checks_json,
+    checks_of,
+    texts_of,
+    utc_iso,
+)
 
 metadata = MetaData()
 

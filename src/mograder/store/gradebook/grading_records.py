@@ -13,7 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mograder.marks import sum_of_marks
@@ -332,6 +332,14 @@ def unix_time(text: str) -> float | None:
         return datetime.fromisoformat(text).timestamp()  # a time without a zone is local
     except ValueError:
         return None
+
+
+def utc_iso(at: datetime) -> str:
+    """Return a time in UTC as ISO 8601, as the tables of the gradebook keep times.
+
+    A time without a zone is one of the machine's own.
+    """
+    return at.astimezone(UTC).isoformat()
 
 
 def by_student(rows: Iterable[Row[Any]], made: Callable[..., _T]) -> defaultdict[str, list[_T]]:

@@ -17,12 +17,10 @@ from typing import ClassVar
 from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
 from sqlalchemy import Connection, func, select
 
-from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.item_dates import NO_DATES, ItemDates
 from mograder.core.sections.settings_model import CourseRule
-from mograder.store.database.database import add_row
-from mograder.store.database.row_tables import columns_of, values_of
+from mograder.store.database.database import add_row, columns_of, values_of
 from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_marks import (
     read_assignments,
@@ -30,7 +28,7 @@ from mograder.store.gradebook.gradebook_marks import (
     read_short_grades,
 )
 from mograder.store.gradebook.gradebook_tables import extensions, group_members, late_policies
-from mograder.store.gradebook.grading_records import StudentGrade, Work
+from mograder.store.gradebook.grading_records import StudentGrade, Work, utc_iso
 from mograder.store.gradebook.mark_counting import grade_of
 
 ALL_ASSIGNMENTS = ""

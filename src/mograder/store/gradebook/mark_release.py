@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from mograder.core.errors import Conflict
-from mograder.store.database.row_tables import values_of
+from mograder.store.database.database import values_of
 from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_tables import (
     answer_annotations,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mograder.store.database.database import run_migrations
+from mograder.store.database.upgrades import run_migrations
 from mograder.store.gradebook.gradebook_tables import metadata
 
 run_migrations(metadata)

@@ -24,6 +24,7 @@ from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files import file_lock
 from mograder.core.log import get_logger
 from mograder.store.database.database import (
+    Tables,
     database_now,
     fence,
     lone_connection,
@@ -32,7 +33,6 @@ from mograder.store.database.database import (
     writing,
 )
 from mograder.store.database.database_errors import in_words
-from mograder.store.database.row_tables import Tables
 from mograder.store.hub.hub_tables import metadata
 
 RELEASE_SECONDS = 10
@@ -46,7 +46,7 @@ _CHECK_SECONDS = 1.0
 _LOOK_SECONDS = 0.2
 _LOG_SECONDS = 0.2
 _LOCK = 0x6D6F_6772_6875
-"""The key of the advisory lock; :mod:`~mograder.store.database.database` has another one."""
+"""The key of the advisory lock; :mod:`~mograder.store.database.upgrades` has another one."""
 _NUMBER = 1
 """The number of the only row in ``active_hub``."""
 _SETTINGS = (

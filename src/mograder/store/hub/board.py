@@ -17,8 +17,18 @@ from typing import Annotated
 from sqlalchemy import Index, String, delete, false, func, insert, select, update
 
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.database.database import add_row, incoming, reading, upsert, writing
-from mograder.store.database.row_tables import Name, Tables, Word, table_of, values_of
+from mograder.store.database.database import (
+    Name,
+    Tables,
+    Word,
+    add_row,
+    incoming,
+    reading,
+    table_of,
+    upsert,
+    values_of,
+    writing,
+)
 from mograder.store.hub.hub_tables import metadata
 
 MOST_LABEL = 200

@@ -21,8 +21,7 @@ from sqlalchemy import (
 )
 
 from mograder.core.errors import Conflict
-from mograder.store.database.database import writing
-from mograder.store.database.row_tables import Line, Name, Tables, table_of
+from mograder.store.database.database import Line, Name, Tables, table_of, writing
 from mograder.store.hub.hub_state import bounded
 from mograder.store.hub.hub_tables import metadata
 

@@ -30,15 +30,17 @@ from mograder.core.names import INSTRUCTOR
 from mograder.core.settings import LoadedSettings
 from mograder.store.course.allowlist import Allowlist
 from mograder.store.database.database import (
+    Tables,
+    columns_of,
     database_url,
     open_engine,
     reading,
-    schema_version,
     sqlite_file,
     upsert,
+    values_of,
     writing,
 )
-from mograder.store.database.row_tables import Tables, columns_of, values_of
+from mograder.store.database.upgrades import schema_version
 from mograder.store.hub.hub_tables import (
     AuditRow,
     CapabilityRow,

@@ -13,7 +13,7 @@ from typing import Annotated
 from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, UniqueConstraint
 
 from mograder.auth.credentials import Role
-from mograder.store.database.row_tables import (
+from mograder.store.database.database import (
     HASH,
     NAME,
     Hash,

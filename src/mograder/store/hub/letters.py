@@ -10,8 +10,16 @@ from enum import StrEnum
 
 from sqlalchemy import Index, delete, select, update
 
-from mograder.store.database.database import writing
-from mograder.store.database.row_tables import Hash, Line, Name, Tables, Word, table_of, values_of
+from mograder.store.database.database import (
+    Hash,
+    Line,
+    Name,
+    Tables,
+    Word,
+    table_of,
+    values_of,
+    writing,
+)
 from mograder.store.hub.hub_tables import links, metadata
 
 INVITED = "invited"

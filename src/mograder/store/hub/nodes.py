@@ -20,8 +20,16 @@ from sqlalchemy import (
 
 from mograder.core.errors import Conflict
 from mograder.core.sections.settings_model import LONGEST_LEASE
-from mograder.store.database.database import database_now, reading, writing
-from mograder.store.database.row_tables import Hash, Name, Tables, table_of, values_of
+from mograder.store.database.database import (
+    Hash,
+    Name,
+    Tables,
+    database_now,
+    reading,
+    table_of,
+    values_of,
+    writing,
+)
 from mograder.store.hub.hub_tables import metadata
 
 

@@ -19,10 +19,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, union
 
-from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
-from mograder.store.database.database import add_row
-from mograder.store.database.row_tables import values_of
+from mograder.store.database.database import add_row, values_of
 from mograder.store.gradebook.gradebook import Gradebook, OfBook
 from mograder.store.gradebook.gradebook_marks import demand_work, read_details, rows_of
 from mograder.store.gradebook.gradebook_tables import (
@@ -30,7 +28,7 @@ from mograder.store.gradebook.gradebook_tables import (
     grading_runs,
     question_marks,
 )
-from mograder.store.gradebook.grading_records import MACHINE
+from mograder.store.gradebook.grading_records import MACHINE, utc_iso
 from mograder.store.marking.question_marking import Rubric, StartsAt, last_given, read_rubric
 
 MOST_ANNOTATIONS = 500

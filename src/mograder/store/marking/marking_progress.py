@@ -24,10 +24,8 @@ from typing import Any, TypeAlias
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, ScalarSelect, Table, exists, func, insert, select
 
-from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput
-from mograder.core.files.disk import DISK, Disk
-from mograder.core.files.shared_files import look_for
+from mograder.core.files.disk import DISK, Disk, look_for
 from mograder.core.names import ItemName, nfc
 from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
 from mograder.store.gradebook.gradebook import Gradebook
@@ -45,6 +43,7 @@ from mograder.store.gradebook.grading_records import (
     AssignmentRow,
     QuestionGrade,
     StudentGrade,
+    utc_iso,
 )
 from mograder.store.gradebook.mark_counting import whole_ungraded
 

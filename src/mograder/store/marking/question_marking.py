@@ -19,11 +19,9 @@ from shlex import quote
 
 from sqlalchemy import Connection, func, select
 
-from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.marks import sum_of_marks
-from mograder.store.database.database import add_row
-from mograder.store.database.row_tables import columns_of
+from mograder.store.database.database import add_row, columns_of
 from mograder.store.gradebook.gradebook import Gradebook, OfBook
 from mograder.store.gradebook.gradebook_marks import (
     MARKS,
@@ -55,6 +53,7 @@ from mograder.store.gradebook.grading_records import (
     QuestionGrade,
     RecordedMark,
     StudentGrade,
+    utc_iso,
 )
 from mograder.store.gradebook.mark_counting import (
     StudentRows,

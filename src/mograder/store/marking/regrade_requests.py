@@ -15,8 +15,7 @@ from sqlalchemy import Connection, and_, select, true
 from sqlalchemy.sql.elements import ColumnElement
 
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.database.database import add_row
-from mograder.store.database.row_tables import columns_of, values_of
+from mograder.store.database.database import add_row, columns_of, values_of
 from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_tables import regrade_messages, regrade_requests
 from mograder.store.gradebook.mark_release import NewRelease, insert_releases

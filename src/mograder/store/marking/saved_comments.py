@@ -16,14 +16,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from mograder.core.names import is_same_person
-from mograder.store.database.database import add_row
-from mograder.store.database.row_tables import values_of
+from mograder.store.database.database import add_row, values_of
 from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_marks import read_details, read_rows
 from mograder.store.gradebook.gradebook_tables import rubrics, saved_comments
+from mograder.store.gradebook.grading_records import utc_iso
 from mograder.store.gradebook.mark_counting import StudentRows, is_superseded
 from mograder.store.marking.question_marking import (
     NO_DETAILS,

@@ -9,11 +9,11 @@ from enum import StrEnum
 
 from sqlalchemy import select
 
-from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput
 from mograder.store.database.database import add_row
 from mograder.store.gradebook.gradebook import OfBook
 from mograder.store.gradebook.gradebook_tables import similarity_verdicts
+from mograder.store.gradebook.grading_records import utc_iso
 
 LONGEST_NOTE = 2000
 """The longest note, in characters."""

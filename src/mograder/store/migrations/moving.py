@@ -9,14 +9,8 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, text
 
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.settings import LoadedSettings
-from mograder.store.database.database import (
-    database_url,
-    open_engine,
-    reading,
-    sqlite_url,
-    upgrade,
-    writing,
-)
+from mograder.store.database.database import database_url, open_engine, reading, sqlite_url, writing
+from mograder.store.database.upgrades import upgrade
 from mograder.store.hub.active_hub import Hubs, lock_course, may_be_several
 from mograder.store.hub.hub_tables import counters
 from mograder.store.migrations.tables import metadata

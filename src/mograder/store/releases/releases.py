@@ -32,9 +32,9 @@ from mograder.core.files.disk import (
     Place,
     explained_when_full,
     explained_when_unusable,
+    look_for,
     set_mode,
 )
-from mograder.core.files.shared_files import look_for
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.notebook.pep723 import ItemKind

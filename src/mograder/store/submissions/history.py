@@ -18,8 +18,7 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from mograder.core.clock import from_unix, from_unix_or_none
 from mograder.core.errors import NotFound
-from mograder.core.files.disk import DISK, Disk
-from mograder.core.files.shared_files import SharedFile
+from mograder.core.files.disk import DISK, Disk, SharedFile
 from mograder.core.names import INSTRUCTOR, Username, nfc
 from mograder.store.filesystem.records import Records
 from mograder.store.submissions.submitted_files import (

@@ -24,8 +24,7 @@ from mograder.core.names import ItemName, Username
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.merge.cell_merge import fitting_release
 from mograder.store.copies.merged_files import KnownFiles
-from mograder.store.database.database import reading, writing
-from mograder.store.database.row_tables import Tables
+from mograder.store.database.database import Tables, reading, writing
 from mograder.store.releases.published_release import (
     Release,
     file_digest,

@@ -38,8 +38,7 @@ from sqlalchemy import (
 
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.log import get_logger
-from mograder.store.database.database import reading
-from mograder.store.database.row_tables import HASH, NAME, UtcDateTime
+from mograder.store.database.database import HASH, NAME, UtcDateTime, reading
 from mograder.store.hub.hub_tables import metadata
 
 if sys.version_info >= (3, 14):

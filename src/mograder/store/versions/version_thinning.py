@@ -23,8 +23,7 @@ from sqlalchemy import (
     select,
 )
 
-from mograder.store.database.database import reading, writing
-from mograder.store.database.row_tables import Tables
+from mograder.store.database.database import Tables, reading, writing
 from mograder.store.versions.version_texts import version_checks, version_copies, versions
 from mograder.store.versions.versions import (
     MOST_BYTES,

@@ -30,8 +30,7 @@ from sqlalchemy import (
 )
 
 from mograder.core.errors import Busy, Conflict, MograderError
-from mograder.store.database.database import reading, upsert, writing
-from mograder.store.database.row_tables import Tables
+from mograder.store.database.database import Tables, reading, upsert, writing
 from mograder.store.filesystem.group_commit import GroupCommit
 from mograder.store.versions.version_texts import (
     Piece,

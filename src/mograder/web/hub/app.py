@@ -8,7 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
@@ -16,18 +22,21 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mograder.auth.credentials import Role
-from mograder.auth.identity import Identity
+from mograder.auth.csrf import check_unsafe, loaded_by_other_site
+from mograder.auth.identity import Authenticator, AuthPolicy, Identity, Method
 from mograder.core.context_managers import under_way
+from mograder.core.errors import MograderError
 from mograder.core.web_origin import session_url
 from mograder.grading.marking.shown_work import Works
-from mograder.hub.checks import ItemChecks, ValidationResults
+from mograder.hub.checks import ValidationResults
 from mograder.hub.counts import CourseNumbers, copy_counts
 from mograder.hub.help_desk import HelpDesk
+from mograder.hub.items import ItemChecks, Items
 from mograder.hub.notifier import Notifier, Part
 from mograder.hub.services import Services
 from mograder.sandbox.environments.static_assets import ASSETS
@@ -37,10 +46,10 @@ from mograder.sessions.student_copies import Copies
 from mograder.store.external.external_tables import has_platforms
 from mograder.store.hub.board import Board, HelpRow, KeptResults
 from mograder.store.submissions.submissions import Submissions
-from mograder.web.app import AppMiddleware
+from mograder.web.app import SAFE_METHODS, AppMiddleware, Header
 from mograder.web.background import Work
-from mograder.web.context import ContextMiddleware, context_of
-from mograder.web.error_responses import TooManyAttempts
+from mograder.web.context import ContextMiddleware, context_of, request_context
+from mograder.web.error_responses import TooManyAttempts, Wants, wanted
 from mograder.web.hub import (
     audit_log,
     calendar,
@@ -68,12 +77,17 @@ from mograder.web.hub.copies import (
     validation,
     versions,
 )
-from mograder.web.hub.core.access import GUARDS, admit
-from mograder.web.hub.core.audit import AuditTrail
+from mograder.web.hub.core.access import (
+    GUARDS,
+    IDENTITY,
+    TURN,
+    identify,
+    login_headers,
+    part,
+)
+from mograder.web.hub.core.audit import BY_FRONT, AuditTrail, Event
 from mograder.web.hub.core.hub_app import Feature, HubApp, Run
-from mograder.web.hub.core.items import Items
 from mograder.web.hub.core.metrics import Metrics
-from mograder.web.hub.core.parts import IDENTITY, TURN
 from mograder.web.hub.core.responses import answer_problem
 from mograder.web.hub.items import dates, grading, item_pages, items, publishing, warming
 from mograder.web.hub.proxy.paths import SESSION_PATHS
@@ -97,6 +111,9 @@ REQUESTS_AT_ONCE = 8
 
 MOST_WAITING = 200
 """Most requests of a student that wait: over HTTP/2 a browser with many tabs sends some dozens."""
+
+_POSTS_OF_OTHERS = frozenset({b"/lti/login", b"/lti/launch", b"/auth/oidc/backchannel-logout"})
+"""The routes that platforms' pages and providers post to; what they send is signed."""
 
 FEATURES: tuple[Feature, ...] = (
     Feature((*home.ROUTES, *calendar.ROUTES)),
@@ -231,7 +248,9 @@ def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> 
         services.workspaces,
         marking.visibility,
         clock,
-        is_active=lambda key: services.pool.find(key) is not None,
+        running=lambda user: {
+            (each.key.item, each.key.mode) for each in services.pool.all() if each.key.user == user
+        },
         taken=services.recorder.look,
         came_from=services.recorder.versions.release_of,
     )
@@ -303,7 +322,42 @@ async def _record(request: Request, action: str, *what: str) -> None:
     hub: HubApp = request.scope[APP]
     hub.numbers.note()
     await hub.audit.record(request, action, *what)
-    hub.marks_changed()
+    for told in hub.on_marks:
+        told()
+
+
+async def admit(request: Request, headers: list[Header]) -> Response | None:
+    """Identify the caller; refuse a changing request that another site made a browser send.
+
+    What another site's page loads has no identity but a bearer's: a front that signs people in adds
+    theirs to all that their browser sends, and a hostile notebook could end their live pages, have
+    work done or write into the audit log in their name.
+
+    The cookie of a login that is new with this request is added to ``headers``. The posts that
+    other systems send have no identity, so there is nothing that another site could misuse.
+    """
+    context = request_context(request)
+    if request.method not in SAFE_METHODS and context.raw_path in _POSTS_OF_OTHERS:
+        return None
+    try:
+        identity = identify(request.scope, part(request, Authenticator))
+        # No browser adds a bearer token by itself, so no other site can have caused its request.
+        by_browser = identity is None or identity.method is not Method.BEARER
+        if by_browser and loaded_by_other_site(request.scope["headers"]):
+            identity = None
+        request.scope[IDENTITY] = identity
+        headers += login_headers(identity, context, part(request, AuthPolicy).secret)
+        is_instructor = identity is not None and identity.role is Role.INSTRUCTOR
+        if is_instructor and request.method == "GET" and wanted(request) is Wants.PAGE:
+            await part(request, CourseNumbers).look()
+        if by_browser and request.method not in SAFE_METHODS:
+            check_unsafe(request.scope["headers"], context.own_origins)
+        if identity is not None and identity.front and identity.fresh is not None:
+            event = Event(identity.username, "sign in", BY_FRONT, context.address)
+            await part(request, AuditTrail).signed_in(event)
+    except MograderError as error:
+        return await answer_problem(request, error)
+    return None
 
 
 class Dispatcher:
@@ -373,7 +427,7 @@ class PersonalTurns:
             await refusal(scope, receive, send)
             return
         own = self._turns.setdefault(user, asyncio.Semaphore(REQUESTS_AT_ONCE))
-        with under_way(self._waiting, user):
+        with under_way(self._waiting, user) if own.locked() else nullcontext():
             await own.acquire()
         with ExitStack() as turn:
             turn.callback(own.release)

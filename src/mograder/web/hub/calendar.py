@@ -16,10 +16,10 @@ from mograder.auth.credentials import Role
 from mograder.auth.signing import derived_key, is_signature_of, signature_of
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import INSTRUCTOR, Username
+from mograder.hub.items import person
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import person
 from mograder.web.pages import go_to, page
 from mograder.web.request_body import read_form
 from mograder.web.route import ANYONE, MEMBER, Route

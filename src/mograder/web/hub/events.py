@@ -20,8 +20,7 @@ from mograder.auth.identity import Authenticator, Identity
 from mograder.core.errors import Forbidden, InvalidInput, MograderError
 from mograder.hub.notifier import Notifier, Part
 from mograder.store.course.allowlist import Allowlist
-from mograder.web.hub.core.access import HELPERS, Caller, identify
-from mograder.web.hub.core.parts import part, use
+from mograder.web.hub.core.access import HELPERS, Caller, identify, part, use
 from mograder.web.route import MEMBER, Route
 
 EVENT_STREAM = "text/event-stream"

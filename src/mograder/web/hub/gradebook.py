@@ -23,19 +23,19 @@ from starlette.responses import Response
 from mograder.auth.credentials import Role
 from mograder.core.clock import is_after
 from mograder.core.csv_table import number_text, write_table
+from mograder.core.item_dates import DueDates
 from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal, nfc
 from mograder.grading.course_late import CountedGrade, CourseLate
-from mograder.grading.late_work import DueDates
-from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release.feedback import NO_KEY, CourseFeedback
 from mograder.grading.release.student_marks import telling, untold_students
-from mograder.store.copies.copy_facts import CopyFacts, CopyState
+from mograder.store.copies.workspaces import CopyFacts, CopyState
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.late_work import LateFacts, LateWork
 from mograder.store.gradebook.mark_release import MarkReleases
 from mograder.store.marking.regrade_requests import RegradeRequests
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.items.grading import ungraded
+from mograder.web.marking.context import question_title
 from mograder.web.pages import load_pages, outcome, page, saved_file, saved_table, sheet_of
 from mograder.web.route import Access, Route
 

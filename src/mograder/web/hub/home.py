@@ -24,12 +24,13 @@ from mograder.core.log import get_logger
 from mograder.core.names import ItemName, Username
 from mograder.grading.release.student_marks import StudentMark, marks_of_student
 from mograder.grading.validation_report import ValidationResult
+from mograder.hub.items import ItemView, person
 from mograder.publishing.schedule import DEFAULT_ZONE, parse_zone, zone_of_form
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.end_reasons import Ending, EndReason, Explanation
 from mograder.sessions.session import CopyOf, LiveSession, spinner_of
-from mograder.store.copies.copy_facts import CopyFacts, CopyState
+from mograder.store.copies.workspaces import CopyFacts, CopyState
 from mograder.store.hub.board import Board
 from mograder.store.releases.releases import ItemKind
 from mograder.store.submissions.history import Submission
@@ -37,7 +38,6 @@ from mograder.web.context import request_context
 from mograder.web.hub.copies.hand_in import HandIn, course_page, hand_in_of, moodle_pages
 from mograder.web.hub.core.access import Visitor
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import ItemView, person
 from mograder.web.hub.machines import Leaving, MachineWatch
 from mograder.web.hub.sessions import news_of
 from mograder.web.pages import go_to, page
@@ -101,9 +101,13 @@ class EarlierLine:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What the page shows of a person's work; ``other_marks`` are those of items in no line."""
+    """What the page shows of a person's work; ``other_marks`` are those of items in no line.
+
+    ``titles`` are those of the views that the person may know.
+    """
 
     views: list[ItemView]
+    titles: Mapping[str, str]
     lines: list[AssignmentLine]
     earlier: list[EarlierLine]
     other_marks: Mapping[str, StudentMark]
@@ -139,6 +143,7 @@ async def first_page(request: Request, app: CurrentApp, visitor: Visitor) -> Res
         earlier=found.earlier,
         other_marks=found.other_marks,
         lectures=[view for view in views if view.kind is ItemKind.LECTURE],
+        titles=found.titles,
         sessions=sessions,
         leaving=_leaving(app, sessions),
         offered=found.offered,
@@ -169,19 +174,17 @@ async def view_as(request: Request) -> Response:
     return go_to(request, f"/?{urlencode(query)}")
 
 
-def _offered(app: HubApp, identity: Identity, views: Iterable[ItemView]) -> frozenset[str]:
-    """Return the updated items that are merged into copies, and may be known to the person."""
+def _offered(app: HubApp, views: Iterable[ItemView]) -> frozenset[str]:
+    """Return the updated items that are merged into copies; the person may know updated ones."""
     updated, updates = {view.name for view in views if view.updated}, app.of(CopyUpdates)
     offers = updates.stores.rows.offers() if updated else {}
-    found = (each for each in updated & offers.keys() if updates.is_offered(offers[each]))
-    shown, user = app.items.shown, person(identity)
-    return frozenset(each for each in found if shown(identity, CopyOf(user, ItemName(each))))
+    return frozenset(each for each in updated & offers.keys() if updates.is_offered(offers[each]))
 
 
 def _look(app: HubApp, identity: Identity, preview: Preview | None, now: datetime) -> _Found:
     views = app.items.survey(identity, now)
-    for view in views:  # for their titles
-        app.checks.columns(view.release)
+    known = {view.name for view in views if preview or _knows(app, identity, view)}
+    titles = {view.name: app.checks.title_in(view.release) for view in views if view.name in known}
     if preview:  # of a student who has none: the instructor's own copies are not shown
         visible = (view for view in views if view.visible)
         views = [dataclasses.replace(each, has_copy=False, updated=False) for each in visible]
@@ -195,7 +198,15 @@ def _look(app: HubApp, identity: Identity, preview: Preview | None, now: datetim
         marks, moodle = _marks(app, identity), moodle_pages(app.services.loaded.settings)
         versions = app.services.recorder.versions.items(person(identity))
         lines = [
-            _line(app, identity, view, moodle, marks.get(view.name), kept=view.name in versions)
+            _line(
+                app,
+                identity,
+                view,
+                mark=marks.get(view.name),
+                knows=view.name in known,
+                kept=view.name in versions,
+                url=moodle.get(view.name, ""),
+            )
             for view in found
         ]
         lines = _with_progress(app, identity, lines)
@@ -207,7 +218,12 @@ def _look(app: HubApp, identity: Identity, preview: Preview | None, now: datetim
     lines = sorted(lines, key=urgency)
     told = {line.view.name for line in lines} | {line.name for line in earlier}
     others = {name: mark for name, mark in marks.items() if name not in told}
-    return _Found(views, lines, earlier, others, _offered(app, identity, views))
+    return _Found(views, titles, lines, earlier, others, _offered(app, views))
+
+
+def _knows(app: HubApp, identity: Identity, view: ItemView) -> bool:
+    """Return the same as ``Items.may_know``, without reading the rules of visibility again."""
+    return view.visible or app.items.may_know(identity, CopyOf(person(identity), view.release.name))
 
 
 def _marks(app: HubApp, identity: Identity) -> Mapping[str, StudentMark]:
@@ -228,15 +244,16 @@ def _line(
     app: HubApp,
     identity: Identity,
     view: ItemView,
-    moodle: Mapping[str, str],
-    mark: StudentMark | None,
     *,
+    mark: StudentMark | None,
+    knows: bool,
     kept: bool,
+    url: str,
 ) -> AssignmentLine:
     user, name = person(identity), view.release.name
     copy = app.services.workspaces.facts(user, name) if view.has_copy else None
     result = app.results.of(user, name) if copy else None
-    hand_in = hand_in_of(app, identity, CopyOf(user, name), copy, moodle.get(name, ""))
+    hand_in = hand_in_of(app, user, name, copy, knows=knows, url=url)
     is_next = hand_in.is_next(copy, app.services.clock.now())
     return AssignmentLine(view, copy, result, hand_in, kept, is_next, mark)
 

@@ -30,7 +30,6 @@ from mograder.core.names import INSTRUCTOR, ItemName, Username, is_rehearsal
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks import Job, every
 from mograder.exchange.mailing import LetterEvent, Post
-from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release.feedback import CourseFeedback
 from mograder.grading.release.releasing import readable_marks
 from mograder.grading.release.student_marks import Telling, telling
@@ -49,6 +48,7 @@ from mograder.store.marking.regrade_requests import (
 from mograder.web.hub.copies.hand_in import late_at
 from mograder.web.hub.core.hub_app import HubApp, Run
 from mograder.web.hub.today import read_today
+from mograder.web.marking.context import question_title
 
 _SOON = timedelta(days=1)
 _LOOK_SECONDS = 60.0

@@ -40,7 +40,7 @@ from mograder.hub.notifier import Part
 from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.idle_culler import END_SECONDS
 from mograder.sessions.session import LiveSession
-from mograder.store.copies.copy_facts import CopyFacts
+from mograder.store.copies.workspaces import CopyFacts
 from mograder.store.hub.hub_state import is_recorded
 from mograder.web.background import Report
 from mograder.web.context import request_context

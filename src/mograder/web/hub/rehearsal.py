@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from mograder.core.errors import Conflict
 from mograder.core.log import get_logger
 from mograder.core.tasks import Progress, every
+from mograder.hub.items import mode_of
 from mograder.hub.services import Services
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.admission import Kind
@@ -40,7 +41,6 @@ from mograder.store.releases.releases import Release
 from mograder.web.background import Report, progress_response
 from mograder.web.error_responses import Wants, wanted
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
-from mograder.web.hub.core.items import mode_of
 from mograder.web.hub.core.responses import Body, Done, in_json
 from mograder.web.request_body import MEGABYTE, read_json
 from mograder.web.route import INSTRUCTOR, JsonBody, Route

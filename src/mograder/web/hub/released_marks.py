@@ -11,7 +11,6 @@ from fastapi import Request
 from starlette.responses import Response
 
 from mograder.core.errors import Conflict, Forbidden, InvalidInput, MograderError, NotFound
-from mograder.grading.marking.answer_names import question_title
 from mograder.grading.release import regrade_requests
 from mograder.grading.release.feedback_view import FeedbackView
 from mograder.grading.release.regrade_requests import LONGEST_TEXT, RequestRules
@@ -35,6 +34,7 @@ from mograder.web.error_responses import status_of
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy, copy_page
+from mograder.web.marking.context import question_title
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.pages import go_to, inert_page, page, with_outcome
 from mograder.web.request_body import read_form

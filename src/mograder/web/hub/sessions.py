@@ -20,6 +20,7 @@ from mograder.auth.credentials import Role
 from mograder.auth.identity import Identity
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.names import ItemName, is_rehearsal
+from mograder.hub.items import mode_of, person
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.item_limits import limits_for
 from mograder.sandbox.protocol import Mode
@@ -40,7 +41,7 @@ from mograder.web.hub.copies.hand_in import hand_in_of
 from mograder.web.hub.copies.updates import NotebookUpdate, in_bar, settle, standing_for
 from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import KnownCopy, copy_in, mode_of, person
+from mograder.web.hub.core.items import KnownCopy, copy_in
 from mograder.web.hub.core.responses import ABSENT_SECONDS, Body, Done, back_from, deliver
 from mograder.web.hub.machines import MachineWatch
 from mograder.web.pages import page, sheet_of
@@ -404,7 +405,8 @@ def _work(app: HubApp, caller: Caller, copy: CopyOf) -> dict[str, Any]:
     facts = app.services.workspaces.facts(copy.user, copy.item)
     if facts is None:
         return {}
-    found = hand_in_of(app, caller, copy, facts)
+    knows = app.items.may_know(caller, copy)
+    found = hand_in_of(app, copy.user, copy.item, facts, knows=knows)
     sent, own = found.submission, found.own
     return {
         "saved": facts.saved.timestamp(),

@@ -15,7 +15,6 @@ from mograder.core.errors import MograderError
 from mograder.core.item_dates import OwnDates
 from mograder.core.names import ItemName
 from mograder.core.tasks import to_its_end
-from mograder.grading.marking.answer_names import question_title
 from mograder.hub.counts import Numbers
 from mograder.sandbox.protocol import Mode
 from mograder.store.marking.regrade_requests import RegradeRequest, RegradeRequests
@@ -24,6 +23,7 @@ from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.items.grading import ungraded
 from mograder.web.hub.items.item_pages import ItemLine, failed_items
 from mograder.web.hub.problems import RecentProblems, gather
+from mograder.web.marking.context import question_title
 from mograder.web.pages import page
 from mograder.web.route import Access, Route
 

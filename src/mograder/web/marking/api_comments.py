@@ -4,37 +4,80 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Annotated, Literal
 
 from anyio import to_thread
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from mograder.auth.credentials import Role
 from mograder.core.errors import InvalidInput
-from mograder.grading.marking.answer_names import question_title
+from mograder.grading.pages.comment_markup import comment_html
 from mograder.store.marking.annotations import (
     Annotation,
     AnnotationChanged,
     Annotations,
     AnnotationWish,
+    annotation_text,
 )
 from mograder.store.marking.annotations import Place as AnnotatedPlace
-from mograder.store.marking.question_marking import StartsAt
+from mograder.store.marking.question_marking import Rubric, SavedComment, StartsAt
 from mograder.store.marking.saved_comments import (
     Author,
     CommentWish,
     SavedCommentChanged,
     SavedComments,
 )
-from mograder.web.marking.answer_json import (
-    AnnotationChange,
-    CommentChange,
-    Json,
-    NewComment,
-    RubricChange,
-    annotation_json,
-    comment_json,
-)
-from mograder.web.marking.context import CurrentHere, Here
+from mograder.web.marking.context import CurrentHere, Here, question_title
+
+Json = dict[str, object]
+
+MOST_TEXT = 20_000
+
+Points = Annotated[float, Field(strict=True, ge=-10_000, le=10_000, allow_inf_nan=False)]
+MarkersText = Annotated[str, Field(max_length=MOST_TEXT)]
+Identifier = Annotated[str, Field(pattern=r"^[0-9a-f]{1,40}$")]
+
+
+class Sent(BaseModel):
+    """The body of a page's request: unknown fields are refused, so that none is lost silently."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewComment(Sent):
+    text: Annotated[str, Field(min_length=1, max_length=MOST_TEXT)]
+    points: Points | None = None
+    position: Annotated[int, Field(ge=0, le=10_000)] | None = None
+
+
+class CommentChange(Sent):
+    """A saved comment; ``version`` is that of the one looked at."""
+
+    text: Annotated[str, Field(min_length=1, max_length=MOST_TEXT)]
+    points: Points | None = None
+    position: Annotated[int, Field(ge=0, le=10_000)]
+    version: int
+
+
+class RubricChange(Sent):
+    starts_at: Literal["zero", "full"]
+
+
+class AnnotationChange(Sent):
+    """An annotation: ``question`` is a key, ``text`` may be empty if a saved comment is named.
+
+    A change names the ``version`` that was looked at, a new one the ``submission``.
+    """
+
+    question: Annotated[str, Field(max_length=1000)] = ""
+    cell: Annotated[int, Field(ge=0, le=100_000)]
+    first_line: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    last_line: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    text: MarkersText = ""
+    saved_comment: Identifier | None = None
+    version: int | None = None
+    submission: Annotated[str, Field(max_length=64)] | None = None
 
 
 def comments(here: CurrentHere) -> Response:
@@ -191,3 +234,40 @@ def _annotation_wish(here: Here, asked: AnnotationChange) -> AnnotationWish:
     return AnnotationWish(
         place, asked.text, asked.saved_comment, by, at, asked.version, asked.submission
     )
+
+
+def annotation_json(stored: Annotation, rubric: Rubric, work: str) -> Json:
+    """Return a comment at a cell, or at lines of it (from 1; None: the whole cell).
+
+    ``work`` is the SHA-256 of the submission that is shown. ``outdated``: it was written about
+    another one.
+    """
+    place = stored.place
+    return {
+        "id": stored.annotation,
+        "question": place.question,
+        "cell": place.cell,
+        "first_line": place.first_line,
+        "last_line": place.last_line,
+        "text": stored.text,
+        "html": comment_html(annotation_text(stored, rubric)),
+        "saved_comment": stored.saved_comment,
+        "version": stored.version,
+        "by": stored.by,
+        "at": stored.at,
+        "outdated": stored.submission_sha256 != work,
+    }
+
+
+def comment_json(stored: SavedComment) -> Json:
+    """Return a comment to use again; one with points is an item of the rubric."""
+    return {
+        "id": stored.comment,
+        "text": stored.text,
+        "html": comment_html(stored.text),
+        "points": stored.points,
+        "position": stored.position,
+        "version": stored.version,
+        "by": stored.by,
+        "at": stored.at,
+    }

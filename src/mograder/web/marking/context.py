@@ -5,13 +5,19 @@ request first, and puts the person into it; its object in the request's scope ha
 parts as ``marking``: one gradebook, and the reports that may take seconds. Those are made once, and
 kept until their data changes. ``Here`` is a request about one assignment, with the answers of that
 assignment in the marker's order.
+
+The name of an answer in addresses hides its student: only the course's key tells which one it is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import contextlib
+import hmac
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -37,12 +43,6 @@ from mograder.grading.course_late import (
     export_if_set,
     gradebook_stamp,
 )
-from mograder.grading.marking.answer_names import (
-    answer_id,
-    marking_order,
-    question_of,
-    student_of,
-)
 from mograder.store.course.sources import Sources
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.grading_records import WHOLE
@@ -66,6 +66,10 @@ _LIMIT = 256 * 1024
 """Bytes of a body with a comment, a reason and identifiers."""
 
 _KEPT = 64
+_NAME_LENGTH = 16
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
+_CODED, _WHOLE = "~=", "~whole"
+_WHOLE_TITLE = "The whole submission"
 T = TypeVar("T")
 
 
@@ -300,6 +304,67 @@ async def _marker(request: Request) -> Marker:
 
 CurrentMarking = Annotated[MarkingApp, Depends(_marking)]
 CurrentMarker = Annotated[Marker, Depends(_marker)]
+
+
+def answer_id(key: bytes, assignment: str, student: str) -> str:
+    """Return the name of a student's work in addresses: 16 hexadecimal digits."""
+    return _digest(key, "answer", assignment, student)[:_NAME_LENGTH]
+
+
+def group_id(key: bytes, assignment: str, question: str, first: str) -> str:
+    """Return the name of a group of equal answers; ``first`` is one of its students."""
+    return _digest(key, "group", assignment, question, first)[:_NAME_LENGTH]
+
+
+def student_of(key: bytes, assignment: str, named: str, students: Iterable[str]) -> str:
+    """Return whose work has this name. Raises: NotFound if it is none of these students'."""
+    for student in students:
+        if answer_id(key, assignment, student) == named:
+            return student
+    raise NotFound("There is no such answer.")
+
+
+def marking_order(
+    key: bytes, assignment: str, marker: str, students: Iterable[str]
+) -> tuple[str, ...]:
+    """Return the students in a marker's order: random, and always the same."""
+    named = ((_digest(key, "order", assignment, marker, each), each) for each in students)
+    return tuple(student for _, student in sorted(named))
+
+
+def question_address(question: str) -> str:
+    """Return a question's key as one part of a path; plain keys stay as they are."""
+    if question == WHOLE:
+        return _WHOLE
+    if _PLAIN.fullmatch(question):
+        return question
+    coded = base64.urlsafe_b64encode(question.encode("utf-8", "surrogatepass"))
+    return _CODED + coded.decode().rstrip("=")
+
+
+def question_of(address: str) -> str:
+    """Return the question's key. Raises: NotFound if there is no such address."""
+    if address == _WHOLE:
+        return WHOLE
+    if _PLAIN.fullmatch(address):
+        return address
+    if not address.startswith(_CODED):
+        raise NotFound("There is no such question.")
+    coded = address.removeprefix(_CODED).encode("ascii", "replace")
+    try:
+        data = base64.b64decode(coded + b"=" * (-len(coded) % 4), b"-_", validate=True)
+        return data.decode("utf-8")  # the gradebook keeps no key with a lone surrogate
+    except (binascii.Error, ValueError) as error:
+        raise NotFound("There is no such question.") from error
+
+
+def question_title(question: str) -> str:
+    return question or _WHOLE_TITLE
+
+
+def _digest(key: bytes, *parts: str) -> str:
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hmac.digest(key, text, "sha256").hex()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import OwnDates
 from mograder.core.names import ItemName, Username, nfc
 from mograder.grading.course_late import CourseLate
-from mograder.grading.marking.answer_names import question_address, question_title
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.marking.marking_progress import (
@@ -41,6 +40,8 @@ from mograder.web.marking.context import (
     known_markers,
     may_show_names,
     names_shown,
+    question_address,
+    question_title,
 )
 from mograder.web.pages import Sheet, go_to, page, path_segment, sheet_of, with_outcome
 from mograder.web.request_body import read_form

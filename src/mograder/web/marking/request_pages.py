@@ -21,7 +21,6 @@ from mograder.core.errors import Conflict, Forbidden, InvalidInput, MograderErro
 from mograder.core.item_dates import course_zone
 from mograder.core.names import is_same_person
 from mograder.grading.late_work import moment
-from mograder.grading.marking.answer_names import answer_id, question_address, question_title
 from mograder.grading.release import regrade_requests
 from mograder.grading.release.feedback_view import QuestionView
 from mograder.grading.release.regrade_requests import LONGEST_TEXT, Decision
@@ -40,9 +39,12 @@ from mograder.web.marking.context import (
     CurrentMarking,
     Marker,
     MarkingApp,
+    answer_id,
     check_instructor,
     known_markers,
     names_shown,
+    question_address,
+    question_title,
 )
 from mograder.web.marking.release_pages import feedback_of
 from mograder.web.pages import go_to, page, path_segment, with_outcome

@@ -19,8 +19,15 @@ from mograder.grading.item_statistics import (
     course_statistics,
     csv_rows,
 )
-from mograder.grading.marking.answer_names import answer_id, question_address, question_title
-from mograder.web.marking.context import CurrentMarking, MarkingApp, stamp_of, working_page
+from mograder.web.marking.context import (
+    CurrentMarking,
+    MarkingApp,
+    answer_id,
+    question_address,
+    question_title,
+    stamp_of,
+    working_page,
+)
 from mograder.web.marking.release_pages import demand_assignment
 from mograder.web.pages import page, saved_table
 

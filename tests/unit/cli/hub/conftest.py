@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.store.database.database import database_url, open_engine, upgrade
+from mograder.store.database.database import database_url, open_engine
+from mograder.store.database.upgrades import upgrade
 from mograder.store.hub.hub_state import HubState
 from tests.support.fake_hub import hub
 

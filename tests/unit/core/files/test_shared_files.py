@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.files import shared_files
-from mograder.core.files.disk import DISK, Mount
-from mograder.core.files.shared_files import SharedFile, again_if_stale, look_for, refuses_root
+from mograder.core.files import disk as disk_module
+from mograder.core.files.disk import DISK, Mount, SharedFile, again_if_stale, look_for, refuses_root
 from tests.support.fake_disks import ShareDisk
 
 
@@ -126,7 +125,7 @@ def test_a_share_that_is_mounted_read_only_refuses_everybody(
         raise OSError(errno.EROFS, "Read-only file system")
 
     share = Mount(tmp_path, "nfs4", "files:/course", frozenset())
-    monkeypatch.setattr(shared_files, "is_root", lambda: True)
-    monkeypatch.setattr(shared_files, "mount_of", lambda _: share)
+    monkeypatch.setattr(disk_module, "is_root", lambda: True)
+    monkeypatch.setattr(disk_module, "mount_of", lambda _: share)
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
     assert not refuses_root(tmp_path)

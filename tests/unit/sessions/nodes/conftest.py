@@ -9,7 +9,8 @@ import pytest
 
 from mograder.sessions import manager
 from mograder.sessions.nodes import node_leases, node_machines
-from mograder.store.database.database import open_engine, upgrade
+from mograder.store.database.database import open_engine
+from mograder.store.database.upgrades import upgrade
 from tests.support.node_rig import NodeRig
 
 _PAUSES = (

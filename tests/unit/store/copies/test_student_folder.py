@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from mograder.core.errors import Busy, InvalidInput, NotFound
 from mograder.core.files.disk import Disk
-from mograder.store.copies.copy_facts import CopyState
 from mograder.store.copies.student_folder import Notebook, SentNotebook, StudentFolder, Waiting
+from mograder.store.copies.workspaces import CopyState
 
 NOW = datetime(2026, 3, 10, 20, 8, tzinfo=UTC)
 TEXT = b"import marimo\n"

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import InvalidInput
-from mograder.store.database.database import open_engine, sqlite_damage, upgrade
+from mograder.store.database.database import open_engine
+from mograder.store.database.sqlite_files import sqlite_damage
+from mograder.store.database.upgrades import upgrade
 
 _ON_A_FULL_DISK = """\
 import sys
-from mograder.store.database.database import open_engine, upgrade
+from mograder.store.database.database import open_engine
+from mograder.store.database.upgrades import upgrade
 
 place = sys.argv[1]
 with open(f"{place}/filler", "wb") as file:

@@ -8,12 +8,8 @@ import pytest
 
 from mograder.core.settings import load_settings
 from mograder.operations.course_checks import version_lines
-from mograder.store.database.database import (
-    database_url,
-    open_engine,
-    sqlite_file,
-    upgrade,
-)
+from mograder.store.database.database import database_url, open_engine, sqlite_file
+from mograder.store.database.upgrades import upgrade
 from mograder.store.hub.hub_state import existing_state
 
 NAMES = ["Übung 1", "100% course", "%41", "a#b?c", "数学"]

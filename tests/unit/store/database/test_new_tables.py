@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from alembic import command
 
-from mograder.store.database.database import MIGRATIONS, open_engine, upgrade
+from mograder.store.database.database import open_engine
+from mograder.store.database.upgrades import MIGRATIONS, upgrade
 from mograder.store.gradebook.gradebook import GRADEBOOK_MIGRATIONS
 from tests.support.new_tables import CopiedTables
 

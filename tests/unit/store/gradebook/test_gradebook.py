@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from mograder.store.gradebook.gradebook import (
     existing_gradebook,
 )
 from mograder.store.gradebook.gradebook_tables import metadata
-from mograder.store.gradebook.grading_records import Penalty, SentFile
+from mograder.store.gradebook.grading_records import Penalty, SentFile, utc_iso
 from tests.support.gradebooks import AT, change, export_0316, no_deductions, put_recorded
 
 SITE = "https://moodle.example.edu"
@@ -205,3 +206,8 @@ def test_what_is_no_gradebook_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert file.read_text().startswith("marks: none")
     with pytest.raises(InvalidInput, match="is a directory"):
         Gradebook(tmp_path)
+
+
+def test_times_of_other_zones_are_written_in_utc() -> None:
+    at = datetime(2026, 9, 21, 1, 30, tzinfo=timezone(timedelta(hours=2)))
+    assert utc_iso(at) == "2026-09-20T23:30:00+00:00"

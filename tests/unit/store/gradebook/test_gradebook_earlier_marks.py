@@ -15,7 +15,7 @@ import pytest
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.settings import load_settings
 from mograder.grading.course_late import CourseLate
-from mograder.store.database import database
+from mograder.store.database import sqlite_files
 from mograder.store.gradebook import gradebook
 from mograder.store.gradebook.gradebook import Gradebook, viewed_gradebook
 from mograder.store.gradebook.grading_records import (
@@ -384,15 +384,15 @@ def test_a_gradebook_that_is_read_only_is_looked_at_in_a_copy_with_its_log(
     def refuse(*_: object, **__: object) -> NoReturn:
         raise InvalidInput("The database gradebook.db cannot be opened for writing.")
 
-    for module in (database, gradebook):
+    for module in (sqlite_files, gradebook):
         monkeypatch.setattr(module, "may_write_beside", lambda _: False)
     monkeypatch.setattr(gradebook, "existing_gradebook", refuse)
     with Gradebook(path) as book:
         book.put_students({"ada": "Ada Lovelace"})  # is in the log
-        files = database.files_of(path)
+        files = sqlite_files.files_of(path)
         with viewed_gradebook(path) as viewed:
             assert viewed.students() == {"ada": "Ada Lovelace"}
-        assert database.files_of(path) == files
+        assert sqlite_files.files_of(path) == files
 
 
 def test_looking_at_an_old_gradebook_leaves_it_as_it_is(path: Path, tmp_path: Path) -> None:

@@ -434,7 +434,7 @@ def test_a_comment_alone_leaves_the_mark_to_its_marker(book: Gradebook) -> None:
 def test_a_gradebook_that_another_program_locks_is_named(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_BUSY_MS", 50)
+    monkeypatch.setattr(database, "BUSY_MS", 50)
     with Gradebook(path) as book, closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Busy, match=r"gradebook\.db is locked"):

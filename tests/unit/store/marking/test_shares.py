@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from mograder.core.clock import utc_iso
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_tables import marking_shares
-from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry
+from mograder.store.gradebook.grading_records import MarkDetails, MarkEntry, utc_iso
 from mograder.store.marking.marking_progress import Shares
 from mograder.store.marking.question_marking import Change, QuestionMarks, Separations
 from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments

@@ -15,7 +15,7 @@ from mograder.sessions.session import CopyOf, SessionKey
 from mograder.sessions.student_copies import Copies
 from mograder.web.error_responses import NDJSON
 from mograder.web.hub.app import MOST_WAITING, REQUESTS_AT_ONCE, PersonalTurns
-from mograder.web.hub.core.parts import IDENTITY
+from mograder.web.hub.core.access import IDENTITY
 from tests.support.hub_app import Hub
 from tests.support.hub_copies import ask, begin
 from tests.support.supervisors import until

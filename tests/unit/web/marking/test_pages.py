@@ -8,7 +8,7 @@ import re
 import pytest
 
 from mograder.grading.marking.shown_work import WorkCell
-from mograder.web.marking.answer_json import cells_json
+from mograder.web.marking.api_answers import cells_json
 from mograder.web.pages import load_pages
 from tests.support.hub_copies import read, see
 from tests.support.marking_course import A, MarkingCourse, course

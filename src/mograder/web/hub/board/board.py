@@ -27,10 +27,9 @@ from mograder.sessions.connections import share_editing
 from mograder.sessions.session import CopyOf
 from mograder.store.hub.board import Board, HelpRow
 from mograder.web.hub.board.board_tables import BoardTables, View
-from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.access import Caller, Number
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.hub.core.parts import Number
 from mograder.web.hub.core.responses import Body
 from mograder.web.pages import go_to, page, with_outcome
 from mograder.web.request_body import read_form, read_json

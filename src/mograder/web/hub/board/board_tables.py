@@ -23,8 +23,8 @@ from markupsafe import Markup
 from mograder.core.clock import Clock
 from mograder.core.name_lookup import counted
 from mograder.core.names import is_rehearsal
-from mograder.hub.checks import Column, ItemChecks
 from mograder.hub.help_desk import HelpDesk
+from mograder.hub.items import Column, ItemChecks
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.manager import SessionManager
 from mograder.store.hub.board import Board, CheckRow

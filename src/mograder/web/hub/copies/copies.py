@@ -28,10 +28,9 @@ from mograder.store.copies.workspaces import FileStatus, Saved
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.app import WAS_HEAD
 from mograder.web.background import Report
-from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.access import Caller, identity_of
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy, copy_in
-from mograder.web.hub.core.parts import identity_of
 from mograder.web.hub.core.responses import Body, Done, UnixTime, back_from, deliver, tell
 from mograder.web.pages import attachment
 from mograder.web.request_body import MEGABYTE, Uploads, closing, receive

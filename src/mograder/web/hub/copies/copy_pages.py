@@ -27,16 +27,14 @@ from mograder.processes.isolated_call import IsolatedCall
 from mograder.sessions.connections import exported_page
 from mograder.sessions.copy_timeline import CopyTimelines
 from mograder.sessions.session import CopyOf
-from mograder.store.copies.copy_facts import CopyFacts
-from mograder.store.copies.workspaces import Saved
+from mograder.store.copies.workspaces import CopyFacts, Saved
 from mograder.store.releases.releases import Release
 from mograder.store.versions.versions import Version
 from mograder.web.app import content_security_policy
 from mograder.web.context import request_context
-from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.access import Caller, identity_of, part
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy
-from mograder.web.hub.core.parts import identity_of, part
 from mograder.web.pages import inert_page, page
 from mograder.web.route import HISTORY, OWNER, VISITOR, Route
 

@@ -28,8 +28,7 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.points import key_of
 from mograder.processes.notebook_calls import compare, find_unanswered
 from mograder.sessions.session import CopyOf
-from mograder.store.copies.copy_facts import CopyFacts, CopyState
-from mograder.store.copies.workspaces import Saved
+from mograder.store.copies.workspaces import CopyFacts, CopyState, Saved
 from mograder.store.releases.releases import Release
 from mograder.store.submissions.history import Submission
 from mograder.store.submissions.receipts import Receipt, receipt_of
@@ -108,10 +107,18 @@ class HandIn:
 
 
 def hand_in_of(
-    app: HubApp, caller: Identity, work: CopyOf, copy: CopyFacts | None, url: str = ""
+    app: HubApp,
+    user: Username,
+    item: ItemName,
+    copy: CopyFacts | None,
+    *,
+    knows: bool,
+    url: str = "",
 ) -> HandIn:
-    """Return the state of a person's work on an item, as ``caller`` may know it; reads files."""
-    user, item, knows = work.user, work.item, app.items.may_know(caller, work)
+    """Return the state of a person's work on an item; reads files.
+
+    ``knows`` is whether the caller may know the item's dates (``Items.may_know``).
+    """
     now, own = app.services.clock.now(), app.dates.own(item, user) if knows else OwnDates()
     if not app.services.loaded.settings.hub.collect:
         return HandIn(own, lateness=own.lateness(now), url=url)

@@ -33,10 +33,9 @@ from mograder.web.hub.copies.copies import Restored, put_text_back
 from mograder.web.hub.copies.copy_pages import extract_of
 from mograder.web.hub.copies.hand_in import HandIn, hand_in_of, late_at
 from mograder.web.hub.copies.versions import told_changes
-from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.access import Caller, Number
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import KnownCopy, copy_page
-from mograder.web.hub.core.parts import Number
 from mograder.web.pages import go_to, outcome, page, saved_file, with_outcome
 from mograder.web.request_body import read_text
 from mograder.web.route import ANYONE, INSTRUCTOR, OWNER, SELF, JsonBody, Route
@@ -164,7 +163,7 @@ def _lines(
     if facts is None and not person.submissions:
         app.items.demand_shown(caller, copy)
     knows = app.items.may_know(caller, copy)
-    work = hand_in_of(app, caller, copy, facts)
+    work = hand_in_of(app, copy.user, copy.item, facts, knows=knows)
     lines = []
     for each in sorted(person.submissions, key=lambda each: -each.sequence):
         late = late_at(app, copy.user, copy.item, each.received, work.own) if knows else ("", "")

@@ -46,10 +46,9 @@ from mograder.web.hub.copies.copies import (
     send_notebook,
 )
 from mograder.web.hub.copies.updates import standing_for
-from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.access import Caller, Number
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, Run
 from mograder.web.hub.core.items import KnownCopy, copy_page
-from mograder.web.hub.core.parts import Number
 from mograder.web.hub.core.responses import Body, Done, deliver
 from mograder.web.pages import page, with_outcome
 from mograder.web.request_body import Uploads, read_text

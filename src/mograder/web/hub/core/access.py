@@ -1,18 +1,19 @@
-"""Identity and access: the caller of a request, and the guards that the route table names.
+"""What a handler knows of the hub: its parts, the person who asks, and what that person may do.
 
-Every entry of the table names a guard, so no new route is without a check. A guard raises
-NotAuthenticated, NotEnrolled (B38, B39) or else Forbidden. The addresses of sessions are not in the
-table: ``web/hub/proxy/session_proxy.py`` guards those.
+The middleware puts one object into the request's scope, of which a handler takes a part
+(:func:`use`), never from globals. Every entry of the route table names a guard, so no new route is
+without a check. A guard raises NotAuthenticated, NotEnrolled (B38, B39) or else Forbidden. The
+addresses of sessions are not in the table: ``web/hub/proxy/session_proxy.py`` guards those.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Any, TypeVar, cast
 
-from fastapi import Depends, Request
-from starlette.responses import Response
+from fastapi import Depends, Path, Request
 from starlette.types import Scope
 
 from mograder.auth.credentials import (
@@ -23,27 +24,68 @@ from mograder.auth.credentials import (
     make_cookie,
     set_cookie_header,
 )
-from mograder.auth.csrf import check_unsafe, loaded_by_other_site
-from mograder.auth.identity import Authenticator, AuthPolicy, Identity, Method
-from mograder.core.errors import Forbidden, MograderError, NotAuthenticated
+from mograder.auth.identity import Authenticator, Identity
+from mograder.core.errors import Forbidden, NotAuthenticated
 from mograder.core.names import nfc
 from mograder.core.settings import LoadedSettings
-from mograder.hub.counts import CourseNumbers
 from mograder.hub.help_desk import HelpDesk
 from mograder.store.course.allowlist import Allowlist
-from mograder.web.app import SAFE_METHODS, Header
-from mograder.web.context import RequestContext, context_of, request_context
-from mograder.web.error_responses import Wants, wanted
-from mograder.web.hub.core.audit import BY_FRONT, AuditTrail, Event
-from mograder.web.hub.core.parts import IDENTITY, identity_of, part
-from mograder.web.hub.core.responses import NotEnrolled, answer_problem
+from mograder.web.context import RequestContext, context_of
 from mograder.web.marking.context import check_marker, enter_marking
+from mograder.web.pages import APP
 from mograder.web.route import Access
+
+T = TypeVar("T")
+Number = Annotated[int, Path(ge=1, lt=2**31)]
+"""A handler's parameter: a number in the path that a table of the database may hold."""
+IDENTITY = "mograder.identity"
+
+TURN = "mograder.turn"
+"""Scope key of the ``ExitStack`` whose closing ends the turn of a student's request."""
 
 HELPERS = frozenset({Role.INSTRUCTOR, Role.MARKER})
 
-_POSTS_OF_OTHERS = frozenset({b"/lti/login", b"/lti/launch", b"/auth/oidc/backchannel-logout"})
-"""The routes that platforms' pages and providers post to; what they send is signed."""
+
+class NotEnrolled(Forbidden):
+    """Raised for a signed-in person who is not on the course's access list (B38, B39)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a hub, and the state of each feature while it runs, by their types."""
+
+    _by_type: dict[type, object] = field(default_factory=dict, init=False, repr=False)
+
+    def add(self, part: T) -> T:
+        self._by_type[type(part)] = part
+        return part
+
+    def of(self, kind: type[T]) -> T:
+        return cast(T, self._by_type[kind])
+
+    def find(self, kind: type[T]) -> T | None:
+        return cast("T | None", self._by_type.get(kind))
+
+
+def part(request: Request, kind: type[T]) -> T:
+    parts: Parts = request.scope[APP]
+    return parts.of(kind)
+
+
+def use(kind: type[T]) -> Any:
+    """Return the dependency of a handler's parameter: ``Annotated[Kind, use(Kind)]``."""
+
+    # Not part itself: FastAPI runs every dependency that is not async in a thread.
+    async def found(request: Request) -> T:
+        return part(request, kind)
+
+    return Depends(found)
+
+
+def identity_of(request: Request) -> Identity | None:
+    """Return the identity found by ``app.admit``; None for a request without a login."""
+    identity: Identity | None = request.scope.get(IDENTITY)
+    return identity
 
 
 def identify(scope: Scope, authenticator: Authenticator) -> Identity | None:
@@ -76,39 +118,6 @@ def login_cookie(login: Login, context: RequestContext, secret: str) -> str:
         secure=context.secure,
         max_age=LIFETIME,
     )
-
-
-async def admit(request: Request, headers: list[Header]) -> Response | None:
-    """Identify the caller; refuse a changing request that another site made a browser send.
-
-    What another site's page loads has no identity but a bearer's: a front that signs people in adds
-    theirs to all that their browser sends, and a hostile notebook could end their live pages, have
-    work done or write into the audit log in their name.
-
-    The cookie of a login that is new with this request is added to ``headers``. The posts that
-    other systems send have no identity, so there is nothing that another site could misuse.
-    """
-    context = request_context(request)
-    if request.method not in SAFE_METHODS and context.raw_path in _POSTS_OF_OTHERS:
-        return None
-    try:
-        identity = identify(request.scope, part(request, Authenticator))
-        bearer = identity is not None and identity.method is Method.BEARER
-        if not bearer and loaded_by_other_site(request.scope["headers"]):
-            identity = None
-        request.scope[IDENTITY] = identity
-        headers += login_headers(identity, context, part(request, AuthPolicy).secret)
-        shows_page = request.method == "GET" and wanted(request) is Wants.PAGE
-        if shows_page and identity is not None and identity.role is Role.INSTRUCTOR:
-            await part(request, CourseNumbers).look()
-        if request.method not in SAFE_METHODS:
-            check_unsafe(identity, request.scope["headers"], context.own_origins)
-        if identity is not None and identity.front and identity.fresh is not None:
-            event = Event(identity.username, "sign in", BY_FRONT, context.address)
-            await part(request, AuditTrail).signed_in(event)
-    except MograderError as error:
-        return await answer_problem(request, error)
-    return None
 
 
 async def anyone(request: Request) -> Identity | None:

@@ -20,7 +20,7 @@ from mograder.core.log import get_logger
 from mograder.core.web_origin import network_of
 from mograder.store.hub.hub_state import HubState
 from mograder.web.context import request_context
-from mograder.web.hub.core.parts import identity_of
+from mograder.web.hub.core.access import identity_of
 
 BY_FRONT = "by the web server in front"
 """The words for a sign-in by the trusted header."""

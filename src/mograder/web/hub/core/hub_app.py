@@ -16,9 +16,10 @@ from mograder.auth.identity import Identity
 from mograder.core.item_dates import course_zone
 from mograder.core.names import ItemName
 from mograder.grading.course_late import CourseDates
-from mograder.hub.checks import ItemChecks, ValidationResults
+from mograder.hub.checks import ValidationResults
 from mograder.hub.counts import Count, Counted, CourseNumbers
 from mograder.hub.help_desk import HelpDesk
+from mograder.hub.items import ItemChecks, Items, person
 from mograder.hub.notifier import Notifier
 from mograder.hub.services import Services
 from mograder.sessions.session import CopyOf
@@ -27,10 +28,9 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.releases.release_times import VisibilityRules
 from mograder.store.submissions.submissions import Submissions
 from mograder.web.background import Work
+from mograder.web.hub.core.access import Parts, identity_of, use
 from mograder.web.hub.core.audit import AuditTrail
-from mograder.web.hub.core.items import Items, person
 from mograder.web.hub.core.metrics import Metrics
-from mograder.web.hub.core.parts import Parts, identity_of, use
 from mograder.web.marking.context import MarkingApp
 from mograder.web.pages import Pages, Viewer
 from mograder.web.route import Route
@@ -75,18 +75,13 @@ class HubApp(Parts):
     """Entered to read files for a request without a login, since it has no person's turn."""
     program: ClassVar[str] = "hub"
 
-    def marks_changed(self) -> None:
-        for told in self.on_marks:
-            told()
-
     @property
     def dates(self) -> CourseDates:
         return self.marking.dates
 
     def book(self) -> Gradebook | None:
         """Return the gradebook, None while the course has none; blocks."""
-        path = self.services.loaded.gradebook_path
-        return self.marking.book() if path.is_file() else None
+        return self.marking.book() if self.dates.gradebook.is_file() else None
 
     @property
     def title(self) -> str:

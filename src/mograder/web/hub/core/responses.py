@@ -34,8 +34,8 @@ from mograder.web.error_responses import (
     status_of,
     wanted,
 )
+from mograder.web.hub.core.access import TURN, NotEnrolled, identity_of, part
 from mograder.web.hub.core.audit import AuditTrail, Event
-from mograder.web.hub.core.parts import TURN, identity_of, part
 from mograder.web.pages import go_to, page, problem_page, with_outcome
 
 M = TypeVar("M", bound=BaseModel)
@@ -68,10 +68,6 @@ class Problem(Body):
     """Every failure: one sentence with the reason, and a hint."""
 
     detail: str
-
-
-class NotEnrolled(Forbidden):
-    """Raised for a signed-in person who is not on the course's access list (B38, B39)."""
 
 
 async def answer_problem(request: Request, error: MograderError) -> Response:

@@ -25,13 +25,14 @@ from pydantic import (
 )
 from starlette.responses import Response
 
-from mograder.core.clock import utc_iso, within_reach
+from mograder.core.clock import within_reach
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.item_dates import ItemDates, SentTime, Visibility, read_opening
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.grading.course_late import CourseLate, Preview
 from mograder.publishing.schedule import zone_of_form
+from mograder.store.gradebook.grading_records import utc_iso
 from mograder.store.gradebook.late_work import LateWork, PolicyChange
 from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.core.access import Caller

@@ -20,7 +20,6 @@ from fastapi import Request
 from pydantic import Field, StrictBool
 from starlette.responses import Response
 
-from mograder.core.clock import utc_iso
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.names import ItemName, Username, nfc
 from mograder.core.tasks import to_its_end
@@ -32,6 +31,7 @@ from mograder.store.gradebook.grading_records import (
     NEEDS_ATTENTION,
     UNPROTECTED,
     StudentGrade,
+    utc_iso,
 )
 from mograder.store.hub.grading_jobs import JobRow, JobState
 from mograder.store.releases.releases import ItemKind

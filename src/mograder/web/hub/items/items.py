@@ -14,12 +14,12 @@ from starlette.responses import FileResponse, Response
 from mograder.auth.credentials import Role
 from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
+from mograder.hub.items import ItemView, person
 from mograder.hub.notifier import Notifier, Part
 from mograder.store.copies.workspaces import FileStatus
 from mograder.store.releases.releases import ItemKind
-from mograder.web.hub.core.access import Caller
-from mograder.web.hub.core.items import CurrentItems, ItemView, person
-from mograder.web.hub.core.parts import use
+from mograder.web.hub.core.access import Caller, use
+from mograder.web.hub.core.items import CurrentItems
 from mograder.web.hub.core.responses import Body, Done, tell
 from mograder.web.pages import with_outcome
 from mograder.web.route import MEMBER, Route

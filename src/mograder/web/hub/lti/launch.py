@@ -39,6 +39,7 @@ from mograder.core.errors import Forbidden, InvalidInput, MograderError, NotFoun
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.sections.settings_model import LtiPlatform
+from mograder.hub.items import mode_of
 from mograder.hub.lti_service import LtiService
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import marks_of
@@ -46,11 +47,9 @@ from mograder.sessions.session import spinner_of
 from mograder.store.external.external_tables import Link
 from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.context import request_context
-from mograder.web.hub.core.access import identify
+from mograder.web.hub.core.access import IDENTITY, identify
 from mograder.web.hub.core.audit import Event
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.items import mode_of
-from mograder.web.hub.core.parts import IDENTITY
 from mograder.web.hub.items.dates import dates_in_words, keep_told
 from mograder.web.hub.signin.external_signin import (
     complete,

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput
 from mograder.hub.lti_scores import ScoreSending
-from mograder.hub.lti_service import at_work, make_lti
+from mograder.hub.lti_service import LtiService, at_work, make_lti
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts, Run
 from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.pages import go_to, with_outcome
@@ -35,7 +35,7 @@ async def send_again(name: str, request: Request, app: CurrentApp) -> Response:
     number = _number((await read_form(request)).get("number", ""))
     count = await to_thread.run_sync(app.of(ScoreSending).send_again, item, number)
     await app.audit.record(request, "send marks again", f"{item}: {count}")
-    app.marks_changed()
+    app.of(LtiService).due.set()
     return go_to(request, with_outcome(item_page(item), "marks-sent-again", str(count)))
 
 

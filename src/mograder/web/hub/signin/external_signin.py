@@ -42,10 +42,9 @@ from mograder.store.external.lti_platforms import Keys, Platforms
 from mograder.store.gradebook.gradebook import existing_gradebook
 from mograder.web.app import content_security_policy
 from mograder.web.context import request_context
-from mograder.web.hub.core.access import Caller
+from mograder.web.hub.core.access import IDENTITY, Caller, identity_of
 from mograder.web.hub.core.audit import BY_FRONT, Event, LoginThrottle
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
-from mograder.web.hub.core.parts import IDENTITY, identity_of
 from mograder.web.hub.core.responses import failure_page
 from mograder.web.hub.signin.signin import new_login, replace_login, safe_next, signed_in
 from mograder.web.pages import go_to, page, sheet_of, with_outcome

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mograder.hub.checks import Column
+from mograder.hub.items import Column
 from mograder.store.hub.board import CheckRow
 from mograder.web.hub.board.board_tables import (
     QUIET,

@@ -91,3 +91,21 @@ async def test_what_another_sites_page_loads_counts_as_nobodys_request(
         assert status == 200 or "set-cookie" not in answer.headers
         assert (await client.get("/health")).status_code == 200
     assert status == 200 or not hub.audit(), "nobody has signed in"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({}, 403),
+        # The mere presence of a bearer header exempts nothing: what counts is who it identified.
+        ({"Authorization": "Bearer x"}, 403),
+        ({"X-Remote-User": "", **bearer("alice")}, 200),
+    ],
+)
+async def test_another_site_can_change_nothing_but_a_token_is_no_browsers(
+    hub: Hub, sent: dict[str, str], status: int
+) -> None:
+    front = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
+    named = {"X-Remote-User": "alice", "Origin": "https://evil.example", **sent}
+    async with httpx.AsyncClient(transport=front, base_url=ORIGIN, headers=named) as client:
+        assert (await client.post("/download/A1")).status_code == status

@@ -26,8 +26,7 @@ from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook import Identity as MoodleUser
 from mograder.web.app import AppMiddleware
 from mograder.web.context import ContextMiddleware
-from mograder.web.hub.app import make_core
-from mograder.web.hub.core.access import admit
+from mograder.web.hub.app import admit, make_core
 from mograder.web.hub.core.hub_app import HubApp
 from mograder.web.hub.signin.external_signin import complete, refuse
 from mograder.web.hub.signin.signin import end_login, new_login, open_signin, replace_login

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mograder.core.errors import NotFound
-from mograder.grading.marking.answer_names import (
+from mograder.web.marking.context import (
     answer_id,
     marking_order,
     question_address,
