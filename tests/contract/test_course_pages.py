@@ -139,11 +139,25 @@ async def test_the_list_of_people_is_changed_by_a_form_and_the_page_shows_it(hub
     answer = await press(hub, "/sync-users", "prof", data=fields)
     assert answer.headers["location"] == "/course/people?done=people"
     page = await read(hub, "/course/people", "prof")
-    assert "alice\nbob</textarea>" in page
+    assert "bob\nalice\n</textarea>" in page
     assert "Instructors and markers always may come in." in page
     again = await press(hub, "/sync-users", "prof", data=fields)
     assert again.status_code == 409
     assert "was changed since you opened it" in again.text
+
+
+async def test_comments_and_the_order_of_the_list_of_people_survive_its_form(hub: Hub) -> None:
+    listed = hub.course / "allowed_users.txt"
+    listed.write_text("\ufeff# Tutorial 1\nzoe  # until May\n\n# Tutorial 2\nbob\n")
+    page = await read(hub, "/course/people", "prof")
+    shown = re.search(r'<textarea id="users"[^>]*>(.*?)</textarea>', page, re.DOTALL)
+    assert shown is not None
+    typed = f"{shown[1]}alice".replace("\n", "\r\n")
+    fields = {"users": typed, "stamp": hidden_field(page, "stamp")}
+    assert (await press(hub, "/sync-users", "prof", data=fields)).status_code == 303
+    text = "# Tutorial 1\nzoe  # until May\n\n# Tutorial 2\nbob\nalice\n"
+    assert listed.read_text() == text
+    assert ("prof", "sync users", "3 users", "ok") in hub.audit()
 
 
 async def test_a_list_without_a_name_is_saved_by_the_form_only_if_that_is_meant(hub: Hub) -> None:

@@ -25,20 +25,24 @@ pytestmark = pytest.mark.full
 BOTH = pytest.mark.parametrize("program", ["nginx", "caddy"])
 _SECONDS = 4.0
 """How long a request takes at most, one attempt to connect to a machine without power included."""
+_LATER = 6.0
+"""Longer than a front looks for a hub that is at work, in seconds."""
 _CLOSED = "/closed"
 """The address at which a hub closes the connection without an answer."""
 
 
 @contextlib.asynccontextmanager
-async def hub(port: int, name: str) -> AsyncIterator[None]:
-    """A hub that answers each request with its name."""
+async def hub(port: int, name: str, closed: str = _CLOSED) -> AsyncIterator[None]:
+    """A hub that answers each request with its name, but for those of the address ``closed``."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer):
             head = await reader.readuntil(b"\r\n\r\n")
             if b"content-length: 4" in head.lower():
                 await reader.readexactly(4)
-            if f" {_CLOSED} ".encode() in head:
+            if f" {closed}?later ".encode() in head:
+                await asyncio.sleep(_LATER)
+            if f" {closed}".encode() in head:
                 return
             status = f"HTTP/1.1 200 OK\r\nContent-Length: {len(name)}\r\nConnection: close\r\n\r\n"
             writer.write(f"{status}{name}".encode())
@@ -164,6 +168,20 @@ async def test_a_request_that_failed_does_not_keep_others_from_the_hub_at_work(
             assert failed.status_code == 503, "the page that says so"
             assert await answers(place.url) == {"one"}
             assert (await failing).status_code == 503
+
+
+async def test_nginx_does_not_repeat_a_request_that_a_hub_may_have_worked_on(
+    tmp_path: Path,
+) -> None:
+    """The hub at work ends in the middle of it, and the other one is at work by then."""
+    place, one, two = place_of_two()
+    async with hub(one, "one"), httpx.AsyncClient(trust_env=False, timeout=60) as http:
+        with shipped("nginx", place, tmp_path / "front"):
+            late = f"{place.url}{_CLOSED}?later"
+            sent = [asyncio.ensure_future(http.post(late, content=b"work")) for _ in range(4)]
+            await asyncio.sleep(_LATER / 2)
+            async with hub(two, "two", closed="/none"):
+                assert {(await each).status_code for each in sent} == {503}
 
 
 async def test_caddy_leaves_out_a_hub_that_hangs(tmp_path: Path) -> None:

@@ -411,3 +411,29 @@ async def test_the_first_page_is_in_the_order_of_what_is_next(hub_of: HubOf) -> 
     home = await read(course, "/", "alice")
     assert re.findall(r"<h3>(A\d)</h3>", home) == ["A2", "A3", "A7", "A1", "A4", "A6", "A5"]
     assert "closed <time" in home
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("/dates/A9", {"due": "2026-12-10T18:00", "timezone": "UTC"}),
+        ("/dates/A9", {"opens": "2026-12-10T18:00", "timezone": "UTC"}),
+        ("/marking/A9/late/preview", {"action": "dates", "due": "2026-12-10T18:00"}),
+        ("/marking/A9/late", {"action": "dates", "due": "2026-12-10T18:00"}),
+        ("/marking/A9/share", {"markers": "marta"}),
+        ("/marking/A9/open", {"open": "1"}),
+        ("/board/A9/messages", {"text": "Look at question 2."}),
+    ],
+)
+async def test_an_item_that_the_course_does_not_have_is_named_and_nothing_is_kept(
+    course: Hub, path: str, form: dict[str, str]
+) -> None:
+    answer = await press(course, path, "prof", data=form)
+    assert (answer.status_code, "A9" in answer.text) == (404, True)
+    assert not any("A9" in what for _, _, what, _ in course.audit())
+
+
+async def test_an_item_may_get_its_dates_before_it_is_published(course: Hub) -> None:
+    rule = {"items": {"A9": {"hidden": True}}}
+    assert (await ask(course, "POST", "/visibility", "prof", json=rule)).status_code == 200
+    assert (await ask(course, "POST", "/dates/A9", "prof", json={"due": DUE})).status_code == 200

@@ -20,6 +20,7 @@ NAMES = {
     "dora": "Dora O'Connor",
 }
 MAP = ["--map", "students.csv"]
+FIRST = '[[assignments]]\nname = "A1"\nid = 1\n'
 
 
 @pytest.fixture
@@ -87,6 +88,38 @@ def test_an_anonymous_assignment_that_comes_first_is_passed_over(teacher: Course
     printed = cli("moodle sync-users", *MAP, status=5)
     assert "Every assignment in mograder.toml is marked anonymously" in printed.err
     assert not (teacher.course / "allowed_users.txt").exists()
+
+
+def test_an_assignment_that_is_restricted_to_a_group_does_not_lock_the_others_out(
+    teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moodle lists only its participants whom the restriction lets in."""
+    answer, restricted = teacher.moodle.answer, [b'"id":4,']
+    none, rule = (
+        b'"availability":null',
+        rb'"availability":"{\"c\":[{\"type\":\"group\",\"id\":5}]}"',
+    )
+
+    def altered(request: Request) -> Reply:
+        reply = answer(request)
+        if request.fields.get("wsfunction") != "core_course_get_contents":
+            return reply
+        body = reply.body
+        for each in restricted:
+            before, after = body.split(each, 1)
+            body = before + each + after.replace(none, rule, 1)
+        return replace(reply, body=body)
+
+    monkeypatch.setattr(teacher.moodle, "answer", altered)
+    toml = ('[[assignments]]\nname = "A2"\nid = 2\ncmid = 4\n', FIRST + "cmid = 3\n")
+    (teacher.course / "mograder.toml").write_text("".join(("[moodle]\ncourse_id = 2\n", *toml)))
+    told = cli("moodle sync-users", *MAP).err
+    assert [each["assignid"] for each in teacher.asked("mod_assign_list_participants")] == ["1"]
+    assert "restricted" not in told
+    restricted.append(b'"id":3,')
+    (teacher.course / "mograder.toml").write_text(f"[moodle]\ncourse_id = 2\n{toml[1]}")
+    told = cli("moodle sync-users", *MAP).err
+    assert "A1 is restricted on Moodle, so other students of the course are not listed" in told
 
 
 def test_b32_without_sync_there_is_no_assignment_to_ask_for(teacher: CourseSetup) -> None:
@@ -184,7 +217,8 @@ def test_an_account_that_was_made_anew_gets_its_name_by_the_mapping(teacher: Cou
 
 def test_an_account_that_is_renamed_on_moodle_keeps_its_name_here(teacher: CourseSetup) -> None:
     """Its work, marks and sign-in stayed behind; the new name alone was on the list."""
-    teacher.at(274, "details-shown")
+    teacher.at(274, "details-shown")  # in which the course's page was not recorded
+    (teacher.course / "mograder.toml").write_text(FIRST)
     with Gradebook(teacher.course / "gradebook.db") as book:
         book.put_identities(teacher.moodle.url, [Identity(4, "al")])
     told = cli("moodle sync-users")
@@ -207,7 +241,8 @@ def test_usernames_that_are_email_addresses_need_no_file(teacher: CourseSetup) -
 
 def test_usernames_that_moodle_shows_are_used(teacher: CourseSetup) -> None:
     """Recording 275: the teacher has moodle/user:viewalldetails."""
-    teacher.at(274, "details-shown")
+    teacher.at(274, "details-shown")  # in which the course's page was not recorded
+    (teacher.course / "mograder.toml").write_text(FIRST)
     assert "Wrote 4 users" in cli("moodle sync-users").out
     assert names_in(teacher) == {
         **{n: v for n, v in NAMES.items() if n != "bsmith"},

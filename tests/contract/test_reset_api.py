@@ -16,7 +16,7 @@ import pytest
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import SessionKey
 from tests.support.hub_app import NOTEBOOK, Hub, HubOf
-from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, kept, press, send
+from tests.support.hub_copies import OTHER, WORK, ask, begin, folder, kept, press, read, send
 
 # ---- reset and the release ----
 
@@ -38,6 +38,18 @@ async def test_b120_without_a_copy_nothing_is_copied(hub: Hub) -> None:
     response = await ask(hub, "POST", "/reset/alice/A1")
     assert response.json() == {"status": "ok", "file_status": "not_started", "archive": None}
     assert not folder(hub).exists()
+
+
+@pytest.mark.parametrize("path", ["/reset/alice/A1", "/download-release/alice/A1"])
+async def test_a_page_says_that_something_was_kept_only_where_there_was_a_copy(
+    hub: Hub, path: str
+) -> None:
+    for kept_some in (False, True):
+        answer = await press(hub, path)
+        told = await read(hub, answer.headers["location"])
+        assert ("What you had is kept" in told) is kept_some
+        assert 'role="status"' in told
+        await begin(hub)
 
 
 @pytest.mark.parametrize("path", ["/reset/alice/A1", "/download-release/alice/A1"])

@@ -144,6 +144,23 @@ async def test_work_for_which_the_browser_has_no_room_is_sent_by_the_open_page(
     await stored(tab, 0)
 
 
+async def test_a_page_that_alone_has_unsaved_work_asks_before_it_is_closed(scene: Framed) -> None:
+    tab = await scene.open()
+    await tab.page.evaluate("""() => {
+        Storage.prototype.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };
+    }""")
+    await tab.click(tab.page.locator("#fold"))  # browsers ask only where something was done
+    await save(tab, "mine = 4711", 503)
+    await expect(tab.page.locator("#saved")).to_have_text("Not saved yet")
+    await wait_in_page(tab.page, "!dispatchEvent(new Event('beforeunload', { cancelable: true }))")
+    async with tab.page.expect_event("dialog") as asked:
+        await tab.page.close(run_before_unload=True)
+    assert (await asked.value).type == "beforeunload"
+    await (await asked.value).dismiss()
+    await save(tab, "mine = 4711", 200)
+    await wait_in_page(tab.page, "dispatchEvent(new Event('beforeunload', { cancelable: true }))")
+
+
 async def test_work_is_kept_where_the_connection_broke_before_anything_was_typed(
     scene: Framed,
 ) -> None:

@@ -18,7 +18,7 @@ from mograder.clients.lti_platform import LineItem, LtiServices, Refused, Result
 from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
 from mograder.store.external.external_tables import ScoreRow, ScoreState
-from mograder.store.external.lti_scores import LONGEST_WAIT, LOOK_EVERY, LtiScores
+from mograder.store.external.lti_scores import LONGEST_WAIT, LOOK_EVERY, NOT_ENROLLED, LtiScores
 
 LONGEST_COMMENT = 4096
 """Bytes of a comment in UTF-8: a refusal of Moodle repeats it in the status line of its answer."""
@@ -38,6 +38,8 @@ _NO_PERSON = (
 _FIRST = timedelta(minutes=1)
 _SERVER_ERRORS = 500
 _LATER = frozenset({401, 403, 408, 425, 429})
+_PERSON = frozenset({400, 422})
+"""Moodle's and Canvas's answers for a person who is no student of the course."""
 LOOK_AGAIN_AFTER_FAILURE = timedelta(minutes=1)
 GONE = "The activity or its grade item does not exist any more."
 UNREADABLE = "The platform does not let the hub read whether it is there."
@@ -304,7 +306,7 @@ class Delivery:
             # Perhaps only this grade item is locked: it must not keep the marks of all others.
             self.queue.put_behind(row, self._next(row), why)
             return False
-        why = f"The platform does not take a mark for this person ({status}): no student there?"
+        why = NOT_ENROLLED if status in _PERSON else f"The platform refuses this mark ({status})."
         self.queue.end(row, ScoreState.REFUSED, why, self.clock.now())
         return True
 

@@ -15,7 +15,7 @@ from functools import partial
 from pydantic import ValidationError
 
 from mograder.core.csv_table import Row, Table, number_text, read_table, refuse, write_table
-from mograder.core.errors import InvalidInput, MograderError
+from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.item_dates import END_OF_DAY, course_zone, read_moment
 from mograder.core.name_lookup import Words, find_name, listed
 from mograder.core.names import ItemName, nfc
@@ -252,6 +252,13 @@ def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...
         if base.is_dir():
             names |= {each.name for each in base.iterdir() if each.is_dir()}
     return tuple(sorted({nfc(name) for name in names if name and not name.startswith(".")}))
+
+
+def demand_known(loaded: LoadedSettings, book: Gradebook, name: str) -> None:
+    """Raise NotFound for a name that is none of :func:`known_assignments`."""
+    if name not in known_assignments(loaded, book):
+        hint = "Check the name; one that is not published yet may be in mograder.toml."
+        raise NotFound(f"The course has no item {name!r}.", hint=hint)
 
 
 def doubts(loaded: LoadedSettings, book: Gradebook, changes: Sequence[Change]) -> Iterator[str]:

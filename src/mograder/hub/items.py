@@ -91,11 +91,11 @@ class Items:
         item = ItemName.valid(name)
         return None if item is None else self.releases.get(item)
 
-    def get(self, name: str, missing: str = "There is no such item.") -> Release:
-        """Return the release of that name. Raises: NotFound, which says ``missing``."""
+    def get(self, name: str, missing: str = "") -> Release:
+        """Return the release of that name. Raises: NotFound, which says ``missing`` or names it."""
         release = self.find(name)
         if release is None:
-            raise NotFound(missing)
+            raise NotFound(missing or f"There is no item {name[:100]!r}.")
         return release
 
     def assignment(self, name: str) -> Release:

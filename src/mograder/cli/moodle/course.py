@@ -249,10 +249,10 @@ def sync_users(  # one argument per option
 ) -> Result:
     """Let the course's students use the hub.
 
-    The participants of the first assignment in mograder.toml that is not marked anonymously replace
-    the hub's access list; without a hub's URL they are written to allowed_users.txt
-    in the course. Their full names go into the gradebook. People who are not on it lose
-    access at once; instructors always have it.
+    The participants of the first assignment in mograder.toml that is not marked anonymously, and on
+    Moodle not restricted to some students unless all are, replace the hub's access list; without a
+    hub's URL they are written to allowed_users.txt in the course. Their full names go into the
+    gradebook. People who are not on it lose access at once; instructors always have it.
     """
     loaded = site.loaded
     on_moodle = configured_on_moodle(loaded.settings.assignments)
@@ -262,9 +262,13 @@ def sync_users(  # one argument per option
         raise click.ClickException("--hub-token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)")
     with site.client() as client:
         known = remembered_people(loaded.gradebook_path, client.url)
-        participants = list_first_participants(client, on_moodle, known, naming)
+        course_id = site.course_id or loaded.settings.moodle.course_id or 0
+        participants = list_first_participants(client, on_moodle, known, naming, course_id)
         url = client.url
     tell(f"Found {len(participants.people)} enrolled users on Moodle.")
+    if participants.only_of:
+        text = f"Note: {participants.only_of} is restricted on Moodle, so other students of the "
+        tell(plain(f"{text}course are not listed and cannot enter."), err=True)
     note_renamed(participants)
     users = participants.users(naming.by)
     if dry_run:

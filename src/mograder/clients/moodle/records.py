@@ -74,6 +74,10 @@ class Course:
     full_name: Annotated[Plain, _key("fullname")] = ""
 
 
+_FOR_ALL = frozenset({"completion", "date", "grade"})
+"""Restrictions that hold until people have done something, or for a time: Moodle lists them."""
+
+
 @dataclass(frozen=True, slots=True)
 class CourseModule:
     """An activity of a course (core_course_get_contents).
@@ -86,6 +90,14 @@ class CourseModule:
     name: Plain
     instance: int = 0
     visible: bool = True
+    availability: str | None = None
+    """The restrictions of access as JSON, for those who may edit; None without any."""
+
+    @property
+    def is_for_some(self) -> bool:
+        """Whether a restriction takes people out of the participants, as one to a group does."""
+        kinds = set(re.findall(r'"type"\s*:\s*"(\w+)"', self.availability or ""))
+        return bool(kinds - _FOR_ALL)
 
 
 @dataclass(frozen=True, slots=True)

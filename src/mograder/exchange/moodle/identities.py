@@ -89,6 +89,8 @@ class Participants:
     usernames: Mapping[int, Username]
     groups: tuple[str, ...] = ()
     """Set if Moodle shows this account only the people of these groups (separate groups)."""
+    only_of: str = ""
+    """The name of the assignment, if it is restricted to some students: others are not listed."""
 
     @property
     def unnamed(self) -> tuple[Person, ...]:

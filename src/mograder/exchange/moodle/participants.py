@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from mograder.clients.moodle.client import MoodleClient
@@ -75,15 +76,20 @@ def list_first_participants(
     on_moodle: Sequence[Configured],
     remembered: Sequence[Identity],
     naming: Naming,
+    course_id: int,
 ) -> Participants:
     """List the participants of the first assignment without anonymous marking (B29, B32).
+
+    One that is restricted to some students counts only if all are, as far as this account sees
+    that: Moodle does not list the others. ``course_id`` 0 means that the course is not known.
 
     Raises:
         Conflict: All assignments are marked anonymously.
         Forbidden: Moodle shows only some groups to this account; the others would be locked out.
         MograderError: As :func:`list_participants`.
     """
-    for each in on_moodle:
+    restricted = _restricted(client, course_id)
+    for each in sorted(on_moodle, key=lambda each: each.cmid in restricted):
         assignment = Assignment(each.id, each.cmid, 0, each.name)
         participants = list_participants(client, assignment, remembered, naming)
         if participants.groups:
@@ -94,12 +100,20 @@ def list_first_participants(
                 "moodle/site:accessallgroups).",
             )
         if not any(person.participant for person in participants.people):
-            return participants
+            return replace(participants, only_of=each.name if each.cmid in restricted else "")
     raise Conflict(
         "Every assignment in mograder.toml is marked anonymously, so Moodle does not tell who "
         "takes part.",
         hint="Add one on Moodle that is not, and run `mograder moodle sync`.",
     )
+
+
+def _restricted(client: MoodleClient, course_id: int) -> frozenset[int]:
+    """Return the numbers (cmid) of a course's activities that are for some students only."""
+    with suppress(Forbidden, InvalidInput, NotFound):  # the service lacks the function
+        if course_id:
+            return frozenset(each.cmid for each in client.contents(course_id) if each.is_for_some)
+    return frozenset()
 
 
 def _of_groups(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +35,14 @@ class MoreUsers(Protocol):
     def has(self, username: str) -> bool: ...
 
     def version(self) -> Hashable: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """The text of the file, without a byte order mark, and the names in it."""
+
+    text: str
+    users: frozenset[str]
 
 
 class Allowlist:
@@ -75,6 +84,15 @@ class Allowlist:
             write(text.encode())
         return tuple(listed)
 
+    def rewrite(self, text: str) -> frozenset[str]:
+        """Replace the file by the lines of ``text``, and return their names, which are valid.
+
+        Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
+        """
+        with self._file.alone() as write:
+            write("".join(f"{line}\n" for line in text.splitlines()).encode())
+        return parse_users(text)
+
     def add(self, users: Iterable[Username]) -> None:
         """Add names below the lines of the list; begin one where ``more`` decides without it.
 
@@ -83,7 +101,7 @@ class Allowlist:
         """
         with self._file.alone() as write:
             known = self._file.known("nobody was added to it", "Mend the file first.")
-            new = sorted({*users} - (known or frozenset()))
+            new = sorted({*users} - (frozenset() if known is None else known.users))
             anybody = known is None and (self.more is None or not self.more.decides())
             if anybody or not new:
                 return
@@ -102,22 +120,33 @@ class Allowlist:
         users = self._users()
         return None if users is None else tuple(sorted(users))
 
-    def _users(self) -> frozenset[str] | None:
-        """Return the names on the list; None without a file, empty if it cannot be read."""
-        try:
-            users = self._file.get()
-        except UnreadableFileError:
-            return frozenset()
-        # A dangling symbolic link counts as an unreadable list, not as a missing one.
-        return frozenset() if users is None and self._path.is_symlink() else users
+    def text(self) -> str:
+        """Return the lines of the file with its comments; "" without one that can be read."""
+        listed = self._listed()
+        return "" if listed is None else listed.text
 
-    def _parse(self, content: bytes) -> frozenset[str]:
-        users = parse_users(content.decode("utf-8-sig", "replace"))
+    def _users(self) -> frozenset[str] | None:
+        listed = self._listed()
+        return None if listed is None else listed.users
+
+    def _listed(self) -> _Listed | None:
+        """Return the content of the file; None without one, no user if it cannot be read."""
+        try:
+            listed = self._file.get()
+        except UnreadableFileError:
+            return _Listed("", frozenset())
+        # A dangling symbolic link counts as an unreadable list, not as a missing one.
+        dangling = listed is None and self._path.is_symlink()
+        return _Listed("", frozenset()) if dangling else listed
+
+    def _parse(self, content: bytes) -> _Listed:
+        text = content.decode("utf-8-sig", "replace")
+        users = parse_users(text)
         if useless := useless_names(users):
             others = f" and {len(useless) - 1} more" if useless[1:] else ""
-            text = "%s: %s is not let in%s: nobody can have this name"
-            _log.error(text, self._path.name, useless[0], others)
-        return users
+            why = "%s: %s is not let in%s: nobody can have this name"
+            _log.error(why, self._path.name, useless[0], others)
+        return _Listed(text, users)
 
 
 def useless_names(users: Iterable[str]) -> list[str]:

@@ -161,7 +161,8 @@ class ScoreState(StrEnum):
     SENT = "sent"
     """It was seen at the platform."""
     REFUSED = "refused"
-    """The platform does not take it; tried again only when the mark changes, or on request."""
+    """The platform does not take it; tried again when the mark changes or on request, and one of a
+    person who is no student there when that person comes from the course."""
     CHANGED = "changed"
     """The platform has another mark, or none, and keeps that."""
     GONE = "gone"

@@ -52,6 +52,9 @@ CLOCK_WAS_AHEAD = (
     "The last mark was sent while the hub's clock was ahead: the platform takes this one after "
     "that time."
 )
+NOT_ENROLLED = "The platform does not take a mark for this person: no student there?"
+"""Why a mark is refused until its person comes from the course, or an instructor sends it."""
+
 _SOON = timedelta(minutes=1)
 
 
@@ -241,6 +244,22 @@ class LtiScores(Tables):
         with writing(self._engine) as connection:
             connection.execute(update(lti_scores).where(there).values(next_at=now))
             return connection.execute(update(lti_scores).where(which).values(values)).rowcount
+
+    def came(self, platform: PlatformKey, context: str, subject: str, now: datetime) -> None:
+        """Try a person's marks again that a course refused until the person is enrolled there."""
+        c, link = lti_scores.c, lti_links.c
+        place = (link.issuer == platform[0], link.client_id == platform[1], link.context == context)
+        which = (
+            (c.issuer == platform[0])
+            & (c.client_id == platform[1])
+            & (c.subject == subject)
+            & (c.state == ScoreState.REFUSED)
+            & (c.detail == NOT_ENROLLED)
+            & c.lineitem.in_(select(link.lineitem).where(*place))
+        )
+        if self._values(select(c.number).where(which)):  # else a launch writes nothing
+            again = {"state": ScoreState.WAITING, "next_at": now, **_UNTRIED}
+            self._change(update(lti_scores).where(which).values(again))
 
     def put_away(self, item: str, number: int) -> str:
         """Forget the activity of a mark whose grade item is gone; return its address.

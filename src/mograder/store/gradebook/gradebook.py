@@ -533,12 +533,14 @@ def _engine(path: Path) -> Engine:
 @contextlib.contextmanager
 def _turn(lock: Path) -> Iterator[None]:
     """Lock what 0.3.16 locks while it writes. Raises: Busy when it is held over ten seconds."""
-    try:  # a new one gets the read and write permissions of the gradebook
-        opened = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | open_flags.CLOEXEC, 0o600)
-        set_mode(opened, lock.with_suffix("").stat().st_mode & 0o666)
+    flags = os.O_RDWR | open_flags.CLOEXEC
+    try:
+        opened, new = os.open(lock, flags | os.O_CREAT | os.O_EXCL, 0o600), True
     except FileExistsError:
-        opened = os.open(lock, os.O_RDWR | open_flags.CLOEXEC)
+        opened, new = os.open(lock, flags), False
     with os.fdopen(opened) as file:
+        if new:  # it gets the read and write permissions of the gradebook
+            set_mode(file.fileno(), lock.with_suffix("").stat().st_mode & 0o666)
         if not file_lock.acquire(file.fileno(), seconds=_WAIT_SECONDS):
             raise Busy(
                 f"Another program holds {lock.name}.",

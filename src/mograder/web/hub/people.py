@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -41,6 +41,7 @@ from mograder.sessions.end_reasons import EndReason
 from mograder.sessions.idle_culler import END_SECONDS
 from mograder.sessions.session import LiveSession
 from mograder.store.copies.workspaces import CopyFacts
+from mograder.store.course.allowlist import numbered_names
 from mograder.store.hub.hub_state import is_recorded
 from mograder.web.background import Report
 from mograder.web.context import request_context
@@ -93,19 +94,21 @@ async def sync_users(
     request: Annotated[Request, JsonBody(_Users)], app: CurrentApp
 ) -> Annotated[Response, Synced]:
     """Replace the access list; a removed user loses access at once."""
+    roster = app.services.roster
     if is_form(request):
         fields = await read_form(request, _LONG_FORM)
         stamp = fields.get("stamp")
-        if stamp is not None and stamp != str(await to_thread.run_sync(app.services.roster.stamp)):
+        if stamp is not None and stamp != str(await to_thread.run_sync(roster.stamp)):
             raise Conflict(
                 "The access list was changed since you opened it, so nothing was saved.",
                 hint="Go back, keep a copy of your lines, and reload the page.",
             )
-        users = fields.get("users", "").splitlines()
-        for at, line in enumerate(users, start=1):
-            if line.strip():
-                _named(at, line)
-        if not "".join(users).strip() and fields.get("empty") != "yes" and not _by_platform(app):
+        text = fields.get("users", "")
+        users: Sequence[str] = [_named(at, name) for at, name in numbered_names(text)]
+        save: Callable[[], Collection[str]] = partial(
+            roster.rewrite, text
+        )  # with the comments and in the order of the form
+        if not users and fields.get("empty") != "yes" and not _by_platform(app):
             raise InvalidInput(
                 "The access list has no name: only staff could come in. Nothing was saved.",
                 hint="Tick the box below the list if you mean that.",
@@ -115,11 +118,12 @@ async def sync_users(
         if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
             raise InvalidInput("'users' must be a list")
         users = given
+        save = partial(roster.replace, given)
     if len(users) > _MOST_USERS:
         raise InvalidInput(f"A course may have at most {_MOST_USERS} users.")
 
     async def job(report: Report) -> Synced:
-        listed = await to_thread.run_sync(app.services.roster.replace, users)
+        listed = await to_thread.run_sync(save)
         await app.audit.record(request, "sync users", f"{len(listed)} users")
         report("Closing the notebooks of those who are not on the access list")
         await end_removed(app)
@@ -195,12 +199,14 @@ async def students(request: Request, app: CurrentApp) -> Response:
 
 def people(request: Request, app: CurrentApp) -> Response:
     roster, oidc = app.services.roster, app.services.loaded.settings.oidc
+    stamp = str(roster.stamp())  # before the text: a change in between is refused when it is saved
     return page(
         request,
         "people.html",
         here="people",
         listed=roster.listed(),
-        stamp=str(roster.stamp()),
+        text=roster.text(),
+        stamp=stamp,
         by_platform=_by_platform(app),
         instructors=sorted(app.services.policy.instructors),
         external=bool(oidc.issuer) or app.find(PlatformFacts) is not None,

@@ -28,6 +28,7 @@ from mograder.core.names import ItemName
 from mograder.grading.course_late import CourseLate
 from mograder.grading.late_changes import (
     RULE_KEYS,
+    demand_known,
     described,
     doubts,
     extension,
@@ -130,6 +131,7 @@ async def _fields(request: Request) -> Mapping[str, str]:
 def _demand_assignment(marking: MarkingApp, name: ItemName) -> None:
     directory = marking.loaded.path(marking.loaded.settings.hub.release_dir) / name
     if (fd := open_release(directory)) is None:
+        demand_known(marking.loaded, marking.book(), name)
         return
     with closing_fd(fd):
         release = release_at(fd, directory, name)

@@ -17,6 +17,7 @@ from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.item_dates import OwnDates
 from mograder.core.names import ItemName, Username, nfc
 from mograder.grading.course_late import CourseLate
+from mograder.grading.late_changes import demand_known
 from mograder.store.filesystem.files import entry_named
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.marking.marking_progress import (
@@ -169,6 +170,8 @@ async def open_or_close(a: str, request: Request, marking: CurrentMarking) -> Re
     name, is_open = ItemName.parse(a), _ANSWERS[answer]
 
     def change() -> None:
+        if is_open:
+            demand_known(marking.loaded, marking.book(), name)
         set_open_for_marking(marking.loaded.course_dir, name, is_open=is_open)
 
     await to_thread.run_sync(change)
@@ -183,6 +186,7 @@ async def share(here: CurrentHere) -> Response:
     markers = markers_in((await read_form(here.request)).get("markers", ""))
 
     def write() -> None:
+        demand_known(here.marking.loaded, here.book, item)
         at = here.marking.clock.now()
         Shares(here.book).share_out(item, markers, by=by, at=at)
 

@@ -58,6 +58,20 @@ def test_a_new_gradebook_has_exactly_the_tables_that_the_program_uses(
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_lock_whose_mode_cannot_be_set_leaves_no_open_file(
+    book: Gradebook, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, mode: int) -> None:
+        raise PermissionError(fd, mode)
+
+    path.with_name("gradebook.db.lock").unlink()
+    monkeypatch.setattr(room, "set_mode", refuse)
+    before = len([*Path("/proc/self/fd").iterdir()])
+    with pytest.raises(PermissionError):
+        book.put_students({"alice": ""})
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
+
+
 def test_a_gradebook_of_before_an_index_gets_it(book: Gradebook, path: Path) -> None:
     book.put_students({"alice": "Alice"})
     change(path, "DROP INDEX ix_mark_releases_of_student")

@@ -23,6 +23,12 @@ OK, SEEN, REFUSED = httpx.codes.OK, httpx.codes.SEE_OTHER, httpx.codes.FORBIDDEN
 SWITCH = "/marking/A1/open"
 
 
+@pytest.fixture(autouse=True)
+def assignment(tmp_path: Path) -> None:
+    """Have the course know the assignment of ``SWITCH``."""
+    (tmp_path / "submitted" / "A1").mkdir(parents=True)
+
+
 async def _status(client: httpx.AsyncClient, method: str = "GET", path: str = "/marking") -> int:
     async with client:
         data = {"open": "1"} if method == "POST" else None

@@ -224,7 +224,10 @@ async def reset(
         archive = await _begin_anew(request, app, caller, copy, report, only_replace=True)
         return Restored(file_status=await file_status(app, copy), archive=archive)
 
-    return await deliver(request, job, back_from(request, copy, "reset"))
+    def told(result: Restored) -> str:
+        return back_from(request, copy, "reset" if result.archive else "nothing-reset")
+
+    return await deliver(request, job, told)
 
 
 async def download_release(
@@ -236,7 +239,10 @@ async def download_release(
         archive = await _begin_anew(request, app, caller, copy, report, only_replace=False)
         return Taken(path=_place(app, copy), archive=archive)
 
-    return await deliver(request, job, back_from(request, copy, "fetched"))
+    def told(result: Taken) -> str:
+        return back_from(request, copy, "fetched" if result.archive else "downloaded")
+
+    return await deliver(request, job, told)
 
 
 async def _begin_anew(

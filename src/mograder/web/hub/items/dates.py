@@ -31,6 +31,7 @@ from mograder.core.item_dates import ItemDates, SentTime, Visibility, read_openi
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.grading.course_late import CourseLate, Preview
+from mograder.grading.late_changes import demand_known
 from mograder.publishing.schedule import zone_of_form
 from mograder.store.gradebook.grading_records import utc_iso
 from mograder.store.gradebook.late_work import LateWork, PolicyChange
@@ -183,8 +184,14 @@ def dates_in_words(item: str, dates: ItemDates | DatesEntry) -> str:
 
 
 def _change(app: HubApp, item: ItemName, given: _Given) -> _Change:
-    """Raise InvalidInput for an impossible order, and due dates of an item without submissions."""
+    """Return the change that a request asks for.
+
+    Raises: NotFound for an item that the course does not have and that no rule announces,
+    InvalidInput for an impossible order, and due dates of an item without submissions.
+    """
     release = app.services.releases.get(item)
+    if release is None and item not in app.visibility.all():
+        demand_known(app.services.loaded, app.marking.book(), item)
     if release and release.kind is not ItemKind.ASSIGNMENT and (given.due or given.closes):
         text = f"{item} is a {release.kind}, which has no due date"
         raise InvalidInput(f"{text}; --opens sets when students see it.")

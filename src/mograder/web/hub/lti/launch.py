@@ -310,13 +310,15 @@ async def _answer(
 async def _remember(request: Request, app: HubApp, platform: LtiPlatform, found: Launch) -> None:
     """Let the person in before members are read next time; keep dates of an instructor's launch.
 
-    A student's launch tells the student's own dates, which an exception may have moved.
+    Marks that the course refused, as the person was no student there, are sent again. A student's
+    launch tells the student's own dates, which an exception may have moved.
     """
-    people, rosters = app.of(LtiService).people, app.of(LtiService).rosters
+    lti, now = app.of(LtiService), app.services.clock.now()
 
     def launched() -> str:
-        username = people.username_of(found.issuer, found.subject)
-        rosters.launched(platform, found.course, found.services.memberships, username)
+        username = lti.people.username_of(found.issuer, found.subject)
+        lti.rosters.launched(platform, found.course, found.services.memberships, username)
+        lti.scores.queue.came(platform.key, found.course, found.subject, now)
         return username
 
     username, release = await to_thread.run_sync(launched), app.items.find(found.item)

@@ -86,6 +86,29 @@ async def test_the_page_tells_why_a_mark_is_not_there_and_sends_it_again(
     assert ("prof", "send marks again", "A1: 1", "ok") in lti.hub.audit()
 
 
+@pytest.mark.parametrize(("status", "again"), [(400, True), (413, False)])
+async def test_a_mark_refused_for_who_was_no_student_there_goes_with_the_next_launch(
+    lti: LtiHub, course: ReleasedCourse, status: int, again: bool
+) -> None:
+    """A mark refused for another reason is sent again by an instructor only."""
+    activity, other = lti.activity("A1"), lti.activity("A2")
+    async with lti.tab() as tab:
+        await tab.launch("alice", activity)
+        if status == 400:
+            lti.platform.state.change("alice", enrolled=False)
+        else:
+            lti.platform.trouble("scores", status)
+        assert await release(lti) == 303
+        await until(lambda: _count(lti, ScoreState.REFUSED) == 1)
+        lti.platform.state.change("alice", enrolled=True)
+        lti.hub.clock.advance(5)
+        assert (await tab.launch("alice", other)).status_code == 303
+    assert _count(lti, ScoreState.REFUSED) == (0 if again else 1)
+    _service(lti).due.set()
+    if again:
+        await until(lambda: there(lti, activity).given is not None)
+
+
 async def test_a_deleted_activity_is_named_with_its_course_and_can_be_put_away(
     lti: LtiHub, course: ReleasedCourse
 ) -> None:

@@ -170,4 +170,8 @@ function button(name, act) {
 }
 
 addEventListener("pagehide", write);
+addEventListener("beforeunload", (event) => {
+  write();
+  if (refused?.some((each) => !each.sent)) event.preventDefault(); // it would be lost with this page
+});
 addEventListener("storage", (event) => event.key === key && shown && !has(shown) && place.remove());

@@ -176,6 +176,9 @@ async function hand_on() {
   return untaken === null;
 }
 
+// Its keeper could not be loaded: it would be lost with this page.
+addEventListener("beforeunload", (event) => untaken && event.preventDefault());
+
 function keep_unsaved(text) {
   unsaved = text !== "";
   untaken = text ?? untaken; // null: too long
