@@ -370,6 +370,15 @@ def _holds_all(outcome: Outcome, comment: str | None, files: tuple[SentFile, ...
     )
 
 
+def holds_mark(verdict: Verdict) -> bool:
+    """Return whether Moodle holds the parts of a judged mark, in whatever workflow state."""
+    outcome = verdict.outcome
+    if outcome.result is Result.UNCHANGED:
+        return True
+    comment = _held_comment(outcome.held)
+    return outcome.after == outcome.before and _holds(outcome.mark, comment, verdict.files)
+
+
 def _holds(mark: Mark, comment: str | None, files: tuple[SentFile, ...] | None) -> bool:
     """Return whether a comment and files are those of a mark, as far as the mark has any."""
     return (mark.comment is None or mark.comment == comment) and (
