@@ -7,9 +7,8 @@ the zip to upload to Moodle by hand.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
 import click
@@ -35,7 +34,7 @@ from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grading import Outcome
 from mograder.clients.moodle.grading import Result as Fate
 from mograder.clients.moodle.grading_files import parse_worksheet, render_worksheet
-from mograder.clients.moodle.records import Assignment, Person, WorkflowState
+from mograder.clients.moodle.records import Assignment, WorkflowState
 from mograder.clients.moodle.texts import Scale
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
@@ -57,7 +56,7 @@ from mograder.exchange.moodle.grade_upload import (
     send,
     summary,
 )
-from mograder.exchange.moodle.identities import Naming, find_person
+from mograder.exchange.moodle.identities import Naming, Participants
 from mograder.exchange.moodle.participants import list_participants, remembered_people
 from mograder.exchange.moodle.protection import Remembered
 from mograder.store.course.course import refuse_to_replace, shown
@@ -148,9 +147,9 @@ def upload_feedback(  # noqa: PLR0913  # one argument per option
         files = feedback_files(released_files(ctx, released, feedback_dir, usual))
         people = list_participants(client, chosen, remembered_people(book, client.url), naming)
         note_renamed(people)
-        find, scale = partial(person_of, participants=people), scale_of(client, chosen, people)
+        scale = scale_of(client, chosen, people)
         lines = _grade_lines(
-            grades_csv, loaded, name, released, find, scale=scale, html_comments=html_comments
+            grades_csv, loaded, name, released, people, scale=scale, html_comments=html_comments
         )
         _warn_of_settings(loaded, name, chosen, lines, from_file=grades_csv is not None)
         gathered = gather(
@@ -177,7 +176,7 @@ def _grade_lines(
     loaded: LoadedSettings,
     name: str,
     released: ReleasedCourseMarks | None,
-    find: Callable[[GradeLine], Person | None],
+    people: Participants,
     *,
     html_comments: bool,
     scale: Scale | None = None,
@@ -187,22 +186,20 @@ def _grade_lines(
         lines = parse_grades(
             read_bytes(grades_csv), str(grades_csv), scale=scale, html_comments=html_comments
         )
-        return lines if released is None else _without_held_back(lines, released, find)
+        return lines if released is None else _without_held_back(lines, released, people)
     return from_gradebook(grades_to_send(loaded, name, released), scale=scale)
 
 
 def _without_held_back(
-    lines: Sequence[GradeLine],
-    released: ReleasedCourseMarks,
-    find: Callable[[GradeLine], Person | None],
+    lines: Sequence[GradeLine], released: ReleasedCourseMarks, people: Participants
 ) -> tuple[GradeLine, ...]:
     """Return a file's lines but those of students who are held back, who are told on stderr."""
-    named = (GradeLine(0, each, None, None, from_here=True) for each in released.held_back)
-    held_back = {person.user_id for each in named if (person := find(each)) is not None}
+    named = (people.find(each, from_here=True) for each in released.held_back)
+    held_back = {person.user_id for person in named if person is not None}
     sent: list[GradeLine] = []
     left: list[GradeLine] = []
     for line in lines:
-        person = find(line)
+        person = person_of(line, people)
         (left if person and person.user_id in held_back else sent).append(line)
     if left:
         told = f"Left out of the file, as they are held back: {listed([each.who for each in left])}"
@@ -335,19 +332,15 @@ def export(  # noqa: PLR0913  # one argument per option
     empty = worksheet or find_worksheet(loaded, name, item, assignment)
     refuse_to_replace(filled, *filter(None, (empty, grades_csv)))
     sheet = parse_worksheet(read_bytes(empty))
-    known, usernames = people_in(loaded, sheet, match_column)
+    people = people_in(loaded, sheet, match_column)
     released = released_of(loaded, item, unreleased=unreleased, from_file=bool(grades_csv))
-
-    def find(line: GradeLine) -> Person | None:
-        return find_person(line.who, known, usernames, from_here=line.from_here)
-
-    lines = _grade_lines(grades_csv, loaded, item, released, find, html_comments=html_comments)
+    lines = _grade_lines(grades_csv, loaded, item, released, people, html_comments=html_comments)
     if grades_csv is None and sheet.rows:
         _warn_of_maximum(loaded, item, sheet.maximum(sheet.rows[0]))
     usual = feedback_dir_of(loaded, assignment, item)
     files = feedback_files(released_files(ctx, released, feedback_dir, usual))
     now = SystemClock().now().astimezone(course_zone(settings))
-    made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=clear_comments)
+    made = fill_worksheet(sheet, lines, files, people, now, clear_comments=clear_comments)
     place.mkdir(parents=True, exist_ok=True)
     atomic_write(filled, render_worksheet(made.filled.sheet), 0o600)
     if made.archive:
