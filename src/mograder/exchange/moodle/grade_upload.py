@@ -194,23 +194,15 @@ def draft(
         )
     refuse_dropped_feedback(assignment, gathered.marks.values())
     mates = _mates(gathered.marks, participants.people) if assignment.team else {}
-    for_mates = [
-        replace(gathered.marks[user], user_id=mate)
-        for user, others in mates.items()
-        for mate in others
-    ]
-    wanted = [*gathered.marks.values(), *for_mates]
-    marks = [replace(mark, workflow=options.state) for mark in wanted]
+    wanted = _with_mates(gathered, mates)
+    marks = [replace(mark, workflow=options.state) for mark in wanted.marks.values()]
     people = {person.user_id for person in participants.people}
     plan = plan_marks(client, assignment, marks, people, may_go_back=options.exact)
     outcomes = (known_unchanged(o, remembered.sent.get(o.mark.user_id)) for o in plan.outcomes)
     plan = read_feedback(client, replace(plan, outcomes=tuple(outcomes)))
-    # People without a comment in the file, and the team members that may get their rows.
-    uncommented = gathered.uncommented.union(
-        *(others for user, others in mates.items() if user in gathered.uncommented)
-    )
-    judged = settle_plan(client, plan, remembered, force=options.force, uncommented=uncommented)
-    teams = _teams(mates, plan, judged, remembered, force=options.force)
+    force, uncommented = options.force, wanted.uncommented
+    judged = settle_plan(client, plan, remembered, force=force, uncommented=uncommented)
+    teams = _teams(mates, plan, judged, remembered, force=force)
     shown = gathered.marks.keys() | teams.of.keys()
     verdicts = [each for each in judged if each.outcome.mark.user_id in shown]
     graders: dict[int, str] = {}
@@ -368,6 +360,18 @@ def _mates(marks: Mapping[int, Mark], people: Sequence[Person]) -> dict[int, tup
         if len(marked) == 1 and len(members) > 1:
             found[marked[0]] = tuple(user for user in members if user != marked[0])
     return found
+
+
+def _with_mates(gathered: GradeInput, mates: Mapping[int, tuple[int, ...]]) -> GradeInput:
+    """Return the marks with those that the members of teams may get by another one's row."""
+    row_of = {mate: user for user, others in mates.items() for mate in others}
+    theirs = {mate: replace(gathered.marks[user], user_id=mate) for mate, user in row_of.items()}
+    uncommented = {mate for mate, user in row_of.items() if user in gathered.uncommented}
+    return replace(
+        gathered,
+        marks={**gathered.marks, **theirs},
+        uncommented=gathered.uncommented | uncommented,
+    )
 
 
 def _holds_else(planned: Outcome, verdict: Verdict, remembered: Remembered, *, force: bool) -> str:
