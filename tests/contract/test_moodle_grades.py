@@ -151,6 +151,15 @@ def test_a_team_that_holds_nothing_else_gets_one_grade_and_its_correction(
     ]
 
 
+def test_moodle_is_asked_once_what_the_members_of_a_team_hold(teacher: CourseSetup) -> None:
+    upload(T3, "student,mark,feedback\nalice,12,t\n")
+    before = len(teacher.moodle.requests)
+    upload(T3, "student,mark,feedback\nalice,13,t2\n", "--dry-run")
+    asked = [each.fields.get("wsfunction") for each in teacher.moodle.requests[before:]]
+    assert asked.count("mod_assign_get_grades") == 1
+    assert asked.count("mod_assign_get_submission_status") == 2
+
+
 @pytest.mark.parametrize("header", ["student,mark,feedback", "student,mark"])
 def test_an_empty_cell_or_no_column_sends_back_the_comment_that_moodle_holds(
     header: str, teacher: CourseSetup

@@ -18,10 +18,9 @@ import tarfile
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
@@ -336,10 +335,9 @@ class _Writer:
         if place in self._plan.skipped and place not in self._damaged:
             return
         member = self._damaged.get(place, member)
-        has_room = partial(self._has_room, member, _HOLES_BYTES)
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
             try:
-                status, link = _read(_name(place, above), above, copy, self._linked, has_room)
+                status, link = self._read(_name(place, above), above, member, copy)
             except OSError as error:
                 self._unread(member, error)
                 return
@@ -353,6 +351,36 @@ class _Writer:
                     file = status.st_dev, status.st_ino
                     first, read = self._linked.get(file, (member, 0))
                     self._linked[file] = first, read + status.st_size
+
+    def _read(
+        self, name: str, above: int | None, member: str, copy: IO[bytes]
+    ) -> tuple[os.stat_result, str]:
+        """Return a file's status and the target of a link; read a regular file into ``copy``.
+
+        As many bytes are read as it had at first: it may grow without end. A file is not read again
+        and again by its names: a student can make some hundred thousand of them.
+
+        Raises: ``OSError``, also for a large file that is nearly empty.
+        """
+        status = os.stat(name, dir_fd=above, follow_symlinks=False)
+        if stat.S_ISLNK(status.st_mode):
+            return status, os.readlink(name, dir_fd=above)
+        if not stat.S_ISREG(status.st_mode):
+            return status, ""
+        with os.fdopen(os.open(name, open_flags.READ_FILE, dir_fd=above), "rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_size > max(_SPARSE_BYTES, status.st_blocks * 512 * _SPARSE_TIMES):
+                raise OSError(_HOLE, "a large file that is nearly empty")
+            first, read = self._linked.get((status.st_dev, status.st_ino), ("", 0))
+            if read > _NAMES_BYTES:
+                raise OSError(_NAMES, f"another name of {first}")
+            holes = max(0, status.st_size - status.st_blocks * 512 * _HOLES_TIMES)
+            if not self._has_room(member, _HOLES_BYTES, holes):
+                raise OSError(_HOLE, "one of many files that are nearly empty")
+            most = status.st_size
+            while most > 0 and (data := file.read(min(most, _CHUNK))):
+                most -= copy.write(data)
+        return status, ""
 
     def _add_copy(self, member: str, copy: IO[bytes], status: os.stat_result) -> None:
         """Add a private copy of a file, which no other process writes to."""
@@ -386,40 +414,6 @@ class _Writer:
 def _name(place: Path, above: int | None) -> str:
     """Return the name to open: in the opened directory ``above``, or the path of a root."""
     return str(place) if above is None else place.name
-
-
-def _read(
-    name: str,
-    above: int | None,
-    copy: IO[bytes],
-    linked: Mapping[tuple[int, int], tuple[str, int]],
-    has_room: Callable[[int], bool],
-) -> tuple[os.stat_result, str]:
-    """Return a file's status and the target of a link; read a regular file into ``copy``.
-
-    As many bytes are read as it had at first: it may grow without end. A file is not read again
-    and again by its names: a student can make some hundred thousand of them.
-
-    Raises: ``OSError``, also for a large file that is nearly empty.
-    """
-    status = os.stat(name, dir_fd=above, follow_symlinks=False)
-    if stat.S_ISLNK(status.st_mode):
-        return status, os.readlink(name, dir_fd=above)
-    if not stat.S_ISREG(status.st_mode):
-        return status, ""
-    with os.fdopen(os.open(name, open_flags.READ_FILE, dir_fd=above), "rb") as file:
-        status = os.fstat(file.fileno())
-        if status.st_size > max(_SPARSE_BYTES, status.st_blocks * 512 * _SPARSE_TIMES):
-            raise OSError(_HOLE, "a large file that is nearly empty")
-        first, read = linked.get((status.st_dev, status.st_ino), ("", 0))
-        if read > _NAMES_BYTES:
-            raise OSError(_NAMES, f"another name of {first}")
-        if not has_room(max(0, status.st_size - status.st_blocks * 512 * _HOLES_TIMES)):
-            raise OSError(_HOLE, "one of many files that are nearly empty")
-        most = status.st_size
-        while most > 0 and (data := file.read(min(most, _CHUNK))):
-            most -= copy.write(data)
-    return status, ""
 
 
 class _Packed:

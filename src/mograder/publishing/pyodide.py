@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import json
 import tarfile
 import tomllib
 import zipfile
@@ -44,7 +43,7 @@ from mograder.notebook.findings import Finding
 from mograder.notebook.pep723 import read_script
 from mograder.processes.programs import resolve_universally
 
-REGISTRY = "https://registry.npmjs.org"
+_REGISTRY = "https://registry.npmjs.org"
 _FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
 
 STARTED = ("pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
@@ -214,15 +213,15 @@ def read_pyodide(place: Path) -> Pyodide:
         ) from error
 
 
-def download_pyodide(version: str, registry: str = REGISTRY) -> Pyodide:
+def download_pyodide(version: str) -> Pyodide:
     """Return a version of Pyodide from the npm registry, checked against its digest there.
 
     Raises: :class:`RemoteFailed`, :class:`InvalidInput`.
     """
-    with make_client(registry, read=60.0) as client:
-        server = Server("The npm registry", registry)
+    with make_client(_REGISTRY, read=60.0) as client:
+        server = Server("The npm registry", _REGISTRY)
         with server.errors(f"pyodide {version}"):
-            listing = client.get(f"{registry}/pyodide/{version}").raise_for_status()
+            listing = client.get(f"{_REGISTRY}/pyodide/{version}").raise_for_status()
             dist = _Listing.model_validate_json(listing.content).dist
             with client.stream("GET", dist.tarball) as answer:
                 answer.raise_for_status()
@@ -396,7 +395,7 @@ def _read(found: Mapping[str, bytes], beside: Path | None) -> Pyodide:
             wheels[canonicalize_name(package.name)] = (package.version, file)
     return Pyodide(
         files={name: found[name] for name in _FILES},
-        info=json.loads(found[_LOCK])["info"],
+        info=lock.info.model_dump(),
         python=lock.info.python,
         platform=f"{lock.info.abi_version}_{lock.info.arch}",
         packages={

@@ -19,7 +19,6 @@ from mograder.exchange.assignment_lookup import (
 from mograder.exchange.moodle.identities import (
     NamedBy,
     Participants,
-    find_person,
     name_people,
     need_names,
     parse_mapping,
@@ -193,30 +192,30 @@ def test_a_mapping_file_that_is_wrong_names_the_line(data: bytes, problem: str) 
     ],
 )
 def test_a_line_of_grades_finds_its_person_by_whatever_names_them(text: str) -> None:
-    assert find_person(text, [BOB, ALICE], {4: Username("ann")}) is ALICE
+    assert Participants((BOB, ALICE), {4: Username("ann")}).find(text) is ALICE
 
 
 def test_a_number_is_moodles_user_id_only_in_a_column_of_those() -> None:
     """A username may be a number, too, of somebody who has left."""
-    assert find_person("4", [BOB, ALICE], {}) is None
-    assert find_person("4", [BOB, ALICE], {}, is_user_id=True) is ALICE
+    assert Participants((BOB, ALICE), {}).find("4") is None
+    assert Participants((BOB, ALICE), {}).find("4", is_user_id=True) is ALICE
 
 
 def test_a_name_that_two_people_have_is_not_guessed() -> None:
-    twins = [Person(8, "Kim Lee"), Person(9, "Kim Lee")]
+    twins = (Person(8, "Kim Lee"), Person(9, "Kim Lee"))
     with pytest.raises(InvalidInput, match="may mean Kim Lee"):
-        find_person("Kim Lee", twins, {})
+        Participants(twins, {}).find("Kim Lee")
 
 
 @pytest.mark.parametrize(
     "text", ["nobody", "", "Participant ²", "participant-", f"participant {'9' * 5000}"]
 )
 def test_what_names_nobody_finds_nobody(text: str) -> None:
-    assert find_person(text, [ALICE, Person(8, "")], {}) is None
+    assert Participants((ALICE, Person(8, "")), {}).find(text) is None
 
 
 def test_anonymous_people_are_found_by_their_number() -> None:
     hidden = Person(4, "Participant 1", participant=1)
-    assert find_person("Participant-1", [hidden], {}) is hidden
-    assert find_person("participant 1", [hidden], {}) is hidden
-    assert find_person("Participant-12", [hidden], {}) is None
+    assert Participants((hidden,), {}).find("Participant-1") is hidden
+    assert Participants((hidden,), {}).find("participant 1") is hidden
+    assert Participants((hidden,), {}).find("Participant-12") is None

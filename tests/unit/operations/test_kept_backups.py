@@ -208,7 +208,7 @@ def test_n1_a_disk_that_fails_is_no_students_doing(
     def unreadable(*_: object) -> NoReturn:
         raise OSError(failure, os.strerror(failure))
 
-    monkeypatch.setattr("mograder.operations.backup._read", unreadable)
+    monkeypatch.setattr("mograder.operations.backup._Writer._read", unreadable)
     (loaded.course_dir / "mograder.toml").unlink()
     assert back_up_scheduled(loaded, quiet).missing == faults
 

@@ -7,10 +7,9 @@ the zip to upload to Moodle by hand.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
 import click
@@ -36,7 +35,7 @@ from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grading import Outcome
 from mograder.clients.moodle.grading import Result as Fate
 from mograder.clients.moodle.grading_files import parse_worksheet, render_worksheet
-from mograder.clients.moodle.records import Assignment, Person, WorkflowState
+from mograder.clients.moodle.records import Assignment, WorkflowState
 from mograder.clients.moodle.texts import Scale
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
@@ -58,7 +57,7 @@ from mograder.exchange.moodle.grade_upload import (
     send,
     summary,
 )
-from mograder.exchange.moodle.identities import Naming, find_person
+from mograder.exchange.moodle.identities import Naming, Participants
 from mograder.exchange.moodle.participants import list_participants, remembered_people
 from mograder.exchange.moodle.protection import Remembered
 from mograder.store.course.course import refuse_to_replace, shown
@@ -87,7 +86,7 @@ class _Given:
         loaded: LoadedSettings,
         item: str,
         released: ReleasedCourseMarks | None,
-        find: Callable[[GradeLine], Person | None],
+        people: Participants,
         scale: Scale | None = None,
     ) -> tuple[GradeLine, ...]:
         """Return the grades of the file, else the released ones, else those of the gradebook."""
@@ -95,7 +94,7 @@ class _Given:
         if file is None:
             return from_gradebook(grades_to_send(loaded, item, released), scale=scale)
         lines = parse_grades(read_bytes(file), str(file), scale=scale, html_comments=is_html)
-        return lines if released is None else _without_held_back(lines, released, find)
+        return lines if released is None else _without_held_back(lines, released, people)
 
     def files(
         self, loaded: LoadedSettings, released: ReleasedCourseMarks | None, *names: str
@@ -179,8 +178,8 @@ def upload_feedback(
         files = given.files(loaded, released, assignment, name)
         people = list_participants(client, chosen, remembered_people(book, client.url), naming)
         note_renamed(people)
-        find, scale = partial(person_of, participants=people), scale_of(client, chosen, people)
-        lines = given.lines(loaded, name, released, find, scale)
+        scale = scale_of(client, chosen, people)
+        lines = given.lines(loaded, name, released, people, scale)
         _warn_of_settings(loaded, name, chosen, lines, from_file=given.grades_csv is not None)
         marks = gather(
             lines, files, people, grades_only=grades_only, clear_comments=given.clear_comments
@@ -202,17 +201,15 @@ def _send(client: MoodleClient, drafted: Draft, book: Path) -> tuple[Outcome, ..
 
 
 def _without_held_back(
-    lines: Sequence[GradeLine],
-    released: ReleasedCourseMarks,
-    find: Callable[[GradeLine], Person | None],
+    lines: Sequence[GradeLine], released: ReleasedCourseMarks, people: Participants
 ) -> tuple[GradeLine, ...]:
     """Return a file's lines but those of students who are held back, who are told on stderr."""
-    named = (GradeLine(0, each, None, None, from_here=True) for each in released.held_back)
-    held_back = {person.user_id for each in named if (person := find(each)) is not None}
+    named = (people.find(each, from_here=True) for each in released.held_back)
+    held_back = {person.user_id for person in named if person is not None}
     sent: list[GradeLine] = []
     left: list[GradeLine] = []
     for line in lines:
-        person = find(line)
+        person = person_of(line, people)
         (left if person and person.user_id in held_back else sent).append(line)
     if left:
         told = f"Left out of the file, as they are held back: {listed([each.who for each in left])}"
@@ -337,18 +334,14 @@ def export(
     empty = worksheet or find_worksheet(loaded, name, item, assignment)
     refuse_to_replace(filled, *filter(None, (empty, given.grades_csv)))
     sheet = parse_worksheet(read_bytes(empty))
-    known, usernames = people_in(loaded, sheet, match_column)
+    people = people_in(loaded, sheet, match_column)
     released = given.released(loaded, item)
-
-    def find(line: GradeLine) -> Person | None:
-        return find_person(line.who, known, usernames, from_here=line.from_here)
-
-    lines = given.lines(loaded, item, released, find)
+    lines = given.lines(loaded, item, released, people)
     if given.grades_csv is None and sheet.rows:
         _warn_of_maximum(loaded, item, sheet.maximum(sheet.rows[0]))
     files, clear = given.files(loaded, released, assignment, item), given.clear_comments
     now = SystemClock().now().astimezone(course_zone(settings))
-    made = fill_worksheet(sheet, lines, files, known, usernames, now, clear_comments=clear)
+    made = fill_worksheet(sheet, lines, files, people, now, clear_comments=clear)
     place.mkdir(parents=True, exist_ok=True)
     atomic_write(filled, render_worksheet(made.filled.sheet), 0o600)
     if made.archive:

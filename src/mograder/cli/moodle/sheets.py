@@ -12,13 +12,11 @@ from mograder.clients.moodle.grading_files import (
     parse_worksheet,
     read_submissions,
 )
-from mograder.clients.moodle.records import Person
 from mograder.clients.server_url import parse_moodle_url
 from mograder.core.clock import SystemClock
 from mograder.core.errors import NotFound
-from mograder.core.names import Username
 from mograder.core.settings import LoadedSettings
-from mograder.exchange.moodle.identities import people_of
+from mograder.exchange.moodle.identities import Participants, people_of
 from mograder.exchange.moodle.submitted_work import Target, Work, plan_zip, unpack_zip
 from mograder.store.course.course import shown
 from mograder.store.gradebook.gradebook import Identity, existing_gradebook
@@ -42,9 +40,7 @@ def find_worksheet(loaded: LoadedSettings, *names: str) -> Path:
     )
 
 
-def people_in(
-    loaded: LoadedSettings, sheet: Worksheet, match_column: str
-) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
+def people_in(loaded: LoadedSettings, sheet: Worksheet, match_column: str) -> Participants:
     remembered: Sequence[Identity] = ()
     names: Mapping[str, str] = {}
     if (gradebook := existing_gradebook(loaded.gradebook_path)) is not None:
@@ -68,14 +64,13 @@ def works_of_zip(
     The worksheet is the one given, else ``import/NAME.csv``, if it exists.
     """
     files = read_submissions(read_bytes(archive, _MOST_BYTES))
-    people: tuple[Person, ...] = ()
-    usernames: Mapping[int, Username] = {}
+    people = Participants((), {})
     with suppress(NotFound):
         worksheet = worksheet or find_worksheet(loaded, *names)
     if worksheet is not None:
         sheet = parse_worksheet(read_bytes(worksheet))
-        people, usernames = people_in(loaded, sheet, loaded.settings.moodle.match_column)
-    works = plan_zip(files, people, usernames, target)
+        people = people_in(loaded, sheet, loaded.settings.moodle.match_column)
+    works = plan_zip(files, people, target)
     if not works:
         raise NotFound("The zip holds no submissions.", hint="Is it the zip of this assignment?")
     return works if dry_run else unpack_zip(files, works, target, SystemClock().now())

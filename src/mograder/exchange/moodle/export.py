@@ -24,9 +24,8 @@ from mograder.clients.moodle.grading_files import (
 )
 from mograder.clients.moodle.records import Person
 from mograder.core.errors import InvalidInput
-from mograder.core.names import Username
 from mograder.exchange.grade_files import GradeLine, is_only_late, line_html
-from mograder.exchange.moodle.identities import find_person, participant_name
+from mograder.exchange.moodle.identities import Participants, participant_name
 
 _STATUS = "Status"
 
@@ -51,15 +50,15 @@ def export(
     sheet: Worksheet,
     lines: Sequence[GradeLine],
     files: Mapping[str, tuple[Upload, ...]],
-    known: Sequence[Person],
-    usernames: Mapping[int, Username],
+    participants: Participants,
     now: datetime,
     *,
     clear_comments: bool = False,
 ) -> Exported:
     """Fill a worksheet and pack the feedback files of the people in it.
 
-    ``known`` are the worksheet's people by :func:`~mograder.exchange.moodle.identities.people_of`.
+    ``participants`` are those of the worksheet, by
+    :func:`~mograder.exchange.moodle.identities.people_of`.
     An empty comment leaves the one in the worksheet as it is, unless ``clear_comments`` is given.
 
     Raises:
@@ -69,7 +68,7 @@ def export(
     entries: dict[int, Entry] = {}
     unmatched: list[str] = []
     for line in lines:
-        person = find_person(line.who, known, usernames, from_here=line.from_here)
+        person = participants.find(line.who, from_here=line.from_here)
         if person is None:
             unmatched.append(line.who)
         elif person.participant in entries:
@@ -78,7 +77,7 @@ def export(
             entries[person.participant] = _entry(line, held[person.participant], clear_comments)
     packed: list[FeedbackFile] = []
     for student, uploads in files.items():
-        person = find_person(student, known, usernames, from_here=True)
+        person = participants.find(student, from_here=True)
         if person is None:
             unmatched.append(student)
             continue
@@ -87,14 +86,14 @@ def export(
         raise InvalidInput(
             "No student in the worksheet has a grade or a feedback file here.", hint=_hint(sheet)
         )
-    left_out = len(packed) if any(person.team for person in known) else 0
+    left_out = len(packed) if any(person.team for person in participants.people) else 0
     packed = [] if left_out else packed
     return Exported(
         fill(sheet, entries, now),
         feedback_zip(packed) if packed else b"",
         len(packed),
         tuple(dict.fromkeys(unmatched)),
-        _told_apart(known, unmatched),
+        _told_apart(participants.people, unmatched),
         left_out,
     )
 

@@ -39,7 +39,7 @@ from mograder.exchange.moodle.protection import (
     Verdict,
     erased_comment,
     grade_text,
-    judge,
+    holds_mark,
     known_unchanged,
     replaced_files,
     settle_plan,
@@ -193,18 +193,18 @@ def draft(
             else "Grade first, or give --grades-csv or --feedback-dir.",
         )
     refuse_dropped_feedback(assignment, gathered.marks.values())
-    teams = for_teams(
-        client, assignment, gathered.marks, participants.people, remembered, force=options.force
-    )
-    marks = [replace(mark, workflow=options.state) for mark in teams.marks]
+    mates = _mates(gathered.marks, participants.people) if assignment.team else {}
+    wanted = _with_mates(gathered, mates)
+    marks = [replace(mark, workflow=options.state) for mark in wanted.marks.values()]
     people = {person.user_id for person in participants.people}
     plan = plan_marks(client, assignment, marks, people, may_go_back=options.exact)
     outcomes = (known_unchanged(o, remembered.sent.get(o.mark.user_id)) for o in plan.outcomes)
     plan = read_feedback(client, replace(plan, outcomes=tuple(outcomes)))
-    # People without a comment in the file, and the team members that get their rows.
-    mates = {mate for mate, user in teams.of.items() if user in gathered.uncommented}
-    uncommented = gathered.uncommented | mates
-    verdicts = settle_plan(client, plan, remembered, force=options.force, uncommented=uncommented)
+    force, uncommented = options.force, wanted.uncommented
+    judged = settle_plan(client, plan, remembered, force=force, uncommented=uncommented)
+    teams = _teams(mates, plan, judged, remembered, force=force)
+    shown = gathered.marks.keys() | teams.of.keys()
+    verdicts = [each for each in judged if each.outcome.mark.user_id in shown]
     graders: dict[int, str] = {}
     if any(each.changed for each in verdicts):
         with suppress(Conflict, Forbidden, NotFound):  # Moodle refuses them
@@ -243,15 +243,10 @@ def send(
         gradebook.record_intents(client.url, number, intents, now)
     outcomes = send_marks(client, drafted.plan, progress)
     # Moodle holds all of a mark that was sent now, or read and found to be equal.
-    equal = {
-        user
-        for user, verdict in drafted.verdicts.items()
-        if verdict.outcome.result is Result.UNCHANGED and verdict.outcome.held.is_read
-    }
     confirmed = [
         _record(drafted, each, me)
         for each in outcomes
-        if each.result is Result.CHANGED or each.mark.user_id in equal
+        if each.result is Result.CHANGED or (each.result is Result.UNCHANGED and each.held.is_read)
     ]
     try:
         gradebook.record_sent(client.url, number, confirmed, now)
@@ -310,46 +305,44 @@ def scale_of(
 
 @dataclass(frozen=True, slots=True)
 class Teams:
-    """The marks to send, and the members who get, or do not get, another member's row.
+    """The members who get, or do not get, another member's row.
 
     ``of`` gives, for a member who gets another's row, that person's id. ``alone`` gives, for a
     person whose row is not for the whole team, the members who hold something else.
     ``rest`` gives, for the same person, all other members.
     """
 
-    marks: tuple[Mark, ...]
     of: Mapping[int, int]
     alone: Mapping[int, tuple[int, ...]]
     rest: Mapping[int, tuple[int, ...]]
 
 
-def for_teams(
-    client: MoodleClient,
-    assignment: Assignment,
-    marks: Mapping[int, Mark],
-    people: Sequence[Person],
+def _teams(
+    mates: Mapping[int, tuple[int, ...]],
+    plan: Plan,
+    judged: Sequence[Verdict],
     remembered: Remembered,
     *,
     force: bool,
 ) -> Teams:
-    """Give all members of a team the mark of the only member with a row, if they form a team."""
-    mates = _mates(marks, people) if assignment.team else {}
-    wanted = [
-        replace(marks[user], user_id=mate) for user, others in mates.items() for mate in others
-    ]
-    held = _holders(client, assignment, wanted, remembered, force=force) if wanted else {}
-    found = list(marks.values())
+    """Decide which teams get the mark of their only member with a row.
+
+    ``judged`` are the verdicts about a plan in which every mate has the mark.
+    """
+    held = {
+        verdict.outcome.mark.user_id: _holds_else(planned, verdict, remembered, force=force)
+        for planned, verdict in zip(plan.outcomes, judged, strict=True)
+    }
     of: dict[int, int] = {}
     alone: dict[int, tuple[int, ...]] = {}
     for user, others in mates.items():
         own = tuple(mate for mate in others if held[mate])
         # A member whose team mark was changed on Moodle is listed as skipped.
         shown = [mate for mate in others if not own or held[mate] == _CHANGED]
-        found += [replace(marks[user], user_id=mate) for mate in shown]
         of |= dict.fromkeys(shown, user)
         if own:
             alone[user] = own
-    return Teams(tuple(found), of, alone, {user: mates[user] for user in alone})
+    return Teams(of, alone, {user: mates[user] for user in alone})
 
 
 _OWN, _CHANGED = "own", "changed"
@@ -369,43 +362,33 @@ def _mates(marks: Mapping[int, Mark], people: Sequence[Person]) -> dict[int, tup
     return found
 
 
-def _holders(
-    client: MoodleClient,
-    assignment: Assignment,
-    wanted: Sequence[Mark],
-    remembered: Remembered,
-    *,
-    force: bool,
-) -> dict[int, str]:
-    """Return, for each member, whether they hold something else: empty, their own, or changed."""
-    if force:
-        own = {user for user, sent in remembered.sent.items() if not sent.team}
-        return {mark.user_id: _OWN if mark.user_id in own else "" for mark in wanted}
-    try:
-        users = {mark.user_id for mark in wanted}  # members, and so participants
-        plan = read_feedback(client, plan_marks(client, assignment, wanted, users))
-    except InvalidInput:
-        # The marks themselves are not valid; planning all of them gives a better message.
-        return {mark.user_id: "" for mark in wanted}
-    found = {}
-    for outcome in plan.outcomes:
-        user = outcome.mark.user_id
-        sent, intent = remembered.sent.get(user), remembered.intended.get(user)
-        if sent and not sent.team:
-            found[user] = _OWN
-            continue
-        verdict = judge(client, assignment, outcome, remembered, force=False)
-        if verdict.outcome.result is Result.UNCHANGED:
-            found[user] = ""
-        elif sent or intent:
-            found[user] = _CHANGED if verdict.changed else ""
-        else:
-            held = outcome.held  # a hidden grade, comment or file counts as held
-            hidden = held.is_read and held.feedback is None
-            says = held.feedback is not None and (held.feedback.comment or held.feedback.files)
-            holds = held.grade is not None and (outcome.before is not None or hidden or says)
-            found[user] = _OWN if holds else ""
-    return found
+def _with_mates(gathered: GradeInput, mates: Mapping[int, tuple[int, ...]]) -> GradeInput:
+    """Return the marks with those that the members of teams may get by another one's row."""
+    row_of = {mate: user for user, others in mates.items() for mate in others}
+    theirs = {mate: replace(gathered.marks[user], user_id=mate) for mate, user in row_of.items()}
+    uncommented = {mate for mate, user in row_of.items() if user in gathered.uncommented}
+    return replace(
+        gathered,
+        marks={**gathered.marks, **theirs},
+        uncommented=gathered.uncommented | uncommented,
+    )
+
+
+def _holds_else(planned: Outcome, verdict: Verdict, remembered: Remembered, *, force: bool) -> str:
+    """Return whether a member holds something else: empty, their own, or changed."""
+    user, held = planned.mark.user_id, planned.held
+    sent, intent = remembered.sent.get(user), remembered.intended.get(user)
+    if sent and not sent.team:
+        return _OWN
+    if force or (planned.result is not Result.SKIPPED and holds_mark(verdict)):
+        return ""
+    if sent or intent:
+        return _CHANGED if verdict.changed else ""
+    # A hidden grade, comment or file counts as held.
+    hidden = held.is_read and held.feedback is None
+    says = held.feedback is not None and (held.feedback.comment or held.feedback.files)
+    holds = held.grade is not None and (planned.before is not None or hidden or says)
+    return _OWN if holds else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,18 +131,40 @@ class Participants:
     ) -> Person | None:
         """Return the person that a file's name or a line of grades means, None if none matches.
 
-        ``from_here`` and ``is_user_id`` are as for :func:`find_person`.
+        It may be the username or local name, the email address, ID number, number or full name on
+        Moodle. With ``from_here`` the text is a name of this course's files or gradebook, perhaps
+        of somebody who has left, and not taken for a full name. Only with ``is_user_id`` is it
+        taken for Moodle's user id: a username may be the user id of another person.
 
         Raises:
             InvalidInput: It may mean two people.
         """
         wanted = nfc(text.strip()).casefold()
-        named = [each for each in self.people if self.local_name(each).casefold() == wanted]
-        if len(named) == 1:
-            return named[0]
-        return find_person(
-            text, self.people, self.usernames, from_here=from_here, is_user_id=is_user_id
-        )
+        if not wanted:
+            return None
+        found_number = _NUMBERED.fullmatch(wanted)
+        number = int(found_number[1]) if found_number else 0
+        tests: list[Callable[[Person], bool]] = [
+            lambda person: self.usernames.get(person.user_id, "").casefold() == wanted,
+            lambda person: self.local_name(person).casefold() == wanted,
+            lambda person: person.username.casefold() == wanted,
+            lambda person: person.email.casefold() == wanted,
+            lambda person: person.idnumber.casefold() == wanted,
+            # "Participant N", also after identities were revealed.
+            lambda person: bool(number) and number in (person.participant, person.formerly),
+        ]
+        if is_user_id:
+            tests.append(lambda person: str(person.user_id) == wanted)
+        if not from_here:
+            tests.append(lambda person: person.full_name.casefold() == wanted)
+        for test in tests:
+            found = [person for person in self.people if test(person)]
+            if len(found) > 1:
+                both = ", ".join(f"{person.shown} (user {person.user_id})" for person in found[:3])
+                raise InvalidInput(f"{text!r} may mean {both}.", hint="Use their usernames.")
+            if found:
+                return found[0]
+        return None
 
 
 def parse_mapping(data: bytes, name: str) -> tuple[MappingRow, ...]:
@@ -247,50 +269,6 @@ def need_names(unnamed: Sequence[Person], total: int, by: NamedBy | None = None)
     )
 
 
-def find_person(
-    text: str,
-    people: Sequence[Person],
-    usernames: Mapping[int, Username],
-    *,
-    from_here: bool = False,
-    is_user_id: bool = False,
-) -> Person | None:
-    """Return the person of a line of grades: by username, email, ID number, number or full name.
-
-    With ``from_here`` the text is a name of this course's files or gradebook, perhaps of somebody
-    who has left, and not taken for a full name. Only with ``is_user_id`` is it taken for Moodle's
-    user id: a username may be the user id of another person.
-
-    Raises:
-        InvalidInput: It may mean two people.
-    """
-    wanted = nfc(text.strip()).casefold()
-    if not wanted:
-        return None
-    found_number = _NUMBERED.fullmatch(wanted)
-    number = int(found_number[1]) if found_number else 0
-    tests: list[Callable[[Person], bool]] = [
-        lambda person: usernames.get(person.user_id, "").casefold() == wanted,
-        lambda person: person.username.casefold() == wanted,
-        lambda person: person.email.casefold() == wanted,
-        lambda person: person.idnumber.casefold() == wanted,
-        # "Participant N", also after identities were revealed.
-        lambda person: bool(number) and number in (person.participant, person.formerly),
-    ]
-    if is_user_id:
-        tests.append(lambda person: str(person.user_id) == wanted)
-    if not from_here:
-        tests.append(lambda person: person.full_name.casefold() == wanted)
-    for test in tests:
-        found = [person for person in people if test(person)]
-        if len(found) > 1:
-            both = ", ".join(f"{person.shown} (user {person.user_id})" for person in found[:3])
-            raise InvalidInput(f"{text!r} may mean {both}.", hint="Use their usernames.")
-        if found:
-            return found[0]
-    return None
-
-
 def numbered(person: Person, formerly: int = 0) -> Person:
     """Return a person as Moodle lists them for an assignment, with the numbers of "Participant N".
 
@@ -308,8 +286,8 @@ def people_of(
     *,
     match_column: str,
     name_column: str,
-) -> tuple[tuple[Person, ...], Mapping[int, Username]]:
-    """Return the people of a grading worksheet, and those of their usernames that are known.
+) -> Participants:
+    """Return the people of a grading worksheet, with those of their usernames that are known.
 
     The columns are those that identify a person: ``[moodle] match_column, name_column``.
     Usernames are taken from the match column if the site shows it, else from the gradebook by
@@ -333,7 +311,7 @@ def people_of(
         username = parse_username(text)
         if username is not None:
             usernames[person.user_id] = username
-    return people, usernames
+    return Participants(people, usernames)
 
 
 def participant_name(number: int) -> str:

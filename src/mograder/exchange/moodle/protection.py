@@ -123,22 +123,22 @@ def judge(
     client: MoodleClient,
     assignment: Assignment,
     outcome: Outcome,
-    remembered: Remembered,
+    sent: SentGrade | None,
+    intent: SentGrade | None,
     *,
     force: bool,
 ) -> Verdict:
-    """Decide about one mark whose comment and files on Moodle were read.
+    """Decide about one mark whose comment and files on Moodle were read, by its records.
 
     UNCHANGED: Moodle holds all of it. SKIPPED: it was changed on Moodle since our upload, or it is
     the mark of an attempt before the latest one.
     """
     if outcome.result is not Result.CHANGED:
         return Verdict(outcome)
-    user = outcome.mark.user_id
-    sent, intent = remembered.sent.get(user), remembered.intended.get(user)
     if sent and sent.attempt == UNKNOWN_ATTEMPT and outcome.held.grade:
         sent = replace(sent, attempt=outcome.held.attempt)
-    files = _held_files(client, outcome, [each for each in (sent, intent) if each])
+    known = [each for each in (sent, intent) if each]
+    files = _held_files(client, outcome, known)
     if _holds_all(outcome, _held_comment(outcome.held), files):
         return Verdict(replace(outcome, result=Result.UNCHANGED), files=files)
     if hides_comment(assignment, outcome):
@@ -147,7 +147,7 @@ def judge(
     changed = changes(outcome, files, sent, intent)
     if changed and not force:
         return Verdict(replace(outcome, result=Result.SKIPPED), changed, files)
-    why = "" if force else _mark_of_earlier(outcome, [each for each in (sent, intent) if each])
+    why = "" if force else _mark_of_earlier(outcome, known)
     if why:
         return Verdict(replace(outcome, result=Result.SKIPPED, why=why), changed, files)
     is_ours = bool(files) and _are_one(files, [sent] if sent else [])
@@ -292,13 +292,13 @@ def settle_plan(
 
     def judged(outcome: Outcome) -> Verdict:
         user = outcome.mark.user_id
-        sent = remembered.sent.get(user)
-        found = complete(outcome, sent, intended.get(user), me)
+        sent, intent = remembered.sent.get(user), intended.get(user)
+        found = complete(outcome, sent, intent, me)
         held, mark = found.held.feedback, found.mark
         ours = held.comment if held and sent and held.comment == sent.comment else ""
         if user in uncommented and mark.comment is None and is_only_late(ours):
             found = replace(found, mark=replace(mark, comment=""))
-        return judge(client, plan.assignment, found, remembered, force=force)
+        return judge(client, plan.assignment, found, sent, intent, force=force)
 
     return tuple(map(judged, plan.outcomes))
 
@@ -368,6 +368,15 @@ def _holds_all(outcome: Outcome, comment: str | None, files: tuple[SentFile, ...
         and outcome.state == kept_state(outcome.held.state)
         and _holds(outcome.mark, comment, files)
     )
+
+
+def holds_mark(verdict: Verdict) -> bool:
+    """Return whether Moodle holds the parts of a judged mark, in whatever workflow state."""
+    outcome = verdict.outcome
+    if outcome.result is Result.UNCHANGED:
+        return True
+    comment = _held_comment(outcome.held)
+    return outcome.after == outcome.before and _holds(outcome.mark, comment, verdict.files)
 
 
 def _holds(mark: Mark, comment: str | None, files: tuple[SentFile, ...] | None) -> bool:

@@ -19,9 +19,9 @@ from mograder.clients.course_server import RemoteFile
 from mograder.clients.moodle.grading_files import FILE, Submitted
 from mograder.clients.moodle.records import Person
 from mograder.core.errors import MograderError
-from mograder.core.names import Username, nfc
+from mograder.core.names import nfc
 from mograder.exchange.collecting import CollectedFolder, CollectOutcome, arrivals
-from mograder.exchange.moodle.identities import participant_name
+from mograder.exchange.moodle.identities import Participants, participant_name
 from mograder.exchange.unpacking import unpack, visible_path
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.submissions.submitted_files import METADATA
@@ -153,17 +153,15 @@ def _only_notebook(archive: bytes) -> bytes | None:
 
 
 def plan_zip(
-    submitted: Sequence[Submitted],
-    people: Sequence[Person],
-    usernames: Mapping[int, Username],
-    target: Target,
+    submitted: Sequence[Submitted], participants: Participants, target: Target
 ) -> tuple[Work, ...]:
     """Plan the placement of a zip's files by person; changes nothing.
 
-    ``people`` are those of the worksheet, by their number; a person who is not among them or has
-    another name there, or whose username is unknown, or could be another person's as well, is
+    ``participants`` are those of the worksheet, by their number; a person who is not among them or
+    has another name there, or whose username is unknown, or could be another person's as well, is
     called "Participant-N". A team's work is that of each member.
     """
+    people, usernames = participants.people, participants.usernames
     shared = Counter(name.casefold() for name in usernames.values())
     works = []
     for number, named in {file.participant: file.person for file in submitted}.items():

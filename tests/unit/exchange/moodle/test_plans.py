@@ -71,6 +71,7 @@ PEOPLE = (
     Person(6, "Carol", email="carol@example.edu"),
 )
 PARTICIPANTS = Participants(PEOPLE, {4: Username("alice"), 5: Username("bob")})
+NOBODY = Participants((), {})
 STATE = SubmissionState
 
 
@@ -229,13 +230,13 @@ def test_a_worksheet_loses_our_line_about_a_deduction_that_is_gone() -> None:
         b'Participant 2,B,bo,76.00,-,"Late penalty: -5%. Raw mark: 80.   Sorry!   "\n'
         b'Participant 3,C,cy,76.00,-,"Late penalty: -5%. Raw mark: 80.   "\n'
     )
-    people, usernames = people_of(sheet, (), {}, match_column="Username", name_column="Full name")
+    people = people_of(sheet, (), {}, match_column="Username", name_column="Full name")
     lines = [
         GradeLine(1, "ann", Decimal(80), ""),
         GradeLine(2, "bo", Decimal(80), ""),
         GradeLine(3, "cy", None, ""),
     ]
-    made = export(sheet, lines, {}, people, usernames, AT)
+    made = export(sheet, lines, {}, people, AT)
     assert made.filled.erased == {1: "Late penalty: -5%. Raw mark: 80.   "}
     assert (made.filled.changed, made.filled.unchanged) == ((1, 2), (3,))
 
@@ -447,15 +448,13 @@ def test_two_people_of_one_name_in_a_worksheet_keep_their_own_work(tmp_path: Pat
         b"Participant 1,Anna Meier,,-\nParticipant 2,Anna Meier,,-\nParticipant 3,Bo,,-\n"
     )
     known = {"anna": "Anna Meier", "bo": "Bo"}
-    people, usernames = people_of(
-        sheet, (), known, match_column="Username", name_column="Full name"
-    )
+    people = people_of(sheet, (), known, match_column="Username", name_column="Full name")
     names = ("Anna Meier", "Anna Meier", "Bo")
     sent = [
         Submitted(number, name, FILE, PurePosixPath("A1.py"), b"x")
         for number, name in enumerate(names, 1)
     ]
-    works = plan_zip(sent, people, usernames, Target(tmp_path))
+    works = plan_zip(sent, people, Target(tmp_path))
     assert [work.name for work in works] == ["bo", "Participant-1", "Participant-2"]
     assert [work.why for work in works] == ["", *["two people in the worksheet may be anna"] * 2]
 
@@ -476,7 +475,7 @@ def test_the_names_of_a_large_course_are_not_all_compared_with_one_another(
         Submitted(each.participant, each.full_name, FILE, PurePosixPath("A1.py"), b"x")
         for each in people
     ]
-    works = plan_zip(sent, people, {}, Target(tmp_path))
+    works = plan_zip(sent, Participants(people, {}), Target(tmp_path))
     assert [work.full_name for work in works] == sorted(each.full_name for each in people)
     assert len(split) == 2 * len(people)
 
@@ -489,7 +488,7 @@ def test_an_earlier_notebook_is_not_graded_for_work_in_which_none_stands_out(
 
     def fetch(*names: str) -> None:
         sent = [Submitted(7, "Anna", FILE, PurePosixPath(name), b"x") for name in names]
-        unpack_zip(sent, plan_zip(sent, (), {}, target), target, AT)
+        unpack_zip(sent, plan_zip(sent, NOBODY, target), target, AT)
 
     fetch("A1.py")
     assert (tmp_path / "Participant-7.py").is_file()
@@ -521,7 +520,7 @@ def test_the_only_notebook_in_a_zip_is_taken_out_of_it(
     content = packed(*members) if members else b"no zip"
     sent = (Submitted(7, "Anna", FILE, PurePosixPath("A1.ZIP"), content),)
     (tmp_path / f"{name}.py").write_text("# earlier")
-    (work,) = unpack_zip(sent, plan_zip(sent, (), {}, target), target, AT)
+    (work,) = unpack_zip(sent, plan_zip(sent, NOBODY, target), target, AT)
     place = tmp_path / f"{name}.py"
     assert (place.read_bytes() if place.exists() else None) == taken
     assert work.has_notebook == (taken is not None)
@@ -529,7 +528,7 @@ def test_the_only_notebook_in_a_zip_is_taken_out_of_it(
     (kept,) = (tmp_path / ".replaced").glob(f"*/{name}.py")
     assert kept.read_text() == "# earlier"
     (tmp_path / METADATA).write_text(json.dumps({name: 5}))
-    unpack_zip(sent, plan_zip(sent, (), {}, target), target, AT)
+    unpack_zip(sent, plan_zip(sent, NOBODY, target), target, AT)
     assert json.loads((tmp_path / METADATA).read_text()) == {name: 5}, "nothing has changed"
 
 
@@ -564,7 +563,7 @@ def test_a_zip_with_newer_work_does_not_keep_the_earlier_time(tmp_path: Path) ->
     """Work handed in again too late counted as handed in at the time of the earlier fetch."""
     target = Target(tmp_path, ("A1.py",))
     sent = zipped(*(f"Anna_{number}_assignsubmission_file/A1.py" for number in (7, 8, 9)))
-    works = plan_zip(sent, (), {}, target)
+    works = plan_zip(sent, NOBODY, target)
     for number in (7, 8):
         (tmp_path / f"Participant-{number}.py").write_bytes(sent[number - 7].content)
     (tmp_path / "Participant-8.py").write_text("# earlier")
@@ -597,13 +596,13 @@ def test_a_teams_work_in_a_zip_is_not_taken_for_a_persons(tmp_path: Path) -> Non
         b"Identifier,Full name,Username,Grade,Last modified (grade)\n"
         b"Participant 7,Anna O'Meier,anna,,-\nParticipant 8,Bo Ek,bo,,-\n"
     )
-    people, usernames = people_of(sheet, (), {}, match_column="Username", name_column="Full name")
+    people = people_of(sheet, (), {}, match_column="Username", name_column="Full name")
     sent = zipped(
         "Team Red_8_assignsubmission_file/A1.py",
         "Default group_assignsubmission_file/A1.py",
         "Anna OMeier_7_assignsubmission_file/A1.py",
     )
-    works = plan_zip(sent, people, usernames, Target(tmp_path))
+    works = plan_zip(sent, people, Target(tmp_path))
     assert [work.name for work in works] == ["anna", "Participant-0", "Participant-8"]
     assert [work.why for work in works] == [
         "",
@@ -619,20 +618,18 @@ def test_a_teams_work_in_a_zip_is_each_members(tmp_path: Path) -> None:
         b"Participant 7,Anna Meier,anna,Red_Team,,-\nParticipant 8,Bo Ek,bo,Red_Team,,-\n"
         b"Participant 9,Cy Dahl,cy,Default group,,-\n"
     )
-    people, usernames = people_of(sheet, (), {}, match_column="Username", name_column="Full name")
+    people = people_of(sheet, (), {}, match_column="Username", name_column="Full name")
     sent = zipped(
         "Red Team_9_assignsubmission_file/A1.py", "Default group_assignsubmission_file/A1.py"
     )
     target = Target(tmp_path)
-    old = plan_zip(
-        zipped("Red Team-Bo Ek_8_assignsubmission_file/A1.py"), people, usernames, target
-    )
+    old = plan_zip(zipped("Red Team-Bo Ek_8_assignsubmission_file/A1.py"), people, target)
     assert [work.name for work in old] == ["bo"], "as in older versions"
-    unpack_zip(sent, plan_zip(sent, people, usernames, target), target, AT)
+    unpack_zip(sent, plan_zip(sent, people, target), target, AT)
     read = {path.name: path.read_text("utf-8")[:3] for path in tmp_path.glob("*.py")}
     assert read == {"anna.py": "Red", "bo.py": "Red", "cy.py": "Def"}
     files = {"anna": (Upload("anna.html", tmp_path / "anna.py"),)}
-    made = export(sheet, [], files, people, usernames, AT)
+    made = export(sheet, [], files, people, AT)
     assert (made.archive, made.left_out) == (b"", 1), "Moodle would take 7 for a team's number"
 
 
@@ -688,10 +685,10 @@ def test_a_worksheets_row_of_a_namesake_is_not_the_person_whose_email_differs() 
     columns = {"match_column": "Username", "name_column": "Full name"}
     max1 = Identity(41, "max1", "Max Müller", "max1@uni.de")
     names = {"max1": "Max Müller", "bob": "Bob Smith"}
-    people, usernames = people_of(sheet, [max1], names, **columns)
-    assert usernames == {-10: "bob"}
+    people = people_of(sheet, [max1], names, **columns)
+    assert people.usernames == {-10: "bob"}
     lines = [GradeLine(1, who, Decimal(93), "", from_here=True) for who in ("max1", "bob")]
-    made = export(sheet, lines, {}, people, usernames, AT)
+    made = export(sheet, lines, {}, people, AT)
     assert (made.filled.changed, made.unmatched) == ((10,), ("max1",))
     max2 = Identity(42, "max2", "Max Müller")
-    assert people_of(sheet, [max1, max2], names, **columns)[1] == {-9: "max2", -10: "bob"}
+    assert people_of(sheet, [max1, max2], names, **columns).usernames == {-9: "max2", -10: "bob"}

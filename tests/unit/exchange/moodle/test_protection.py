@@ -63,10 +63,9 @@ def judged(
     force: bool = False,
     assignment: Assignment = A1,
 ) -> Verdict:
-    remembered = Remembered({4: sent} if sent else {}, {4: intent} if intent else {})
     # Nothing listens there: what is asked of Moodle fails the test.
     with MoodleClient("http://127.0.0.1:9", "0" * 32) as client:
-        return judge(client, assignment, outcome, remembered, force=force)
+        return judge(client, assignment, outcome, sent, intent, force=force)
 
 
 NEW = Mark(4, Decimal(70), "two")
