@@ -29,7 +29,8 @@ from mograder.sandbox.protocol import LimitReason, Limits, Measured, SessionUse
 
 _log = logging.getLogger("mograder.supervisor")
 
-_PASS_SECONDS, _NEWS_SECONDS = 1.0, 0.9
+_PASS_SECONDS = 1.0
+"""The time between two regular passes, after each of which changes are told."""
 _GLANCE_SECONDS, _GROWING_SECONDS = 0.25, 0.1
 _IDLE_PASSES = 4
 """An idle session is measured in every so many passes."""
@@ -96,7 +97,7 @@ class Monitor:
         self._next_pass = 0.0
         self._growing = False
         self._told_overhead = 0
-        self._next_overhead = self._next_news = 0.0
+        self._next_overhead = 0.0
         keepers = (self._keep_use(), self._keep_disk())
         self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
 
@@ -258,9 +259,6 @@ class Monitor:
             watch.told = None
 
     def _tell_changes(self) -> None:
-        if time.monotonic() < self._next_news:
-            return
-        self._next_news = time.monotonic() + _NEWS_SECONDS
         changed: list[SessionUse] = []
         for name, watch in self._watches.items():
             use = SessionUse(
