@@ -17,10 +17,10 @@ import psutil
 import pytest
 
 from mograder.auth.node_tokens import NodeToken
+from mograder.core.clock import boot_time
 from mograder.core.settings import read_environ
 from mograder.sandbox.nodes.node_config import NodeConfig, node_config
 from mograder.sandbox.protocol import StopSession
-from mograder.sandbox.supervisor.lease import boot_time
 from tests.support.command_line import Printed, cli
 from tests.support.node_agents import LeasingHub, next_hub, start_request
 from tests.support.node_wire import WireHub, wire_hub

@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mograder.core.clock import boot_time
 from mograder.core.settings import load_settings, read_environ
 from mograder.sandbox.client.bootstrap import supervisor_config
 from mograder.sandbox.client.supervisor_client import SupervisorClient
@@ -29,7 +30,6 @@ from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
 from mograder.sandbox.protocol import Ended, Limits, Mode, RunCommand, SessionInfo, StartSession
 from mograder.sandbox.supervisor import lease
 from mograder.sandbox.supervisor.config import SupervisorConfig
-from mograder.sandbox.supervisor.lease import boot_time
 
 UID_BASE = 600_000
 LIMITS = Limits(processes=64, open_files=256, file_size_mb=16, tmp_mb=32)

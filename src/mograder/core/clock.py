@@ -26,6 +26,12 @@ class SystemClock:
         return time.monotonic()
 
 
+def boot_time() -> float:
+    """Return the seconds since the machine's start, with those in which it slept if it can tell."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
 def from_unix(seconds: float) -> datetime:
     """Return a time in UTC; raises ValueError if ``datetime`` cannot represent it."""
     try:

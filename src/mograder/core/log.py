@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
@@ -25,6 +26,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 }
 _SECRET_FIELD = re.compile(r"(?i)token|secret|password|authorization|cookie|capability")
 _SHORTEST_SECRET = 8
+_LAST_SECONDS = 0.2
 _PRIORITIES = (
     (logging.CRITICAL, 2),
     (logging.ERROR, 3),
@@ -104,6 +106,13 @@ def configure_logging(
     root.addHandler(handler)
     root.setLevel(chosen if chosen <= logging.DEBUG else max(chosen, logging.WARNING))
     logging.getLogger(_ROOT).setLevel(chosen)
+
+
+def log_before_exit(log: logging.Logger, text: str, *arguments: object) -> None:
+    """Log why this process ends now; wait for that 0.2 seconds at most: the disk may hang."""
+    telling = threading.Thread(target=log.critical, args=(text, *arguments), daemon=True)
+    telling.start()
+    telling.join(_LAST_SECONDS)
 
 
 class TextFormatter(logging.Formatter):

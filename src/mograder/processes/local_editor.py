@@ -106,7 +106,6 @@ class _Process:
 class _Running:
     editor: Editor
     process: _Process
-    watching: asyncio.Task[None]
 
 
 class LocalEditors:
@@ -141,7 +140,6 @@ class LocalEditors:
         if found is None:
             return False
         await _end(found.process)
-        await found.watching
         return True
 
     async def close(self) -> None:
@@ -167,8 +165,9 @@ class LocalEditors:
                 hint="Try again; if it stays so, show this to your instructor.",
             ) from error
         editor = Editor(name, f"http://{_LOOPBACK}:{port}/?access_token={token}")
-        watching = asyncio.create_task(self._watch(name, running))
-        self._running[name] = _Running(editor, running, watching)
+        self._running[name] = _Running(editor, running)
+        # However it ends, such as by its Shut down button.
+        running.ended.add_done_callback(lambda _: self._running.pop(name))
         return editor
 
     async def _spawn(
@@ -210,11 +209,6 @@ class LocalEditors:
                 env=variables,
                 **apart(),
             )
-
-    async def _watch(self, name: str, process: _Process) -> None:
-        """Forget an editor once it has ended, for any reason (such as its Shut down button)."""
-        await asyncio.wait({process.ended})
-        del self._running[name]
 
 
 async def _answers(process: _Process, port: int) -> None:

@@ -327,17 +327,15 @@ class GrantLease(Message):
 class PrepareEnvironment(Message):
     """Build an environment on a node, if it lacks it; from a hub to a node only.
 
-    ``key`` is its name, ``lock`` the text of its lock and ``digest`` the SHA-256 of that in hex,
-    ``project`` the project's text, ``python`` the version of its interpreter, ``assets`` the set of
-    static files that the hub offers. ``wheel`` is the file name of our wheel and ``content`` its
-    bytes in base64. The lines of the build are sent as :class:`Output`. With ``warm`` a zygote is
-    prepared as well.
+    ``key`` is its name, ``lock`` the text of its lock, ``project`` the project's text, ``python``
+    the version of its interpreter, ``assets`` the set of static files that the hub offers.
+    ``wheel`` is the file name of our wheel and ``content`` its bytes in base64. The lines of the
+    build are sent as :class:`Output`. With ``warm`` a zygote is prepared as well.
     """
 
     op: Literal["prepare environment"] = "prepare environment"
     key: str = Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")
     lock: str = Field(max_length=LONGEST_LOCK)
-    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     project: str = Field(max_length=50_000)
     python: str = Field(max_length=40)
     assets: str = Field(default="", max_length=100)

@@ -108,7 +108,6 @@ class MemoryLedger:
 
     def open(self, owner: str, expected: int, age: float = 0.0, *, run: bool = False) -> Usage:
         """Add a session or run by its id; ``expected`` in bytes, ``age`` in seconds."""
-        self.close(owner)  # one that was reserved for a start elsewhere is counted anew
         usage = Usage(expected=expected, born=self._clock.steady() - max(0.0, age))
         (self._runs if run else self._usages)[owner] = usage
         return usage

@@ -6,10 +6,8 @@ mark. Reports are validated here, and concern the student's own session only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
-from operator import delitem
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -22,8 +20,6 @@ from mograder.sessions.session import LiveSession, SessionKey
 
 LONGEST_LABEL = 200
 """The longest label of a check in characters; a report with a longer one is dropped."""
-MOST_LABELS = 200
-"""The number of different labels that one session may report; further ones are dropped."""
 MOST_WEIGHT = 1_000_000.0
 
 Status = Literal["success", "partial", "danger", "warn"]
@@ -62,8 +58,8 @@ _REPORT = TypeAdapter(CheckReport)
 class CheckReports:
     """Passes the valid reports of editors' sessions to ``listener``; for the event loop only.
 
-    That is called with the new reports of one session, oldest first, and the time.
-    Mutable state: the labels that each running session has reported.
+    That is called with the new reports of one session, oldest first, and the time. It has to bound
+    what it keeps of them: their labels may all be different.
     """
 
     def __init__(self, by_id: Callable[[str], LiveSession | None], clock: Clock) -> None:
@@ -72,7 +68,6 @@ class CheckReports:
         self.listener = lambda _key, _reports, _now: None
         self._by_id = by_id
         self._clock = clock
-        self._labels: dict[str, set[str]] = {}
 
     def hear(self, news: Checked) -> None:
         """Pass on a message's valid reports; those of other machines' sessions are dropped."""
@@ -82,22 +77,9 @@ class CheckReports:
                 continue
             if live.key.mode is not Mode.EDIT or is_rehearsal(live.key.user):
                 continue
-            reports = self._accepted(live, each.reports)
+            reports = tuple(filter(None, map(report_of, each.reports)))
             if reports:
                 self.listener(live.key, reports, self._clock.now())
-
-    def _accepted(self, live: LiveSession, lines: Iterable[str]) -> tuple[CheckReport, ...]:
-        labels = self._labels.get(live.id)
-        if labels is None:
-            labels = self._labels[live.id] = set()
-            live.on_stop.append(partial(delitem, self._labels, live.id))
-        found = []
-        for report in filter(None, map(report_of, lines)):
-            if report.label not in labels and len(labels) >= MOST_LABELS:
-                continue
-            labels.add(report.label)
-            found.append(report)
-        return tuple(found)
 
 
 def report_of(line: str) -> CheckReport | None:

@@ -11,7 +11,7 @@ from typing import Literal
 from mograder.sessions.end_reasons import EndReason
 
 Kind = Literal["warm", "cold", "unknown"]
-"""How a session started; "unknown" until the launcher reports it (old supervisors never do)."""
+"""How a session started; "unknown" until the launcher reports it."""
 Outcome = Literal["ok", "failed", "refused"]
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)

@@ -111,7 +111,7 @@ def key_of(row: SessionRow) -> SessionKey:
 
 
 def session_of(row: SessionRow, last_seen: datetime, usage: Usage) -> LiveSession:
-    """Return the session of a row, which an earlier or another hub started."""
+    """Return the session of a row, which an earlier hub started."""
     key = key_of(row)
     return LiveSession(
         id=row.session_id,

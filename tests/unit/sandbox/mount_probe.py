@@ -11,38 +11,35 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mograder.core.errors import SandboxUnavailable
-from mograder.sandbox.isolation.mounts import MountSpace, PrivateSources
+from mograder.sandbox.isolation.mounts import MountSpace
 
 
 def every_uid_finds_it(space: MountSpace, place: Path) -> None:
     """Below a directory that others may not enter."""
-    sources = PrivateSources(space)
-    work, single = sources.own(place / "course/work"), sources.shared(place / "course/file")
+    work, single = space.own(place / "course/work"), space.shared(place / "course/file")
     assert _as_nobody(lambda: (work / "A1.py").read_text() + single.read_text() == "A1file")
     assert _as_nobody(lambda: not os.access(place / "course", os.R_OK))
 
 
 def nothing_piles_up(space: MountSpace, place: Path) -> None:
     """A supervisor lives for months."""
-    sources = PrivateSources(space)
-    known = sources.shared(place / "course/file")
+    known = space.shared(place / "course/file")
     before = _mounts()
     for _ in range(5):
-        assert sources.shared(place / "course/../course/file") == known
-        sources.release(sources.own(place / "course/work"))
+        assert space.shared(place / "course/../course/file") == known
+        space.release(space.own(place / "course/work"))
     assert _mounts() == before
-    sources.close()
+    space.close()
     assert not space.place.exists()
 
 
 def what_was_replaced_is_shown_anew(space: MountSpace, place: Path) -> None:
     """A lecture that was published again has the same path and another directory."""
-    sources = PrivateSources(space)
-    first = sources.shared(place / "course/work")
+    first = space.shared(place / "course/work")
     (place / "course/work").rename(place / "course/old")
     (place / "course/work").mkdir()
     (place / "course/work/new").touch()
-    assert [path.name for path in sources.shared(place / "course/work").iterdir()] == ["new"]
+    assert [path.name for path in space.shared(place / "course/work").iterdir()] == ["new"]
     assert not first.exists()
 
 
@@ -51,7 +48,7 @@ def a_link_is_never_bound(space: MountSpace, place: Path) -> None:
     (place / "course/link").symlink_to("/etc")
     before, refused = _mounts(), False
     try:
-        PrivateSources(space).own(place / "course/link")
+        space.own(place / "course/link")
     except SandboxUnavailable:
         refused = True
     assert refused

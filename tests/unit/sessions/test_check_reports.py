@@ -20,7 +20,6 @@ from mograder.sandbox.protocol import (
 )
 from mograder.sessions.check_reports import (
     LONGEST_LABEL,
-    MOST_LABELS,
     MOST_WEIGHT,
     CheckReport,
     CheckReports,
@@ -59,11 +58,6 @@ class Heard:
         """Hear the lines of one session, from a node if there is one."""
         found = SessionChecks(session_id=session_id, reports=lines)
         self.reports.hear(Checked(sessions=(found,), node=node))
-
-    @property
-    def labels(self) -> list[str]:
-        """The labels that the listener was told, in order."""
-        return [report.label for _, reports, _ in self.told for report in reports]
 
 
 def test_a_report_reaches_the_listener_with_the_key_of_its_session_and_the_time() -> None:
@@ -141,24 +135,3 @@ def test_a_label_cannot_carry_control_characters() -> None:
     report = report_of(line(label="Q1\x1b[31m\u202eevil\n"))
     assert report is not None
     assert report.label == "Q1 [31m evil"
-
-
-def test_a_session_can_report_a_bounded_number_of_labels_and_those_go_on() -> None:
-    heard = Heard()
-    for n in range(MOST_LABELS + 50):
-        heard.hear("editor-1", line(label=f"L{n}"))
-    assert heard.labels == [f"L{n}" for n in range(MOST_LABELS)]
-    heard.told.clear()
-    heard.hear("editor-1", line(label="L0"), line(label="new"))
-    heard.hear("editor-2", line(label="new"))
-    assert heard.labels == ["L0", "new"], "the other session has a bound of its own"
-
-
-def test_the_labels_of_a_session_are_forgotten_with_it() -> None:
-    heard = Heard()
-    heard.hear("editor-1", *(line(label=f"L{n}") for n in range(MOST_LABELS)))
-    for callback in heard.live["editor-1"].on_stop:
-        callback()
-    heard.told.clear()
-    heard.hear("editor-1", line(label="new"))
-    assert heard.labels == ["new"]

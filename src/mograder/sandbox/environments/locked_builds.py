@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import hashlib
 import secrets
 import shutil
 from pathlib import Path
@@ -50,7 +49,6 @@ def order_of(environment: Path, *, warm: bool = False) -> PrepareEnvironment:
     return PrepareEnvironment(
         key=record.key,
         lock=lock,
-        digest=hashlib.sha256(lock.encode()).hexdigest(),
         project=project,
         python=record.python,
         assets=record.assets,
@@ -86,12 +84,10 @@ class LockedBuilds:
 
         The cancellation of one caller does not stop the build for the others.
 
-        Raises: :class:`InvalidInput` for an order that contradicts itself, or with uv's message;
+        Raises: :class:`InvalidInput` for a bad wheel or version, or with uv's message;
         :class:`Conflict` if there is another environment of that name; :class:`SandboxUnavailable`
         when this machine lacks the Python, or cannot build.
         """
-        if hashlib.sha256(order.lock.encode()).hexdigest() != order.digest:
-            raise InvalidInput(f"The lock of the environment {order.key} has another digest.")
         built = await self._builds.get(
             order.key, lambda tell: self._load_or_build(order, tell), progress
         )

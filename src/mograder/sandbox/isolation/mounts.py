@@ -71,8 +71,8 @@ class Sources:
         """Remove every mount and directory that was made on the host."""
 
 
-class MountSpace:
-    """A private mount namespace of the supervisor, which ends with it.
+class MountSpace(Sources):
+    """Bind mounts in a private mount namespace, for a supervisor that is root, which ends with it.
 
     ``place`` is a directory on a tmpfs that exists only in this namespace and that every uid can
     reach.
@@ -89,6 +89,7 @@ class MountSpace:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._numbers = itertools.count()
         self._covered: dict[Path, int] = {}
+        self._known: dict[Path, tuple[tuple[int, int], Path]] = {}
         steps = ((each, (each, *each.parents)) for each in candidates if each.is_dir())
         base = next((each for each, way in steps if all(map(_is_passable, way))), None)
         if base is None:
@@ -110,18 +111,33 @@ class MountSpace:
         self._mount("tmpfs", self.place, "tmpfs", _MS_NOSUID | _MS_NODEV)
         self.place.chmod(0o711)
 
-    def bind(self, path: Path) -> Path:
+    def shared(self, path: Path) -> Path:
+        path = path.resolve()
+        identity = _identity(path)
+        known = self._known.get(path)
+        if known is not None and known[0] == identity:
+            return known[1]
+        # Unmount removed sources: a mount would keep an environment's disk space in use.
+        for each, (then, target) in tuple(self._known.items()):
+            if _identity(each) != then:
+                del self._known[each]
+                self.release(target)
+        target = self.own(path)
+        self._known[path] = (identity, target)
+        return target
+
+    def own(self, path: Path) -> Path:
         target = self.place / str(next(self._numbers))
         self._bind_at(path, target)
         return target
 
-    def unbind(self, target: Path) -> None:
-        """Unmount a path that :meth:`bind` returned; binds of it elsewhere remain."""
-        self._check(self._libc.umount2(os.fsencode(target), _MNT_DETACH), f"unmount {target}")
-        if target.is_dir():
-            target.rmdir()
+    def release(self, path: Path) -> None:
+        """Unmount a path that :meth:`own` returned; binds of it elsewhere remain."""
+        self._check(self._libc.umount2(os.fsencode(path), _MNT_DETACH), f"unmount {path}")
+        if path.is_dir():
+            path.rmdir()
         else:
-            target.unlink()
+            path.unlink()
 
     def open_way(self, path: Path) -> None:
         """Let every uid reach ``path`` in this namespace; no permission on the host changes.
@@ -184,38 +200,6 @@ class MountSpace:
                 hint="Run it as an ordinary user instead of root; in a container, or give it the "
                 "capability CAP_SYS_ADMIN.",
             )
-
-
-class PrivateSources(Sources):
-    """Bind mounts in a private mount namespace, for a supervisor that is root."""
-
-    def __init__(self, space: MountSpace) -> None:
-        self._space = space
-        self._known: dict[Path, tuple[tuple[int, int], Path]] = {}
-
-    def shared(self, path: Path) -> Path:
-        path = path.resolve()
-        identity = _identity(path)
-        known = self._known.get(path)
-        if known is not None and known[0] == identity:
-            return known[1]
-        # Unmount removed sources: a mount would keep an environment's disk space in use.
-        for each, (then, target) in tuple(self._known.items()):
-            if _identity(each) != then:
-                del self._known[each]
-                self.release(target)
-        target = self.own(path)
-        self._known[path] = (identity, target)
-        return target
-
-    def own(self, path: Path) -> Path:
-        return self._space.bind(path)
-
-    def release(self, path: Path) -> None:
-        self._space.unbind(path)
-
-    def close(self) -> None:
-        self._space.close()
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -72,6 +72,7 @@ class _Space:
 
     directory: Path
     device: int
+    pids: Callable[[], list[int]]
     limit: int
     allowed: int
     """The session ends above it: the limit, or more for a workspace that was full before."""
@@ -91,18 +92,21 @@ class _Space:
 class DiskWatch:
     """Measures workspaces and free space, in one thread at a time."""
 
-    def __init__(self, reserve: DiskReserve, pids: Callable[[str], list[int]]) -> None:
-        """``pids`` returns the pids of a session."""
+    def __init__(self, reserve: DiskReserve) -> None:
         self._reserve = reserve
-        self._pids = pids
         self._spaces: dict[str, _Space] = {}
         self._looked = -math.inf
 
-    def add(self, session_id: str, directory: Path, limit: int) -> None:
-        """Monitor a workspace; ``limit`` is in bytes, 0 for no limit."""
+    def add(
+        self, session_id: str, directory: Path, limit: int, pids: Callable[[], list[int]]
+    ) -> None:
+        """Monitor a workspace; ``limit`` is in bytes, 0 for none; ``pids`` returns its session's.
+
+        Nothing is monitored if the directory is gone.
+        """
         with contextlib.suppress(OSError):
             device = directory.stat().st_dev
-            self._spaces[session_id] = _Space(directory, device, limit, limit)
+            self._spaces[session_id] = _Space(directory, device, pids, limit, limit)
 
     def remove(self, session_id: str) -> None:
         self._spaces.pop(session_id, None)
@@ -135,10 +139,10 @@ class DiskWatch:
             pause = 0.0 if space.device in short else _ANYWAY_SECONDS
             space.changed |= session_id in moving and now - space.walked_at > pause
             if space.device in short or space.changed or session_id in moving:
-                self._count_written(session_id, space)
+                _count_written(space)
         ends = []
         for session_id, space in spaces:
-            walked = self._walk_if_due(session_id, space, now)
+            walked = _walk_if_due(space, now)
             if space.limit and space.size > space.allowed:
                 ends.append(End(session_id, "workspace"))
             if walked and (newly := self._short_disks() - short):
@@ -159,36 +163,6 @@ class DiskWatch:
                     short.add(device)
         return short
 
-    def _count_written(self, session_id: str, space: _Space) -> None:
-        total = written_by(self._pids(session_id))
-        wrote = max(0, total - space.written)
-        space.written = total
-        space.lately += wrote
-        space.since += wrote
-        space.changed = space.changed or wrote > 0
-
-    def _walk_if_due(self, session_id: str, space: _Space, now: float) -> bool:
-        """Measure a workspace if its pause is over; return whether it was walked."""
-        is_first = space.walked_at == -math.inf
-        enough = _UNLIMITED if is_first or not space.limit else space.allowed
-        least = 0.0 if space.size + space.since > enough else _WALK_SECONDS
-        if not space.changed or now - space.walked_at < max(least, space.cost * _WALK_PART):
-            return False
-        begun = time.monotonic()
-        size = tree_size(space.directory, enough, own=True)
-        if size <= enough:
-            size += deleted_files(self._pids(session_id), space.device, _MOST_FILES)
-        if not is_first:
-            space.lately += max(0, size - space.size - space.since)
-        if size <= space.limit:
-            space.allowed = space.limit
-        elif is_first and size <= enough:
-            space.allowed = size + min(space.limit // _GROWTH_PART, _GROWTH)
-        space.size, space.changed, space.since = size, False, 0
-        space.walked_at = time.monotonic()
-        space.cost = space.walked_at - begun
-        return True
-
     def _keep_reserve(self, short: set[int]) -> list[End]:
         writers = {
             session_id: space
@@ -200,6 +174,38 @@ class DiskWatch:
         heaviest = max(writers, key=lambda session_id: writers[session_id].lately)
         writers[heaviest].lately = 0.0
         return [End(heaviest, "disk")]
+
+
+def _count_written(space: _Space) -> None:
+    total = written_by(space.pids())
+    wrote = max(0, total - space.written)
+    space.written = total
+    space.lately += wrote
+    space.since += wrote
+    space.changed = space.changed or wrote > 0
+
+
+def _walk_if_due(space: _Space, now: float) -> bool:
+    """Measure a workspace if its pause is over; return whether it was walked."""
+    is_first = space.walked_at == -math.inf
+    enough = _UNLIMITED if is_first or not space.limit else space.allowed
+    least = 0.0 if space.size + space.since > enough else _WALK_SECONDS
+    if not space.changed or now - space.walked_at < max(least, space.cost * _WALK_PART):
+        return False
+    begun = time.monotonic()
+    size = tree_size(space.directory, enough, own=True)
+    if size <= enough:
+        size += deleted_files(space.pids(), space.device, _MOST_FILES)
+    if not is_first:
+        space.lately += max(0, size - space.size - space.since)
+    if size <= space.limit:
+        space.allowed = space.limit
+    elif is_first and size <= enough:
+        space.allowed = size + min(space.limit // _GROWTH_PART, _GROWTH)
+    space.size, space.changed, space.since = size, False, 0
+    space.walked_at = time.monotonic()
+    space.cost = space.walked_at - begun
+    return True
 
 
 def tree_size(top: Path, enough: int, *, own: bool = False) -> int:

@@ -22,14 +22,15 @@ from mograder.core.files.disk import DiskReserve
 from mograder.sandbox.limits.cgroup2 import Reading, SessionGroup
 from mograder.sandbox.limits.cpu import Processors, put_first
 from mograder.sandbox.limits.disk_usage import DiskWatch
-from mograder.sandbox.limits.process_meter import ProcessMeter
+from mograder.sandbox.limits.process_meter import MeteredSession, ProcessMeter
 from mograder.sandbox.limits.procfs import Memory, machine_load, machine_memory
 from mograder.sandbox.limits.rules import End, View, decide, is_full, is_short
 from mograder.sandbox.protocol import LimitReason, Limits, Measured, SessionUse
 
 _log = logging.getLogger("mograder.supervisor")
 
-_PASS_SECONDS, _NEWS_SECONDS = 1.0, 0.9
+_PASS_SECONDS = 1.0
+"""The time between two regular passes, after each of which changes are told."""
 _GLANCE_SECONDS, _GROWING_SECONDS = 0.25, 0.1
 _IDLE_PASSES = 4
 """An idle session is measured in every so many passes."""
@@ -54,7 +55,7 @@ _MEMORY_STEP, _CPU_STEP = 1 << 20, 0.05
 @dataclass(slots=True)
 class _Watch:
     limits: Limits
-    group: SessionGroup | None
+    source: SessionGroup | MeteredSession
     is_run: bool
     reading: Reading = field(default=Reading(0, 0.0, 0))
     read: bool = False
@@ -87,7 +88,7 @@ class Monitor:
         ``meter`` is for the sessions that have no cgroup.
         """
         self._meter, self._processors = meter, processors
-        self._disk = DiskWatch(disk_reserve, self._pids)
+        self._disk = DiskWatch(disk_reserve)
         self._end, self._tell, self._overhead = end, tell, overhead
         self._threads = ThreadPoolExecutor(2, "guard", put_first)
         self._watches: dict[str, _Watch] = {}
@@ -96,7 +97,7 @@ class Monitor:
         self._next_pass = 0.0
         self._growing = False
         self._told_overhead = 0
-        self._next_overhead = self._next_news = 0.0
+        self._next_overhead = 0.0
         keepers = (self._keep_use(), self._keep_disk())
         self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
 
@@ -115,11 +116,10 @@ class Monitor:
         ``workspace`` is None if it has no write access to one. ``is_run`` is whether it is a run of
         a notebook, which ends by itself.
         """
-        self._watches[session_id] = _Watch(limits, group, is_run)
-        if group is None:
-            self._meter.add(session_id, first_pid, limits.tmp_mb << 20)
+        source = group or self._meter.add(first_pid, limits.tmp_mb << 20)
+        self._watches[session_id] = _Watch(limits, source, is_run)
         if workspace is not None:
-            self._disk.add(session_id, workspace, limits.workspace_mb << 20)
+            self._disk.add(session_id, workspace, limits.workspace_mb << 20, source.pids)
         self._some.set()
 
     def forget(self, session_id: str) -> None:
@@ -127,7 +127,8 @@ class Monitor:
         watch = self._watches.pop(session_id, None)
         if watch is None:
             return
-        self._meter.remove(session_id)
+        if isinstance(watch.source, MeteredSession):
+            self._meter.remove(watch.source)
         self._disk.remove(session_id)
         if watch.is_run:
             self._tell(self._measured(()))
@@ -215,19 +216,10 @@ class Monitor:
             self._next_overhead = now + _OVERHEAD_SECONDS
             self._told_overhead = self._overhead()
 
-    def _pids(self, name: str) -> list[int]:
-        watch = self._watches.get(name)
-        if watch is not None and watch.group is not None:
-            return watch.group.pids()
-        return self._meter.pids(name)
-
     def _read(self, name: str, watch: _Watch, now: float) -> None:
         before = reading = watch.reading
-        if watch.group is None:
-            reading = self._meter.read(name)
-        else:
-            with contextlib.suppress(OSError, ValueError):  # it has ended
-                reading = watch.group.use()
+        with contextlib.suppress(OSError, ValueError):  # it has ended
+            reading = watch.source.use()
         self._processors.note(name, reading.cpu)
         worked = reading.cpu - watch.counted >= _CPU_STEP
         if worked:
@@ -240,8 +232,8 @@ class Monitor:
         watch.grown = reading.memory - before.memory if watch.read else 0
         watch.reading, watch.read = reading, True
         full, refused = is_full(reading.tasks, watch.limits.processes), watch.refused
-        if watch.group is not None and not full:
-            watch.refused = watch.group.events().refused  # processes, by the kernel
+        if not isinstance(watch.source, MeteredSession) and not full:
+            watch.refused = watch.source.events().refused  # processes, by the kernel
         full = full or watch.refused > refused
         watch.full_since = min(watch.full_since, now) if full else math.inf
 
@@ -267,9 +259,6 @@ class Monitor:
             watch.told = None
 
     def _tell_changes(self) -> None:
-        if time.monotonic() < self._next_news:
-            return
-        self._next_news = time.monotonic() + _NEWS_SECONDS
         changed: list[SessionUse] = []
         for name, watch in self._watches.items():
             use = SessionUse(

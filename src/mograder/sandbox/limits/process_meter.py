@@ -36,44 +36,64 @@ _NAME_BYTES = 1024
 """The kernel's memory for each file of a tmpfs, beside its content; 1.1 KB were measured."""
 
 
-@dataclass(slots=True)
-class _Session:
+@dataclass(slots=True, eq=False)
+class MeteredSession:
+    """A session that a :class:`ProcessMeter` measures, as a ``SessionGroup`` measures itself."""
+
     first_pid: int
     namespace: str
     """Pid namespace of its processes; "" where it is not confined."""
     tmp_bytes: int
-    pids: list[int]
+    found: list[int]
+    """Its pids as of the last :meth:`ProcessMeter.find`."""
     shares: dict[int, tuple[Stat, Share]] = field(default_factory=dict)
     """By pid: its share of memory, and its stat when that was read."""
     ticks: int = 0
     ended_ticks: int = 0
     """CPU ticks of ended processes that were not waited for; keeps the total monotonic."""
 
+    def pids(self) -> list[int]:
+        return list(self.found)
+
+    def use(self) -> Reading:
+        """Return the current use. Call it in the thread that calls :meth:`ProcessMeter.find`."""
+        stats = {pid: stat for pid in self.found if (stat := stat_of(pid)) is not None}
+        ticks = sum(stat.ticks for stat in stats.values())
+        self.ended_ticks += max(0, self.ticks - ticks)
+        self.ticks = ticks
+        return Reading(
+            memory=_memory(self, stats),
+            cpu=(ticks + self.ended_ticks) / TICKS,
+            tasks=sum(stat.threads for stat in stats.values()),
+        )
+
 
 class ProcessMeter:
     """Measures sessions by their processes in ``/proc``.
 
-    Call ``find`` and ``read`` in one thread, the rest in any thread.
+    Call ``find`` in one thread, the rest in any thread.
     """
 
     def __init__(self, *, confined: bool = True) -> None:
         """Unless ``confined``, a session is its first process and the descendants of that."""
         self._confined = confined
-        self._sessions: dict[str, _Session] = {}
+        self._sessions: set[MeteredSession] = set()
         self._last_pid = 0
 
-    def add(self, session_id: str, first_pid: int, tmp_bytes: int) -> None:
+    def add(self, first_pid: int, tmp_bytes: int) -> MeteredSession:
         """Measure a session from now on; ``first_pid`` is the first process of its sandbox.
 
         ``tmp_bytes`` is the size limit of each tmpfs in it.
         """
         namespace = namespace_of(first_pid) if self._confined else ""
         size = tmp_bytes if self._confined else 0
-        self._sessions[session_id] = _Session(first_pid, namespace, size, [first_pid])
+        session = MeteredSession(first_pid, namespace, size, [first_pid])
+        self._sessions.add(session)
         self._last_pid = 0
+        return session
 
-    def remove(self, session_id: str) -> None:
-        self._sessions.pop(session_id, None)
+    def remove(self, session: MeteredSession) -> None:
+        self._sessions.discard(session)
 
     def find(self) -> None:
         if not self._sessions:
@@ -81,37 +101,21 @@ class ProcessMeter:
         before, self._last_pid = self._last_pid, machine_load()[1]
         if before == self._last_pid:  # no process has started
             return
-        sessions = tuple(self._sessions.values())
+        sessions = tuple(self._sessions)
         if not self._confined:
             for session in sessions:
-                session.pids = descendants(session.first_pid)
+                session.found = descendants(session.first_pid)
             return
         found: dict[str, list[int]] = {each.namespace: [] for each in sessions if each.namespace}
         for name in os.listdir("/proc"):  # noqa: PTH208 - a Path costs more
             if name.isdecimal() and (pids := found.get(namespace_of(int(name)))) is not None:
                 pids.append(int(name))
         for session in sessions:
-            session.pids = found.get(session.namespace, [])
+            session.found = found.get(session.namespace, [])
 
-    def read(self, session_id: str) -> Reading:
-        """Measure one session; zeros if it is not known."""
-        session = self._sessions.get(session_id)
-        if session is None:
-            return Reading(0, 0.0, 0)
-        stats = {pid: stat for pid in session.pids if (stat := stat_of(pid)) is not None}
-        ticks = sum(stat.ticks for stat in stats.values())
-        session.ended_ticks += max(0, session.ticks - ticks)
-        session.ticks = ticks
-        return Reading(
-            memory=_memory(session, stats),
-            cpu=(ticks + session.ended_ticks) / TICKS,
-            tasks=sum(stat.threads for stat in stats.values()),
-        )
-
-    def pids(self, session_id: str) -> list[int]:
-        """Return the pids of a session as of the last :meth:`find`."""
-        session = self._sessions.get(session_id)
-        return [] if session is None else list(session.pids)
+    def pids(self) -> set[int]:
+        """Return the pids of all sessions as of the last :meth:`find`."""
+        return {pid for session in tuple(self._sessions) for pid in session.found}
 
 
 def helpers_memory(sessions: Collection[int]) -> int:
@@ -132,7 +136,7 @@ def descendants(first: int, without: Collection[int] = ()) -> list[int]:
     return found
 
 
-def _memory(session: _Session, stats: dict[int, Stat]) -> int:
+def _memory(session: MeteredSession, stats: dict[int, Stat]) -> int:
     """Add up the bytes; mapped shared memory that is also a file in a tmpfs counts once."""
     shares: dict[int, tuple[Stat, Share]] = {}
     for pid, stat in stats.items():
@@ -154,13 +158,13 @@ def _moved(before: Stat, now: Stat) -> bool:
     return grown + abs(now.faults - before.faults) * PAGE > _MOVED
 
 
-def _in_memory_mounts(session: _Session) -> int:
+def _in_memory_mounts(session: MeteredSession) -> int:
     """Return the bytes of the files in the sandbox's tmpfs mounts, read through its processes.
 
     A process that has not pivoted yet still sees the host's mounts: larger file systems than
     ``tmp_bytes`` are ignored.
     """
-    for pid in session.pids:
+    for pid in session.found:
         try:
             found = [os.statvfs(f"/proc/{pid}/root/{name}") for name in _MEMORY_MOUNTS]
         except OSError:

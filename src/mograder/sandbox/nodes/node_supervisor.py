@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
+from mograder.core.clock import boot_time
 from mograder.core.errors import Forbidden, InvalidInput, MograderError, SandboxUnavailable
 from mograder.core.files.disk import look_for
 from mograder.core.operating_system import ending_signals
@@ -49,7 +50,7 @@ from mograder.sandbox.protocol import (
     encode,
 )
 from mograder.sandbox.supervisor.config import SESSIONS, SupervisorConfig
-from mograder.sandbox.supervisor.lease import KillTimer, boot_time
+from mograder.sandbox.supervisor.lease import KillTimer
 from mograder.sandbox.supervisor.server import Supervisor, serve_supervisor, tell
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")

@@ -40,7 +40,7 @@ from mograder.sandbox.isolation.bwrap import (
     find_bubblewrap,
     system_links,
 )
-from mograder.sandbox.isolation.mounts import MountSpace, PrivateSources, Sources, give_to
+from mograder.sandbox.isolation.mounts import MountSpace, Sources, give_to
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper
 from mograder.sandbox.isolation.policy import ASSET_URL, Host
 from mograder.sandbox.limits.cgroup2 import SessionGroups
@@ -301,10 +301,9 @@ def prepare_runner(config: SupervisorConfig) -> tuple[Runner, Host]:
     )
     if config.sandbox == "none":
         return PlainRunner(uid_base, space), host
-    sources = Sources() if space is None else PrivateSources(space)
     # Started last, so that its mount namespace has the mounts made above.
     helper = NamespaceHelper() if config.warm_environments else None
-    return BwrapRunner(program, host, sources, uid_base, helper), host
+    return BwrapRunner(program, host, space or Sources(), uid_base, helper), host
 
 
 def keep_cache(cache: Path, uid: int | None) -> None:

@@ -25,7 +25,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mograder.core.clock import boot_time
 from mograder.core.errors import Conflict, SandboxUnavailable
+from mograder.core.log import log_before_exit
+from mograder.sandbox.inside.enter_sandbox import check, libc
 
 _log = logging.getLogger("mograder.supervisor")
 
@@ -75,16 +78,10 @@ _LOOK_SECONDS = 0.2
 
 _LOOP_SECONDS = 1.0
 """How long the event loop may take to kill the sessions, before the whole process is ended."""
-_LOG_SECONDS = 0.2
 _STOPPED_SECONDS = 2.0
 """How long after the end of the lease the kernel ends a process that has not killed the sessions by
 then: it is stopped, say. A hub takes the lease as over three seconds after that end."""
 _TIMER_ABSTIME = 1
-
-
-def boot_time() -> float:
-    """Return the seconds since the machine's start, including those in which it slept."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class _Event(ctypes.Structure):
@@ -117,23 +114,18 @@ class KillTimer:
 
     def __init__(self) -> None:
         """Make it; it is not set. Raises: ``OSError``."""
-        self._libc = ctypes.CDLL(None, use_errno=True)
         self._timer = ctypes.c_void_p()
         event = _Event(None, signal.SIGKILL, 0)
         place = ctypes.byref(self._timer)
-        self._demand(self._libc.timer_create(time.CLOCK_BOOTTIME, ctypes.byref(event), place))
+        made = libc.timer_create(time.CLOCK_BOOTTIME, ctypes.byref(event), place)
+        check(made, "timer_create")
 
     def set(self, until: float) -> None:
         """Have the process killed at this :func:`boot_time`; 0 has it never killed."""
         seconds = int(until)
         setting = _Setting(0, 0, seconds, int((until - seconds) * 1e9))
-        settime = self._libc.timer_settime
-        self._demand(settime(self._timer, _TIMER_ABSTIME, ctypes.byref(setting), None))
-
-    def _demand(self, result: int) -> None:
-        if result != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+        result = libc.timer_settime(self._timer, _TIMER_ABSTIME, ctypes.byref(setting), None)
+        check(result, "timer_settime")
 
 
 class Lease:
@@ -242,10 +234,7 @@ class Lease:
 
     def _expect(self, done: threading.Event) -> None:
         if not done.wait(_LOOP_SECONDS):
-            text = "the supervisor hangs, and is ended with all its sessions"
-            telling = threading.Thread(target=_log.critical, args=(text,), daemon=True)
-            telling.start()
-            telling.join(_LOG_SECONDS)
+            log_before_exit(_log, "the supervisor hangs, and is ended with all its sessions")
             end_process()
         else:
             _log.error("the lease of this node is over: its sessions were killed")

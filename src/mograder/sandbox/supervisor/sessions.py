@@ -401,9 +401,7 @@ class SessionTable:
         """Return the bytes used by the supervisor and its helpers; runs in the guard's thread."""
         if self._groups is not None:
             return self._groups.overhead()
-        return helpers_memory(
-            {pid for name in tuple(self._session_table) for pid in self._meter.pids(name)}
-        )
+        return helpers_memory(self._meter.pids())
 
     async def _put_away(
         self, session_id: str, group: SessionGroup | None

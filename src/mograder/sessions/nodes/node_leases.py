@@ -11,7 +11,6 @@ import asyncio
 import logging
 import math
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from mograder.core.clock import Clock
@@ -43,9 +42,9 @@ class Leases:
     called with each status whose lease was granted.
 
     Mutable state: ``_newest``, the status to answer next, by node; ``_granting``, the nodes that
-    are told their lease now; ``_renewing``, the task that renews; ``_waiting``, the futures of
-    :meth:`over`; ``_noted``, when a node's status was last stored, and whether it was drained;
-    ``refused``, the names of nodes that get no lease from this hub.
+    are told their lease now; ``_renewing``, the task that renews; ``_noted``, when a node's status
+    was last stored, and whether it was drained; ``refused``, the names of nodes that get no lease
+    from this hub.
     """
 
     def __init__(
@@ -68,7 +67,6 @@ class Leases:
         self._granting: set[ConnectedNode] = set()
         self._renewing: asyncio.Task[None] | None = None
         self._tasks = BackgroundTasks()
-        self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
         self._noted: dict[str, tuple[float, bool]] = {}
         self.refused: set[str] = set()
 
@@ -80,15 +78,6 @@ class Leases:
 
     async def close(self) -> None:
         await self._tasks.close()
-
-    async def over(self, name: str) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[name].append(future)
-        try:
-            await future
-        finally:
-            if future in self._waiting.get(name, ()):
-                self._waiting[name].remove(future)
 
     async def lapsed(self, names: frozenset[str]) -> frozenset[str]:
         """Return those of the given nodes whose lease is over.
@@ -113,18 +102,13 @@ class Leases:
         for link in links:  # whatever a removed node sends
             if known.get(link.name) != link.secret_hash:
                 await self._refuse(link)
-        awaited = frozenset(name for name, futures in self._waiting.items() if futures)
-        names = self.silent() | awaited
+        names = self.silent()
         if not names:
             return
         for name in await self.lapsed(names):
-            if name not in self.silent() | awaited:
-                continue  # it has connected again meanwhile
-            _log.warning("the lease of node %s is over: its sessions have ended", name)
-            for future in self._waiting.pop(name, ()):
-                if not future.done():
-                    future.set_result(None)
-            self.on_over(name)
+            if name in self.silent():  # else it has connected again meanwhile
+                _log.warning("the lease of node %s is over: its sessions have ended", name)
+                self.on_over(name)
 
     async def _renew_all(self) -> None:
         """Renew the leases of all nodes that have sent a status, together, until none has."""

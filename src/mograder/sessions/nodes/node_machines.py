@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -86,10 +86,11 @@ class NodeMachines:
     Call :meth:`came` and :meth:`went` for each connection of a node, and :meth:`close` last.
 
     Mutable state: ``_places``, the nodes of sessions, by session id; ``_starting``, ids whose start
-    is in progress; ``_reported``, the sessions in each node's
-    last status, kept until its lease is over; ``_ending``, how many sessions of each node are being
-    ended; ``_background``, tasks that nothing waits for; ``_uses``, what was measured and is not
-    passed on yet: all nodes are counted a few times a second, not for each message.
+    is in progress; ``_reported``, the sessions in each node's last status, kept until its lease is
+    over; ``_ending``, for each session that is being ended, by node, a future that is done when the
+    node's lease is over; ``_background``, tasks that nothing waits for; ``_uses``, what was
+    measured and is not passed on yet: all nodes are counted a few times a second, not for each
+    message.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class NodeMachines:
         self._places: dict[str, str] = {}
         self._starting: set[str] = set()
         self._reported: dict[str, frozenset[str]] = {}
-        self._ending: Counter[str] = Counter()
+        self._ending: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self._background = BackgroundTasks()
         self._uses: dict[str, SessionUse] = {}
         self._count = Paced(self._pass_on, RECONSIDER_SECONDS)
@@ -342,8 +343,8 @@ class NodeMachines:
 
     async def _end_certainly(self, session_id: str, name: str) -> bool:
         """Stop a session; return when it has ended, and whether it had to be stopped."""
-        over = asyncio.ensure_future(self._leases.over(name))
-        self._ending[name] += 1
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ending[name].add(over)
         since = self._registry.clock.steady()
         try:
             while not over.done():
@@ -357,9 +358,9 @@ class NodeMachines:
                 await asyncio.wait({over}, timeout=_RETRY_SECONDS)
             return False
         finally:
-            over.cancel()
-            self._ending[name] -= 1
+            self._ending[name].discard(over)
             if not self._ending[name]:  # else another session waits for the end of its lease
+                del self._ending[name]
                 self._leases.refused.discard(name)
             self._forget(session_id)
 
@@ -447,13 +448,19 @@ class NodeMachines:
     # ---- leases ----
 
     def _silent(self) -> frozenset[str]:
-        """Return the names of the nodes that should have sessions but have no fresh lease."""
+        """Return the names of the nodes that should have sessions but have no fresh lease.
+
+        A node with a fresh one that does not end a session is cut off first.
+        """
         fresh = {node.name for node in self._registry.all() if node.granted}
         reported = (name for name, ids in self._reported.items() if ids)
-        return frozenset({*self._places.values(), *reported} - fresh)
+        return frozenset({*self._places.values(), *reported, *self._ending} - fresh)
 
     def _lease_over(self, name: str) -> None:
         """End the sessions of a node whose lease is over, and close what is left of its link."""
+        for over in self._ending.get(name, ()):
+            if not over.done():
+                over.set_result(None)
         node = self._registry.find(name)
         if node is not None and self._registry.remove(node):
             self._background.start(node.link.close())

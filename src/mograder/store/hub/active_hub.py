@@ -12,7 +12,6 @@ import os
 import select
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,9 +19,10 @@ from sqlalchemy import BigInteger, Column, Connection, Engine, Integer, String, 
 from sqlalchemy import select as select_from
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from mograder.core.clock import boot_time
 from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.files import file_lock
-from mograder.core.log import get_logger
+from mograder.core.log import get_logger, log_before_exit
 from mograder.store.database.database import (
     Tables,
     database_now,
@@ -44,7 +44,6 @@ LOST_STATUS = 75
 
 _CHECK_SECONDS = 1.0
 _LOOK_SECONDS = 0.2
-_LOG_SECONDS = 0.2
 _LOCK = 0x6D6F_6772_6875
 """The key of the advisory lock; :mod:`~mograder.store.database.upgrades` has another one."""
 _NUMBER = 1
@@ -252,10 +251,7 @@ class HubLock:
 
 def end_process(reason: str) -> None:
     """End this process at once: another hub may work now."""
-    text = "the lock of the hub at work is lost: %s. This process ends"
-    telling = threading.Thread(target=_log.critical, args=(text, reason), daemon=True)
-    telling.start()
-    telling.join(_LOG_SECONDS)  # the log may be on a disk that hangs
+    log_before_exit(_log, "the lock of the hub at work is lost: %s. This process ends", reason)
     os._exit(LOST_STATUS)
 
 
@@ -285,9 +281,3 @@ class Hubs(Tables):
             if not inspect(connection).has_table(active_hub.name):
                 return ""  # the first hub has the lock, and is about to make the tables
             return connection.execute(select_from(active_hub.c.place)).scalar_one_or_none() or ""
-
-
-def boot_time() -> float:
-    """Return the seconds since the machine's start, with those in which it slept if it can tell."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -31,8 +30,7 @@ def builds_of(place: Path, uv: Uv) -> LockedBuilds:
 
 
 def changed(order: PrepareEnvironment, lock: str) -> PrepareEnvironment:
-    digest = hashlib.sha256(lock.encode()).hexdigest()
-    return order.model_copy(update={"lock": lock, "digest": digest})
+    return order.model_copy(update={"lock": lock})
 
 
 async def test_it_is_built_once_by_the_lock_and_never_resolved(tmp_path: Path) -> None:
@@ -59,16 +57,6 @@ async def test_another_lock_under_a_known_name_is_refused(tmp_path: Path) -> Non
         await builds.prepare(changed(wanted, "evil==1\n"), ignore_progress)
     more_files = changed(wanted, HASHED.replace("bb\n", "bb \\\n    --hash=sha256:cc\n"))
     assert (await builds.prepare(more_files, ignore_progress)).key == wanted.key
-
-
-async def test_a_lock_with_another_digest_is_refused(tmp_path: Path) -> None:
-    uv = Uv()
-    wanted = await order(tmp_path, uv)
-    with pytest.raises(InvalidInput, match="digest"):
-        await builds_of(tmp_path, uv).prepare(
-            wanted.model_copy(update={"lock": "evil==1\n"}), ignore_progress
-        )
-    assert uv.commands == []
 
 
 async def test_static_files_that_the_hub_does_not_have_are_not_shared(tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ def test_a_deleted_file_counts_behind_thousands_of_other_descriptors(tmp_path: P
         ghost.write(b"x" * 100_000)
         ghost.flush()
         (tmp_path / "ghost").unlink()
-        watch = DiskWatch(NO_RESERVE, lambda _: [*[child.pid] * 2000, os.getpid()])
-        watch.add("s", tmp_path, 1 << 20)
+        watch = DiskWatch(NO_RESERVE)
+        watch.add("s", tmp_path, 1 << 20, lambda: [*[child.pid] * 2000, os.getpid()])
         assert watch.look(()) == []
         child.kill()
     assert watch.size("s") >= 100_000
@@ -131,8 +131,8 @@ def test_a_directory_that_its_owner_closed_is_opened_again_and_counted(
     directory.chmod(mode)
     assert tree_size(ordinary_user / "top", NO_LIMIT) < 100 << 10
     assert stat.S_IMODE(directory.stat().st_mode) == mode, "of others' files nothing is changed"
-    watch = DiskWatch(NO_RESERVE, lambda _: [])
-    watch.add("s", ordinary_user / "top", 1 << 20)
+    watch = DiskWatch(NO_RESERVE)
+    watch.add("s", ordinary_user / "top", 1 << 20, list)
     assert watch.look(()) == []
     assert 200 << 10 <= watch.size("s") < 300 << 10
     assert (directory / "file").exists()
@@ -194,17 +194,17 @@ def test_walks_stop_when_the_disk_gets_short_during_one(
     monkeypatch.setattr(disk_usage, "tree_size", walk)
     monkeypatch.setattr(disk_usage, "written_by", sum)
     monkeypatch.setattr(os, "statvfs", left)
-    watch = DiskWatch(DiskReserve(1), lambda name: [9 << 20] if name == "writer" else [])
+    watch = DiskWatch(DiskReserve(1))
     for name in ("first", "second", "writer"):
         (tmp_path / name).mkdir()
-        watch.add(name, tmp_path / name, 0)
+        watch.add(name, tmp_path / name, 0, (lambda: [9 << 20]) if name == "writer" else list)
     assert watch.look(()) == [End("writer", "disk")]
     assert walked == ["first"]
 
 
 def test_a_workspace_that_does_not_move_is_measured_once(tmp_path: Path) -> None:
-    watch = DiskWatch(NO_RESERVE, lambda _: [])
-    watch.add("s", tmp_path, 1 << 20)
+    watch = DiskWatch(NO_RESERVE)
+    watch.add("s", tmp_path, 1 << 20, list)
     (tmp_path / "before").write_bytes(b"x" * (100 << 10))
     assert watch.look(()) == []
     assert watch.size("s") >= 100 << 10
@@ -217,8 +217,8 @@ def test_a_workspace_that_does_not_move_is_measured_once(tmp_path: Path) -> None
 def test_a_workspace_is_measured_at_once_when_more_was_written_than_fits() -> None:
     """Not after the usual pause, in which a fast disk takes gigabytes."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:  # /tmp may be in memory
-        watch = DiskWatch(NO_RESERVE, lambda _: [os.getpid()])
-        watch.add("one", Path(directory), 1 << 20)
+        watch = DiskWatch(NO_RESERVE)
+        watch.add("one", Path(directory), 1 << 20, lambda: [os.getpid()])
         assert watch.look(["one"]) == []
         (Path(directory) / "large").write_bytes(b"x" * (4 << 20))
         pause = Event()
@@ -237,8 +237,8 @@ def test_a_disk_can_also_be_short_of_names(
     left = os.statvfs_result((4096, 4096, 100, 90, 90, 1000, names_left, names_left, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda _: left)
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:  # /tmp may be in memory
-        watch = DiskWatch(DiskReserve(1), lambda _: [os.getpid()])
-        watch.add("one", Path(directory), 0)
+        watch = DiskWatch(DiskReserve(1))
+        watch.add("one", Path(directory), 0, lambda: [os.getpid()])
         watch.look(["one"])  # counts all that this process has written so far
         (Path(directory) / "large").write_bytes(b"x" * (9 << 20))
         ends = watch.look(["one"])
@@ -249,8 +249,8 @@ def test_files_that_no_write_tells_of_are_found_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """XFS counts none for a new name, so that empty files would not count at all."""
-    watch = DiskWatch(NO_RESERVE, lambda _: [])
-    watch.add("s", tmp_path, 1 << 20)
+    watch = DiskWatch(NO_RESERVE)
+    watch.add("s", tmp_path, 1 << 20, list)
     assert watch.look(("s",)) == []
     for number in range(300):
         (tmp_path / str(number)).touch()
@@ -272,10 +272,10 @@ def test_a_workspace_that_was_full_before_may_be_tidied_and_not_filled_further(
         monkeypatch.setattr(time, "monotonic", lambda: now)
         return watch.look(("s",))
 
-    watch = DiskWatch(NO_RESERVE, lambda _: [])
+    watch = DiskWatch(NO_RESERVE)
     (tmp_path / "before").write_bytes(b"x" * (2 << 20))
     (tmp_path / "more").write_bytes(b"x" * (900 << 10))
-    watch.add("s", tmp_path, 1 << 20)
+    watch.add("s", tmp_path, 1 << 20, list)
     assert look_later() == []
     (tmp_path / "little").write_bytes(b"x" * (100 << 10))
     assert look_later() == []

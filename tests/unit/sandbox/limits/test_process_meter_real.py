@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from mograder.sandbox.limits.process_meter import ProcessMeter, helpers_memory
+from mograder.sandbox.limits.process_meter import MeteredSession, ProcessMeter, helpers_memory
 
 pytestmark = pytest.mark.full
 GROWS = "print(flush=True); input(); kept = b'x' * (50 << 20); print(flush=True); input()"
@@ -51,36 +51,36 @@ def running(code: str) -> Iterator[Program]:
         process.communicate("\n")
 
 
-def measured(meter: ProcessMeter) -> tuple[int, int]:
-    """Memory in bytes and tasks of the one session."""
+def measured(meter: ProcessMeter, session: MeteredSession) -> tuple[int, int]:
+    """Memory in bytes and tasks of a session."""
     meter.find()
-    reading = meter.read("one")
+    reading = session.use()
     return reading.memory, reading.tasks
 
 
 def test_a_session_is_measured_as_it_grows_and_after_its_end() -> None:
     meter = ProcessMeter(confined=False)
     with running(GROWS) as program:
-        meter.add("one", program.process.pid, 0)
-        before, _ = measured(meter)
+        one = meter.add(program.process.pid, 0)
+        before, _ = measured(meter, one)
         assert MIB < before < 50 * MIB
-        assert helpers_memory(()) > helpers_memory(meter.pids("one"))
+        assert helpers_memory(()) > helpers_memory(meter.pids())
         program.work()
-        assert measured(meter)[0] > before + 49 * MIB
-        cpu = meter.read("one").cpu
-    memory, tasks = measured(meter)
+        assert measured(meter, one)[0] > before + 49 * MIB
+        cpu = one.use().cpu
+    memory, tasks = measured(meter, one)
     assert (memory, tasks) == (0, 0)
-    assert meter.read("one").cpu >= cpu, "the total never falls"
-    meter.remove("one")
-    assert meter.pids("one") == []
+    assert one.use().cpu >= cpu, "the total never falls"
+    meter.remove(one)
+    assert meter.pids() == set()
 
 
 def test_copies_of_what_a_fork_shared_are_measured() -> None:
     """A fork that writes to what it shares has no more resident memory than before."""
     meter = ProcessMeter(confined=False)
     with running(COPIES) as program:
-        meter.add("one", program.process.pid, 0)
-        before, tasks = measured(meter)
+        one = meter.add(program.process.pid, 0)
+        before, tasks = measured(meter, one)
         assert tasks == 2
         program.work()
-        assert measured(meter)[0] > before + 8 * MIB
+        assert measured(meter, one)[0] > before + 8 * MIB

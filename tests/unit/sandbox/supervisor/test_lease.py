@@ -13,9 +13,10 @@ import threading
 
 import pytest
 
+from mograder.core.clock import boot_time
 from mograder.core.errors import SandboxUnavailable
 from mograder.sandbox.supervisor import lease as lease_module
-from mograder.sandbox.supervisor.lease import Lease, boot_time
+from mograder.sandbox.supervisor.lease import Lease
 from tests.support.supervisors import PATIENCE, lease_time, until
 
 _LOG = logging.getLogger("mograder.supervisor")
@@ -108,7 +109,8 @@ async def test_a_log_that_hangs_delays_no_end(monkeypatch: pytest.MonkeyPatch) -
 
 _STOPPED = """
 import os, signal
-from mograder.sandbox.supervisor.lease import KillTimer, boot_time
+from mograder.core.clock import boot_time
+from mograder.sandbox.supervisor.lease import KillTimer
 timer = KillTimer()
 timer.set(boot_time() + 0.1)
 timer.set(0.0)

@@ -10,12 +10,12 @@ from typing import cast
 
 import pytest
 
+from mograder.core.clock import boot_time
 from mograder.core.errors import Conflict, SandboxUnavailable
 from mograder.sandbox.isolation.bwrap import PlainRunner, Runner, Start
 from mograder.sandbox.isolation.policy import Host
 from mograder.sandbox.limits.cgroup2 import SessionGroup, SessionGroups
 from mograder.sandbox.protocol import Ended, Limits, Mode, News, NotebookRequest, StartSession
-from mograder.sandbox.supervisor.lease import boot_time
 from mograder.sandbox.supervisor.sessions import HostLimits, SessionTable
 from tests.support.supervisors import (
     PATIENCE,
