@@ -16,7 +16,16 @@ from mograder.sandbox.protocol import Limits
 
 
 def limits_of(section: LimitsSettings) -> Limits:
-    return Limits.model_validate(section.model_dump(include=set(Limits.model_fields)))
+    return Limits(
+        processes=section.processes,
+        open_files=section.open_files,
+        file_size_mb=section.file_size_mb,
+        tmp_mb=section.tmp_mb,
+        memory_mb=section.memory_mb,
+        memory_soft_mb=section.memory_soft_mb,
+        cpu_weight=section.cpu_weight,
+        workspace_mb=section.workspace_mb,
+    )
 
 
 def limits_for(settings: Settings, script: Script, item: str) -> Limits:
