@@ -45,7 +45,7 @@ def ask(pauses: list[float]) -> Iterator[Ask]:
         client = httpx.Client(transport=httpx.MockTransport(server))
         clients.append(client)
         retry = RetryPolicy(sleep=pauses.append)
-        return send(client, lambda: client.build_request("GET", "http://x/"), retry, print)
+        return send(client, client.build_request("GET", "http://x/"), retry, print)
 
     yield asking
     for client in clients:

@@ -9,12 +9,12 @@ missing field is unknown, and one of another type is ignored.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, BinaryIO, TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import quote, unquote
 
 import httpx
@@ -59,9 +59,6 @@ from mograder.core.tasks import Progress
 
 T = TypeVar("T")
 
-Parts = Sequence[tuple[str, tuple[str, BinaryIO, str]]]
-"""The files of a form: field name, then file name, content and media type."""
-
 _SILENCE_SECONDS, _ANSWER_SECONDS = 60.0, 600.0
 _LARGEST_ANSWER, _LARGEST_REFUSAL = 16_000_000, 64_000
 _LATE, _CLOSED = "late-would-replace", "closed"
@@ -82,22 +79,10 @@ _LATEST = 32_503_680_000
 """The end of the year 2999, in unix seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request; ``path`` begins with a slash and is encoded already."""
-
-    method: str
-    path: str
-    params: Mapping[str, str] | None = None
-    headers: Mapping[str, str] | None = None
-    json: object = None
-    content: bytes | None = None
-    files: Callable[[], Parts] | None = None
-
-
 class Connection(Closing):
     """One person's connection to one server.
 
+    ``request`` makes a request from a method and a path, which begins with a slash and is encoded.
     Every request raises :class:`~mograder.core.errors.MograderError` if the server refuses, cannot
     be reached, or is not an assignment server.
     """
@@ -121,20 +106,23 @@ class Connection(Closing):
         self._client = make_client(
             self.url, read=_SILENCE_SECONDS, token=token, transport=transport
         )
+        self.request = self._client.build_request
 
     def close(self) -> None:
         self._client.close()
 
     @contextmanager
-    def sent(self, call: Call, progress: Progress = lambda _: None) -> Iterator[httpx.Response]:
+    def sent(
+        self, request: httpx.Request, progress: Progress = lambda _: None
+    ) -> Iterator[httpx.Response]:
         """Yield the answer, whatever its status, its body unread; raises RemoteFailed if none."""
         with self._server.errors():
-            response = send(self._client, lambda: self._request(call), self.retry, progress)
+            response = send(self._client, request, self.retry, progress)
         with closing(response):
             yield response
 
-    def ask(self, call: Call, shape: type[T], progress: Progress = lambda _: None) -> T:
-        body = self.read(call, _LARGEST_ANSWER, progress)
+    def ask(self, request: httpx.Request, shape: type[T], progress: Progress = lambda _: None) -> T:
+        body = self.read(request, _LARGEST_ANSWER, progress)
         try:
             return TypeAdapter(shape).validate_json(body)
         except ValidationError as error:
@@ -143,8 +131,10 @@ class Connection(Closing):
                 hint="Check the address.",
             ) from error
 
-    def read(self, call: Call, limit: int, progress: Progress = lambda _: None) -> bytes:
-        with self.sent(call, progress) as response, self._server.errors():
+    def read(
+        self, request: httpx.Request, limit: int, progress: Progress = lambda _: None
+    ) -> bytes:
+        with self.sent(request, progress) as response, self._server.errors():
             self.demand(response, HTTPStatus.OK)
             return bounded_body(response, limit, _ANSWER_SECONDS)
 
@@ -161,17 +151,6 @@ class Connection(Closing):
         except ValidationError:
             said = _Refusal()
         raise _refusal(status, said, int(retry_after(response)))
-
-    def _request(self, call: Call) -> httpx.Request:
-        return self._client.build_request(
-            call.method,
-            f"{self.url}{call.path}",
-            params=call.params,
-            headers=call.headers,
-            content=call.content,
-            json=call.json,
-            files=call.files() if call.files else None,
-        )
 
 
 class _Refusal(BaseModel):
