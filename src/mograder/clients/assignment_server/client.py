@@ -38,7 +38,6 @@ from mograder.clients.downloads import Downloader, Meter, no_meter
 from mograder.clients.http import RetryPolicy
 from mograder.clients.server_url import parse_hub_url
 from mograder.clients.token_store import user_of
-from mograder.core.context_managers import Closing
 from mograder.core.errors import InvalidInput, NotAuthenticated, NotFound, TooLarge
 from mograder.core.name_lookup import counted
 from mograder.core.portable_names import server_name
@@ -66,7 +65,7 @@ class GradeRow:
         return self.values.get("username") or self.values.get("userid") or ""
 
 
-class HttpsTransport(Closing):
+class HttpsTransport(Connection):
     """One person's connection to an assignment server; use it as a context manager.
 
     Without a token it connects as ``user`` to a server that requires no token.
@@ -84,23 +83,13 @@ class HttpsTransport(Closing):
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """Check the address before the token is sent anywhere."""
-        self._connection = Connection(
-            url, token, insecure=insecure, retry=retry, transport=transport
-        )
-        self._user = user or user_of(token)
+        super().__init__(url, token, insecure=insecure, retry=retry, transport=transport)
+        self.user = user or user_of(token)
         self._meter = meter
 
-    @property
-    def url(self) -> str:
-        return self._connection.url
-
-    @property
-    def user(self) -> str:
-        return self._user
-
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
-        request = self._connection.request("GET", "/assignments", params=_DETAIL)
-        listing = self._connection.ask(request, tuple[protocol.Entry, ...])
+        request = self.request("GET", "/assignments", params=_DETAIL)
+        listing = self.ask(request, tuple[protocol.Entry, ...])
         return tuple(protocol.assignment_of(entry) for entry in listing)
 
     def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
@@ -109,18 +98,18 @@ class HttpsTransport(Closing):
             good = [HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT]
             if "Range" in headers:
                 good.append(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
-            request = self._connection.request("GET", file.address, headers=headers)
-            with self._connection.sent(request, progress) as got:
-                self._connection.demand(got, *good)
+            request = self.request("GET", file.address, headers=headers)
+            with self.sent(request, progress) as got:
+                self.demand(got, *good)
                 yield got
 
         progress(f"Fetching {file.name}")
-        Downloader(self._connection.retry).download(ask, file, to, progress, self._meter)
+        Downloader(self.retry).download(ask, file, to, progress, self._meter)
 
     def work_status(self, assignment: RemoteAssignment) -> WorkStatus:
         path, params = path_of(assignment.key, "status"), {"user": self._who()} | _DETAIL
-        request = self._connection.request("GET", path, params=params)
-        return protocol.work_status_of(self._connection.ask(request, protocol.Status))
+        request = self.request("GET", path, params=params)
+        return protocol.work_status_of(self.ask(request, protocol.Status))
 
     def submit(
         self,
@@ -139,23 +128,23 @@ class HttpsTransport(Closing):
         progress(f"Submitting {file.name}")
         params = {"user": self._who()} | ({"late": "replace"} if late else {})
         part = server_name(file.name), _Metered(file.name, data, self._meter), _PYTHON
-        request = self._connection.request(
+        request = self.request(
             "POST", path_of(assignment.key, "submit"), params=params, files=[("file", part)]
         )
-        answer = self._connection.ask(request, protocol.Submitted, progress)
+        answer = self.ask(request, protocol.Submitted, progress)
         return protocol.acknowledgement_of(answer)
 
     def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
         path = path_of(assignment.key, "feedback", self._who())
         try:
-            request = self._connection.request("GET", path)
-            content = self._connection.read(request, _LARGEST_FEEDBACK)
+            request = self.request("GET", path)
+            content = self.read(request, _LARGEST_FEEDBACK)
         except NotFound:
             return ()
         return (Document(f"{self._who()}.html", content),)
 
     def draft(self, assignment: RemoteAssignment) -> tuple[RemoteDraft, bytes]:
-        found = self._connection.ask(self._draft_request("GET", assignment), protocol.Draft)
+        found = self.ask(self._draft_request("GET", assignment), protocol.Draft)
         if found.text is None:
             raise NotFound("The server has no draft of yours.")
         return protocol.draft_of(found), found.text.encode()
@@ -163,20 +152,20 @@ class HttpsTransport(Closing):
     def save_draft(self, assignment: RemoteAssignment, text: bytes, over: str) -> RemoteDraft:
         version = {"If-Match": f'"{over}"'} if over else {"If-None-Match": "*"}
         request = self._draft_request("PUT", assignment, headers=version, content=text)
-        return protocol.draft_of(self._connection.ask(request, protocol.Draft))
+        return protocol.draft_of(self.ask(request, protocol.Draft))
 
     def submissions(self, assignment: RemoteAssignment) -> tuple[RemoteSubmission, ...]:
         """Return the latest submission of every person (instructors; B147, B153)."""
         path = path_of(assignment.key, "submissions")
-        request = self._connection.request("GET", path, params=_DETAIL)
-        listed = self._connection.ask(request, tuple[protocol.Submission, ...])
+        request = self.request("GET", path, params=_DETAIL)
+        listed = self.ask(request, tuple[protocol.Submission, ...])
         return tuple(protocol.submission_of(assignment.key, each) for each in listed)
 
     def upload_grades(self, assignment: RemoteAssignment, rows: Sequence[GradeRow]) -> int:
         """Merge grades into the server's; return how many it holds then (instructors; B154)."""
         body = {"grades": [dict(row.values) for row in rows]}
-        request = self._connection.request("POST", path_of(assignment.key, "grades"), json=body)
-        return self._connection.ask(request, protocol.Counted).count
+        request = self.request("POST", path_of(assignment.key, "grades"), json=body)
+        return self.ask(request, protocol.Counted).count
 
     def upload_feedback(
         self, assignment: RemoteAssignment, pages: Sequence[Path], progress: Progress
@@ -188,40 +177,37 @@ class HttpsTransport(Closing):
             ("files", (name, _Metered(name, data, self._meter), _HTML)) for name, data in contents
         ]
         path = path_of(assignment.key, "feedback")
-        request = self._connection.request("POST", path, files=parts)
-        return self._connection.ask(request, protocol.Stored, progress).files
+        request = self.request("POST", path, files=parts)
+        return self.ask(request, protocol.Stored, progress).files
 
     def who_am_i(self) -> Identity:
         """Return the token's identity; a server of 0.3.16 only confirms that the token is valid."""
         try:
-            me = self._connection.ask(self._connection.request("GET", "/me"), protocol.Identity)
+            me = self.ask(self.request("GET", "/me"), protocol.Identity)
         except NotFound:
             self.list_assignments()
-            return Identity(user=self._user)
-        return Identity(user=me.user or self._user, role=me.role)
+            return Identity(user=self.user)
+        return Identity(user=me.user or self.user, role=me.role)
 
     def verify_receipt(self, receipt: str) -> Verification:
         """Ask the server whether it signed a receipt and holds its file; no token is needed."""
         content = receipt.encode()
-        request = self._connection.request("POST", "/receipts/verify", content=content)
-        return self._connection.ask(request, protocol.Verification)
+        request = self.request("POST", "/receipts/verify", content=content)
+        return self.ask(request, protocol.Verification)
 
     def reset_registration(self, user: str) -> None:
         """End a name's tokens and let it be registered again, after a loss (instructors)."""
-        request = self._connection.request("POST", f"/people/{quote(user, safe='')}/reset")
-        self._connection.ask(request, object)
-
-    def close(self) -> None:
-        self._connection.close()
+        request = self.request("POST", f"/people/{quote(user, safe='')}/reset")
+        self.ask(request, object)
 
     def _who(self) -> str:
-        if not self._user:
+        if not self.user:
             # Only a server that asks for no token has answered until here.
             raise NotAuthenticated(
                 "Nobody is signed in to the server.",
                 hint="It asks for no token, and knows no names: give yours by --token NAME:x.",
             )
-        return self._user
+        return self.user
 
     def _draft_request(
         self,
@@ -232,9 +218,7 @@ class HttpsTransport(Closing):
         content: bytes | None = None,
     ) -> httpx.Request:
         path, params = path_of(assignment.key, "draft"), {"user": self._who()}
-        return self._connection.request(
-            method, path, params=params, headers=headers, content=content
-        )
+        return self.request(method, path, params=params, headers=headers, content=content)
 
 
 class _Metered(io.BytesIO):
