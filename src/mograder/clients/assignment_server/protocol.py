@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -42,7 +42,7 @@ from mograder.clients.http import (
     send,
 )
 from mograder.clients.server_url import parse_hub_url
-from mograder.core.clock import from_unix, within_reach
+from mograder.core.clock import from_unix_or_none, within_reach
 from mograder.core.context_managers import Closing
 from mograder.core.errors import (
     Busy,
@@ -74,9 +74,6 @@ _AS_STUDENT = (
 SIGN_IN = "Sign in with `mograder https login` or `mograder https register`."
 REFUSED = "The server does not take this token."
 COPY_AGAIN = "Copy the whole line that you were given, or ask your instructor for a new one."
-
-_LATEST = 32_503_680_000
-"""The end of the year 2999, in unix seconds."""
 
 
 class Connection(Closing):
@@ -204,16 +201,14 @@ class RemoteSubmission:
 
 def _moment(value: object) -> datetime | None:
     """Return the time in unix seconds or ISO text; None for 0 and invalid values, as in 0.3.16."""
-    if isinstance(value, str) and value:
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return aware if within_reach(aware) else None
-    if isinstance(value, int | float) and 0 < value <= _LATEST:
-        return from_unix(value)
-    return None
+    found: datetime | None = None
+    if isinstance(value, str):
+        with suppress(ValueError):
+            found = datetime.fromisoformat(value)
+            found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    elif isinstance(value, int | float) and value > 0:
+        found = from_unix_or_none(value)
+    return found if found and within_reach(found) else None
 
 
 def _number(value: object) -> int | None:
