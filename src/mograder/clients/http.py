@@ -231,7 +231,7 @@ def send(
 ) -> httpx.Response:
     """Send a request until it is answered, and return the answer, its body unread.
 
-    Files in it are read from their begin for each try. An answer whose status is retried is
+    Files in it are read from the beginning for each try. An answer whose status is retried is
     returned after the last try.
     """
     for failures in range(1, retry.tries + 1):

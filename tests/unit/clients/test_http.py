@@ -136,7 +136,7 @@ class Broken(httpx.BaseTransport):
         return httpx.Response(200)
 
 
-def test_a_file_is_sent_from_its_begin_again(tmp_path: Path) -> None:
+def test_a_file_is_sent_from_the_beginning_again(tmp_path: Path) -> None:
     content = b"x" * 200_000
     (tmp_path / "data.bin").write_bytes(content)
     server = Broken()
