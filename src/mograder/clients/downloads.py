@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -59,10 +59,8 @@ httpx while the body is read are not translated.
 """
 
 
-class Meter(Protocol):
-    """Callback for bytes received and the total, which is None if it is not known."""
-
-    def __call__(self, name: str, done: int, total: int | None, /) -> None: ...
+Meter = Callable[[str, int, int | None], None]
+"""Callback for a file's name, its bytes received and in total, None if that is not known."""
 
 
 def no_meter(name: str, done: int, total: int | None, /) -> None:

@@ -40,21 +40,19 @@ class _Told(io.BufferedReader):
         return data
 
 
-class _Sent:
-    """The bytes sent so far, reported in quarters."""
+class Quarters:
+    """Reports a large transfer in quarters, each once: "Sent 25 % of 8 MB"."""
 
     def __init__(self, progress: Progress) -> None:
-        self.total = 0
-        self._sent = 0
         self._progress = progress
         self._step = 0
 
-    def __call__(self, count: int) -> None:
-        self._sent += count
-        step = self._sent * _STEPS // self.total if self.total >= _LARGE else 0
+    def __call__(self, what: str, done: int, total: int | None, /) -> None:
+        total = total or 0
+        step = done * _STEPS // total if total >= _LARGE else 0
         if step > self._step:
             self._step = step
-            self._progress(f"Sent {step * 100 // _STEPS} % of {self.total >> 20} MB")
+            self._progress(f"{what} {step * 100 // _STEPS} % of {total >> 20} MB")
 
 
 @contextmanager
@@ -64,11 +62,17 @@ def opened(
     """Open all files at once, so that a missing one is found before anything is sent."""
     with ExitStack() as stack:
         parts: list[tuple[str, BinaryIO]] = []
-        sent = _Sent(progress)
+        quarters, total, sent = Quarters(progress), 0, 0
+
+        def tell(count: int) -> None:
+            nonlocal sent
+            sent += count
+            quarters("Sent", sent, total)
+
         for file in files:
             try:
-                stream = stack.enter_context(_Told(file.path, sent))
-                sent.total += os.fstat(stream.fileno()).st_size
+                stream = stack.enter_context(_Told(file.path, tell))
+                total += os.fstat(stream.fileno()).st_size
                 parts.append((file.name, stream))
             except OSError as error:
                 raise InvalidInput(f"{file.path} cannot be read: {error.strerror}.") from error

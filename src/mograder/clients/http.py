@@ -67,9 +67,11 @@ def make_client(
 ) -> httpx.Client:
     """Return a client for the server at ``url``, which sends ``token`` with every request.
 
+    The paths of its requests are below ``url``, unless they are whole addresses.
     ``read`` and ``write`` are timeouts in seconds between bytes; ``write`` is ``read`` by default.
     """
     return httpx.Client(
+        base_url=url,
         headers={"Authorization": f"Bearer {token}"} if token else {},
         timeout=httpx.Timeout(read, connect=min(read, _CONNECT_SECONDS), write=write or read),
         follow_redirects=False,
@@ -223,19 +225,19 @@ class RetryPolicy:
 
 def send(
     client: httpx.Client,
-    build: Callable[[], httpx.Request],
+    request: httpx.Request,
     retry: RetryPolicy,
     progress: Progress = lambda _: None,
 ) -> httpx.Response:
     """Send a request until it is answered, and return the answer, its body unread.
 
-    ``build`` makes a new request for each try. An answer whose status is retried is returned after
-    the last try.
+    Files in it are read from the beginning for each try. An answer whose status is retried is
+    returned after the last try.
     """
     for failures in range(1, retry.tries + 1):
         last = failures == retry.tries
         try:
-            response = client.send(build(), stream=True)
+            response = client.send(request, stream=True)
         except httpx.TransportError as error:
             if last or not isinstance(error, retry.failures) or tls_trouble(error) is not None:
                 raise

@@ -29,6 +29,7 @@ from mograder.auth.lti_addresses import (
     ROSTER_SCOPE,
     SCORE_SCOPES,
     ToolAddresses,
+    addresses_of,
     registration_document,
 )
 from mograder.clients.guarded_http import Answer, GuardedHttp
@@ -80,67 +81,6 @@ class AccessToken:
     text: str
     scopes: frozenset[str]
     until: float
-
-
-class AccessTokens:
-    """The tokens of one platform, kept by the scopes asked for; thread-safe.
-
-    ``sign`` returns a signed token with the claims given. Mutable state: ``_kept``.
-    """
-
-    def __init__(
-        self,
-        http: GuardedHttp,
-        token_url: str,
-        client_id: str,
-        sign: Callable[[Mapping[str, object]], str],
-        clock: Clock,
-    ) -> None:
-        self._http = http
-        self._url = token_url
-        self._client_id = client_id
-        self._sign = sign
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._kept: dict[frozenset[str], AccessToken] = {}
-
-    def get(self, scopes: Collection[str]) -> AccessToken:
-        """Return a token for some of the scopes at least; blocks. No error holds a secret."""
-        wanted = frozenset(scopes)
-        with self._lock:
-            kept = self._kept.get(wanted)
-            if kept is None or kept.until <= self._clock.steady():
-                kept = self._kept[wanted] = self._fetch(wanted)
-            return kept
-
-    def drop(self, token: AccessToken) -> None:
-        with self._lock:
-            self._kept = {each: kept for each, kept in self._kept.items() if kept != token}
-
-    def _fetch(self, scopes: frozenset[str]) -> AccessToken:
-        begun, now = self._clock.steady(), int(self._clock.now().timestamp())
-        claims = {
-            "iss": self._client_id,
-            "sub": self._client_id,
-            "aud": self._url,
-            "iat": now - _EARLIER,
-            "exp": now + _LIFE,
-            "jti": secrets.token_urlsafe(24),
-        }
-        form = {
-            "grant_type": "client_credentials",
-            "client_assertion_type": _ASSERTION,
-            "client_assertion": self._sign(claims),
-            "scope": " ".join(sorted(scopes)),
-        }
-        answer = self._http.send("POST", self._url, form=form)
-        if not answer.good:
-            raise RemoteFailed(
-                f"The platform gives the hub no access ({answer.status}{_code(answer)}).",
-                hint="Look at the tool's services and its public key set in the platform, and "
-                "compare the clocks of both servers.",
-            )
-        return _parsed(answer, scopes, begun)
 
 
 def _parsed(answer: Answer, asked: frozenset[str], begun: float) -> AccessToken:
@@ -243,11 +183,66 @@ class LtiServices:
     """The services of one platform; synchronous and thread-safe.
 
     Every method may raise :class:`RemoteFailed`, and :class:`Refused` for an answer's status.
+    ``sign`` returns a signed token with the claims given. Mutable state: ``_kept``, the access
+    tokens by the scopes asked for.
     """
 
-    def __init__(self, http: GuardedHttp, tokens: AccessTokens) -> None:
-        self._http = http
-        self._tokens = tokens
+    def __init__(
+        self,
+        platform: LtiPlatform,
+        sign: Callable[[Mapping[str, object]], str],
+        clock: Clock,
+        http: GuardedHttp | None = None,
+    ) -> None:
+        """Raises: InvalidInput, which names the setting, for an address that cannot be used."""
+        addresses, private = addresses_of(platform), platform.private_network
+        self._http = http or GuardedHttp(
+            addresses.services, private_network=private, name="the platform"
+        )
+        self._token_url = addresses.token
+        self._client_id = platform.client_id
+        self._sign = sign
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: dict[frozenset[str], AccessToken] = {}
+
+    def access(self, scopes: Collection[str]) -> AccessToken:
+        """Return a token for some of the scopes at least; blocks. No error holds a secret."""
+        wanted = frozenset(scopes)
+        with self._lock:
+            kept = self._kept.get(wanted)
+            if kept is None or kept.until <= self._clock.steady():
+                kept = self._kept[wanted] = self._new_access(wanted)
+            return kept
+
+    def _drop(self, token: AccessToken) -> None:
+        with self._lock:
+            self._kept = {each: kept for each, kept in self._kept.items() if kept != token}
+
+    def _new_access(self, scopes: frozenset[str]) -> AccessToken:
+        begun, now = self._clock.steady(), int(self._clock.now().timestamp())
+        claims = {
+            "iss": self._client_id,
+            "sub": self._client_id,
+            "aud": self._token_url,
+            "iat": now - _EARLIER,
+            "exp": now + _LIFE,
+            "jti": secrets.token_urlsafe(24),
+        }
+        form = {
+            "grant_type": "client_credentials",
+            "client_assertion_type": _ASSERTION,
+            "client_assertion": self._sign(claims),
+            "scope": " ".join(sorted(scopes)),
+        }
+        answer = self._http.send("POST", self._token_url, form=form)
+        if not answer.good:
+            raise RemoteFailed(
+                f"The platform gives the hub no access ({answer.status}{_code(answer)}).",
+                hint="Look at the tool's services and its public key set in the platform, and "
+                "compare the clocks of both servers.",
+            )
+        return _parsed(answer, scopes, begun)
 
     def send(self, lineitem: str, score: Score) -> None:
         """Send a mark; a page in answer, as of a proxy, says nothing about it: RemoteFailed."""
@@ -269,7 +264,7 @@ class LtiServices:
         All its pages; Moodle has one, and fails if it is asked for smaller ones. None where the hub
         may not read them.
         """
-        if RESULT not in self._tokens.get(SCORE_SCOPES).scopes:
+        if RESULT not in self.access(SCORE_SCOPES).scopes:
             return None
         url = _below(lineitem, "results")
         url = _with(url, "user_id", subject) if subject else url
@@ -340,11 +335,11 @@ class LtiServices:
     ) -> Answer:
         """Return the answer to a request; a token that the platform refuses is replaced once."""
         send = partial(self._http.send, method, url, headers=headers, body=body, longest=longest)
-        token = self._tokens.get(scopes)
+        token = self.access(scopes)
         answer = send(bearer=token.text)
         if answer.status == _NOT_AUTHORIZED:
-            self._tokens.drop(token)
-            answer = send(bearer=self._tokens.get(scopes).text)
+            self._drop(token)
+            answer = send(bearer=self.access(scopes).text)
         if not answer.good:
             raise Refused(f"The platform refused ({answer.status}).", status=answer.status)
         return answer

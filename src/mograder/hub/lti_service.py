@@ -15,9 +15,8 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from mograder.auth.lti_addresses import addresses_of
-from mograder.clients.guarded_http import GuardedHttp
 from mograder.clients.key_sets import CachedKeySet, key_request
-from mograder.clients.lti_platform import AccessTokens, LtiServices
+from mograder.clients.lti_platform import LtiServices
 from mograder.core.clock import Clock
 from mograder.core.sections.settings_model import LtiPlatform
 from mograder.core.tasks import every
@@ -68,15 +67,7 @@ class LtiService:
 def platform_services(
     sign: Callable[[Mapping[str, object]], str], clock: Clock
 ) -> PerPlatform[LtiServices]:
-    def make(platform: LtiPlatform) -> LtiServices:
-        addresses = addresses_of(platform)
-        private = platform.private_network
-        http = GuardedHttp(addresses.services, private_network=private, name="the platform")
-        return LtiServices(
-            http, AccessTokens(http, addresses.token, platform.client_id, sign, clock)
-        )
-
-    return lru_cache(_MOST_PLATFORMS)(make)
+    return lru_cache(_MOST_PLATFORMS)(lambda platform: LtiServices(platform, sign, clock))
 
 
 @asynccontextmanager

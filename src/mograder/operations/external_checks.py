@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from mograder.auth.jose import KeySet, PrivateKey
-from mograder.auth.lti_addresses import addresses_of, scopes_of
-from mograder.clients.guarded_http import GuardedHttp
+from mograder.auth.lti_addresses import scopes_of
 from mograder.clients.key_sets import key_request
-from mograder.clients.lti_platform import AccessTokens
+from mograder.clients.lti_platform import LtiServices
 from mograder.clients.oidc_provider import OidcProvider
 from mograder.core.clock import SystemClock
 from mograder.core.errors import MograderError
@@ -132,12 +131,7 @@ def _platform(platform: LtiPlatform, key: PrivateKey | None) -> Iterator[Line]:
 
 
 def _services(platform: LtiPlatform, key: PrivateKey, wanted: tuple[str, ...], name: str) -> Line:
-    addresses = addresses_of(platform)
-    http = GuardedHttp(
-        addresses.services, private_network=platform.private_network, name="the platform"
-    )
-    tokens = AccessTokens(http, addresses.token, platform.client_id, key.sign, SystemClock())
-    granted = tokens.get(wanted).scopes
+    granted = LtiServices(platform, key.sign, SystemClock()).access(wanted).scopes
     lacking = [each.rpartition("/")[2] for each in wanted if each not in granted]
     if lacking:
         text = f"{name} does not grant {', '.join(lacking)}, which the settings need"

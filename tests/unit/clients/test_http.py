@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from mograder.clients.file_upload import Upload, opened
 from mograder.clients.http import RetryPolicy, make_client, redirect_target, retry_after, send
 from mograder.core.clock import SystemClock
 
@@ -45,7 +47,7 @@ def ask(pauses: list[float]) -> Iterator[Ask]:
         client = httpx.Client(transport=httpx.MockTransport(server))
         clients.append(client)
         retry = RetryPolicy(sleep=pauses.append)
-        return send(client, lambda: client.build_request("GET", "http://x/"), retry, print)
+        return send(client, client.build_request("GET", "http://x/"), retry, print)
 
     yield asking
     for client in clients:
@@ -113,6 +115,39 @@ def test_a_wrong_certificate_is_not_tried_again(ask: Ask) -> None:
     with pytest.raises(httpx.ConnectError):
         ask(server)
     assert server.asked == 1
+
+
+class Broken(httpx.BaseTransport):
+    """Breaks the first connection in the middle of the request, and keeps what the next sends."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.asked = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.SyncByteStream)
+        parts = iter(request.stream)
+        self.asked += 1
+        if self.asked == 1:
+            next(part for part in parts if part.startswith(b"xxx"))
+            raise httpx.WriteError("reset")
+        self.received = b"".join(parts)
+        assert len(self.received) == int(request.headers["content-length"])
+        return httpx.Response(200)
+
+
+def test_a_file_is_sent_from_the_beginning_again(tmp_path: Path) -> None:
+    content = b"x" * 200_000
+    (tmp_path / "data.bin").write_bytes(content)
+    server = Broken()
+    with (
+        opened([Upload("data.bin", tmp_path / "data.bin")]) as parts,
+        httpx.Client(transport=server) as client,
+    ):
+        request = client.build_request("POST", "http://x/", files=[("file", parts[0])])
+        assert send(client, request, RetryPolicy(sleep=lambda _: None)).status_code == 200
+    assert server.asked == 2
+    assert content in server.received
 
 
 def test_retry_after_may_be_a_date() -> None:

@@ -12,11 +12,13 @@ import pytest
 
 from mograder.auth.lti_addresses import SCORE_SCOPES
 from mograder.clients.guarded_http import GuardedHttp
-from mograder.clients.lti_platform import AccessTokens, LtiServices, Result, Score
+from mograder.clients.lti_platform import LtiServices, Result, Score
 from mograder.core.errors import RemoteFailed
+from mograder.core.sections.settings_model import LtiPlatform
 from tests.support.clock import ManualClock
 from tests.support.lti.tokens import RECORDED_PLATFORM, recording
 
+PLATFORM = LtiPlatform(issuer=RECORDED_PLATFORM, client_id="client-full")
 TOKEN_URL = f"{RECORDED_PLATFORM}/mod/lti/token.php"
 MEMBERS_URL = f"{RECORDED_PLATFORM}/mod/lti/services.php/CourseSection/4/bindings/1/memberships"
 PUBLIC = "93.184.216.34"
@@ -34,11 +36,9 @@ def http(answers: Answers) -> GuardedHttp:
     )
 
 
-def tokens(answers: Answers, clock: ManualClock | None = None) -> AccessTokens:
+def asking(answers: Answers, clock: ManualClock | None = None) -> LtiServices:
     signed = "header.claims.signature"
-    return AccessTokens(
-        http(answers), TOKEN_URL, "client-full", lambda claims: signed, clock or ManualClock()
-    )
+    return LtiServices(PLATFORM, lambda claims: signed, clock or ManualClock(), http(answers))
 
 
 def token_of(request: httpx.Request) -> httpx.Response | None:
@@ -54,7 +54,7 @@ def services(answers: Answers) -> LtiServices:
     def both(request: httpx.Request) -> httpx.Response:
         return token_of(request) or answers(request)
 
-    return LtiServices(http(both), tokens(both))
+    return asking(both)
 
 
 def members(
@@ -75,12 +75,12 @@ def test_each_recorded_answer_is_a_token_or_a_refusal_without_secrets(each: dict
         return httpx.Response(recorded["status"], text=recorded["body"])
 
     if recorded["status"] == 200:
-        found = tokens(answer).get(["scope"])
+        found = asking(answer).access(["scope"])
         assert found.text == json.loads(recorded["body"])["access_token"]
         assert found.scopes == set(json.loads(recorded["body"])["scope"].split())
         return
     with pytest.raises(RemoteFailed, match="no access") as refused:
-        tokens(answer).get(["scope"])
+        asking(answer).access(["scope"])
     assert "signature" not in str(refused.value)
     assert '"kid"' not in str(refused.value)
 
@@ -93,14 +93,14 @@ def test_a_token_is_kept_until_five_minutes_before_its_end() -> None:
         return token_of(request) or httpx.Response(404)
 
     clock = ManualClock()
-    kept = tokens(answer, clock)
-    kept.get(["a", "b"])
+    kept = asking(answer, clock)
+    kept.access(["a", "b"])
     clock.advance(3299)
-    kept.get(["b", "a"])
+    kept.access(["b", "a"])
     assert len(asked) == 1
     clock.advance(2)
-    kept.get(["a", "b"])
-    kept.get(["a"])
+    kept.access(["a", "b"])
+    kept.access(["a"])
     assert len(asked) == 3
 
 
@@ -116,7 +116,7 @@ def test_a_token_is_kept_until_five_minutes_before_its_end() -> None:
 )
 def test_an_answer_without_a_usable_token_is_refused(body: str) -> None:
     with pytest.raises(RemoteFailed):
-        tokens(lambda _: httpx.Response(200, text=body)).get(["a"])
+        asking(lambda _: httpx.Response(200, text=body)).access(["a"])
 
 
 def test_numbers_that_no_computer_counts_with_are_none() -> None:
@@ -133,7 +133,7 @@ def test_numbers_that_no_computer_counts_with_are_none() -> None:
         asks_token = request.url.path.endswith("token.php")
         return httpx.Response(200, text=json.dumps(told if asks_token else marks))
 
-    found = LtiServices(http(answer), tokens(answer)).results(f"{RECORDED_PLATFORM}/lineitem")
+    found = asking(answer).results(f"{RECORDED_PLATFORM}/lineitem")
     assert found == {
         "1": Result(None, 10),
         "2": Result(5, 1),
@@ -146,13 +146,12 @@ def test_the_time_of_an_assertion_lies_back() -> None:
     seen: list[Any] = []
     clock = ManualClock()
     now = int(clock.now().timestamp())
-    AccessTokens(
-        http(lambda request: token_of(request) or httpx.Response(404)),
-        TOKEN_URL,
-        "client-full",
+    LtiServices(
+        PLATFORM,
         lambda claims: seen.append(claims) or "a.b.c",  # type: ignore[func-returns-value]
         clock,
-    ).get(["a"])
+        http(lambda request: token_of(request) or httpx.Response(404)),
+    ).access(["a"])
     (claims,) = seen
     assert (claims["iat"], claims["exp"]) == (now - 30, now + 300)
     assert (claims["iss"], claims["sub"], claims["aud"]) == ("client-full",) * 2 + (TOKEN_URL,)

@@ -19,10 +19,8 @@ import httpx
 
 from mograder.clients.assignment_server import protocol
 from mograder.clients.assignment_server.protocol import (
-    Call,
     Connection,
     Identity,
-    Parts,
     Registered,
     RemoteSubmission,
     Verification,
@@ -40,7 +38,6 @@ from mograder.clients.downloads import Downloader, Meter, no_meter
 from mograder.clients.http import RetryPolicy
 from mograder.clients.server_url import parse_hub_url
 from mograder.clients.token_store import user_of
-from mograder.core.context_managers import Closing
 from mograder.core.errors import InvalidInput, NotAuthenticated, NotFound, TooLarge
 from mograder.core.name_lookup import counted
 from mograder.core.portable_names import server_name
@@ -68,7 +65,7 @@ class GradeRow:
         return self.values.get("username") or self.values.get("userid") or ""
 
 
-class HttpsTransport(Closing):
+class HttpsTransport(Connection):
     """One person's connection to an assignment server; use it as a context manager.
 
     Without a token it connects as ``user`` to a server that requires no token.
@@ -86,24 +83,13 @@ class HttpsTransport(Closing):
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """Check the address before the token is sent anywhere."""
-        self._connection = Connection(
-            url, token, insecure=insecure, retry=retry, transport=transport
-        )
-        self._user = user or user_of(token)
+        super().__init__(url, token, insecure=insecure, retry=retry, transport=transport)
+        self.user = user or user_of(token)
         self._meter = meter
 
-    @property
-    def url(self) -> str:
-        return self._connection.url
-
-    @property
-    def user(self) -> str:
-        return self._user
-
     def list_assignments(self) -> tuple[RemoteAssignment, ...]:
-        listing = self._connection.ask(
-            Call("GET", "/assignments", params=_DETAIL), tuple[protocol.Entry, ...]
-        )
+        request = self.request("GET", "/assignments", params=_DETAIL)
+        listing = self.ask(request, tuple[protocol.Entry, ...])
         return tuple(protocol.assignment_of(entry) for entry in listing)
 
     def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
@@ -112,18 +98,18 @@ class HttpsTransport(Closing):
             good = [HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT]
             if "Range" in headers:
                 good.append(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
-            with self._connection.sent(Call("GET", file.address, headers=headers), progress) as got:
-                self._connection.demand(got, *good)
+            request = self.request("GET", file.address, headers=headers)
+            with self.sent(request, progress) as got:
+                self.demand(got, *good)
                 yield got
 
         progress(f"Fetching {file.name}")
-        Downloader(self._connection.retry).download(ask, file, to, progress, self._meter)
+        Downloader(self.retry).download(ask, file, to, progress, self._meter)
 
     def work_status(self, assignment: RemoteAssignment) -> WorkStatus:
-        call = Call(
-            "GET", path_of(assignment.key, "status"), params={"user": self._who()} | _DETAIL
-        )
-        return protocol.work_status_of(self._connection.ask(call, protocol.Status))
+        path, params = path_of(assignment.key, "status"), {"user": self._who()} | _DETAIL
+        request = self.request("GET", path, params=params)
+        return protocol.work_status_of(self.ask(request, protocol.Status))
 
     def submit(
         self,
@@ -141,45 +127,45 @@ class HttpsTransport(Closing):
         data = _read(file)
         progress(f"Submitting {file.name}")
         params = {"user": self._who()} | ({"late": "replace"} if late else {})
-        name = server_name(file.name)
-        call = Call(
-            "POST",
-            path_of(assignment.key, "submit"),
-            params=params,
-            files=lambda: [("file", (name, _Metered(file.name, data, self._meter), _PYTHON))],
+        part = server_name(file.name), _Metered(file.name, data, self._meter), _PYTHON
+        request = self.request(
+            "POST", path_of(assignment.key, "submit"), params=params, files=[("file", part)]
         )
-        return protocol.acknowledgement_of(self._connection.ask(call, protocol.Submitted, progress))
+        answer = self.ask(request, protocol.Submitted, progress)
+        return protocol.acknowledgement_of(answer)
 
     def feedback(self, assignment: RemoteAssignment) -> tuple[Document, ...]:
         path = path_of(assignment.key, "feedback", self._who())
         try:
-            content = self._connection.read(Call("GET", path), _LARGEST_FEEDBACK)
+            request = self.request("GET", path)
+            content = self.read(request, _LARGEST_FEEDBACK)
         except NotFound:
             return ()
         return (Document(f"{self._who()}.html", content),)
 
     def draft(self, assignment: RemoteAssignment) -> tuple[RemoteDraft, bytes]:
-        found = self._connection.ask(self._draft_call("GET", assignment), protocol.Draft)
+        found = self.ask(self._draft_request("GET", assignment), protocol.Draft)
         if found.text is None:
             raise NotFound("The server has no draft of yours.")
         return protocol.draft_of(found), found.text.encode()
 
     def save_draft(self, assignment: RemoteAssignment, text: bytes, over: str) -> RemoteDraft:
         version = {"If-Match": f'"{over}"'} if over else {"If-None-Match": "*"}
-        call = self._draft_call("PUT", assignment, headers=version, content=text)
-        return protocol.draft_of(self._connection.ask(call, protocol.Draft))
+        request = self._draft_request("PUT", assignment, headers=version, content=text)
+        return protocol.draft_of(self.ask(request, protocol.Draft))
 
     def submissions(self, assignment: RemoteAssignment) -> tuple[RemoteSubmission, ...]:
         """Return the latest submission of every person (instructors; B147, B153)."""
-        call = Call("GET", path_of(assignment.key, "submissions"), params=_DETAIL)
-        listed = self._connection.ask(call, tuple[protocol.Submission, ...])
+        path = path_of(assignment.key, "submissions")
+        request = self.request("GET", path, params=_DETAIL)
+        listed = self.ask(request, tuple[protocol.Submission, ...])
         return tuple(protocol.submission_of(assignment.key, each) for each in listed)
 
     def upload_grades(self, assignment: RemoteAssignment, rows: Sequence[GradeRow]) -> int:
         """Merge grades into the server's; return how many it holds then (instructors; B154)."""
         body = {"grades": [dict(row.values) for row in rows]}
-        call = Call("POST", path_of(assignment.key, "grades"), json=body)
-        return self._connection.ask(call, protocol.Counted).count
+        request = self.request("POST", path_of(assignment.key, "grades"), json=body)
+        return self.ask(request, protocol.Counted).count
 
     def upload_feedback(
         self, assignment: RemoteAssignment, pages: Sequence[Path], progress: Progress
@@ -187,57 +173,52 @@ class HttpsTransport(Closing):
         """Store feedback pages, one ``<user>.html`` each; return their names (instructors)."""
         contents = [(page.name, _read(page)) for page in pages]
         progress(f"Sending {counted(len(contents), 'page')} of feedback")
-
-        def parts() -> Parts:
-            return [
-                ("files", (name, _Metered(name, data, self._meter), _HTML))
-                for name, data in contents
-            ]
-
-        call = Call("POST", path_of(assignment.key, "feedback"), files=parts)
-        return self._connection.ask(call, protocol.Stored, progress).files
+        parts = [
+            ("files", (name, _Metered(name, data, self._meter), _HTML)) for name, data in contents
+        ]
+        path = path_of(assignment.key, "feedback")
+        request = self.request("POST", path, files=parts)
+        return self.ask(request, protocol.Stored, progress).files
 
     def who_am_i(self) -> Identity:
         """Return the token's identity; a server of 0.3.16 only confirms that the token is valid."""
         try:
-            me = self._connection.ask(Call("GET", "/me"), protocol.Identity)
+            me = self.ask(self.request("GET", "/me"), protocol.Identity)
         except NotFound:
             self.list_assignments()
-            return Identity(user=self._user)
-        return Identity(user=me.user or self._user, role=me.role)
+            return Identity(user=self.user)
+        return Identity(user=me.user or self.user, role=me.role)
 
     def verify_receipt(self, receipt: str) -> Verification:
         """Ask the server whether it signed a receipt and holds its file; no token is needed."""
-        call = Call("POST", "/receipts/verify", content=receipt.encode())
-        return self._connection.ask(call, protocol.Verification)
+        content = receipt.encode()
+        request = self.request("POST", "/receipts/verify", content=content)
+        return self.ask(request, protocol.Verification)
 
     def reset_registration(self, user: str) -> None:
         """End a name's tokens and let it be registered again, after a loss (instructors)."""
-        call = Call("POST", f"/people/{quote(user, safe='')}/reset")
-        self._connection.ask(call, object)
-
-    def close(self) -> None:
-        self._connection.close()
+        request = self.request("POST", f"/people/{quote(user, safe='')}/reset")
+        self.ask(request, object)
 
     def _who(self) -> str:
-        if not self._user:
+        if not self.user:
             # Only a server that asks for no token has answered until here.
             raise NotAuthenticated(
                 "Nobody is signed in to the server.",
                 hint="It asks for no token, and knows no names: give yours by --token NAME:x.",
             )
-        return self._user
+        return self.user
 
-    def _draft_call(
+    def _draft_request(
         self,
         method: str,
         assignment: RemoteAssignment,
         *,
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
-    ) -> Call:
+    ) -> httpx.Request:
         path, params = path_of(assignment.key, "draft"), {"user": self._who()}
-        return Call(method, path, params=params, headers=headers, content=content)
+        return self.request(method, path, params=params, headers=headers, content=content)
 
 
 class _Metered(io.BytesIO):
@@ -274,7 +255,8 @@ def register(
     parse_hub_url(url, insecure=insecure, what="server")
     with Connection(url, token, insecure=True, retry=retry, transport=transport) as connection:
         body = {"user": user, "enrollment_code": enrollment_code, "retry_key": retry_key}
-        return connection.ask(Call("POST", "/register", json=body), protocol.Registered)
+        request = connection.request("POST", "/register", json=body)
+        return connection.ask(request, protocol.Registered)
 
 
 def _read(file: Path) -> bytes:

@@ -9,12 +9,12 @@ missing field is unknown, and one of another type is ignored.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, BinaryIO, TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import quote, unquote
 
 import httpx
@@ -42,7 +42,7 @@ from mograder.clients.http import (
     send,
 )
 from mograder.clients.server_url import parse_hub_url
-from mograder.core.clock import from_unix, within_reach
+from mograder.core.clock import from_unix_or_none, within_reach
 from mograder.core.context_managers import Closing
 from mograder.core.errors import (
     Busy,
@@ -58,9 +58,6 @@ from mograder.core.errors import (
 from mograder.core.tasks import Progress
 
 T = TypeVar("T")
-
-Parts = Sequence[tuple[str, tuple[str, BinaryIO, str]]]
-"""The files of a form: field name, then file name, content and media type."""
 
 _SILENCE_SECONDS, _ANSWER_SECONDS = 60.0, 600.0
 _LARGEST_ANSWER, _LARGEST_REFUSAL = 16_000_000, 64_000
@@ -78,26 +75,11 @@ SIGN_IN = "Sign in with `mograder https login` or `mograder https register`."
 REFUSED = "The server does not take this token."
 COPY_AGAIN = "Copy the whole line that you were given, or ask your instructor for a new one."
 
-_LATEST = 32_503_680_000
-"""The end of the year 2999, in unix seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request; ``path`` begins with a slash and is encoded already."""
-
-    method: str
-    path: str
-    params: Mapping[str, str] | None = None
-    headers: Mapping[str, str] | None = None
-    json: object = None
-    content: bytes | None = None
-    files: Callable[[], Parts] | None = None
-
 
 class Connection(Closing):
     """One person's connection to one server.
 
+    ``request`` makes a request from a method and a path, which begins with a slash and is encoded.
     Every request raises :class:`~mograder.core.errors.MograderError` if the server refuses, cannot
     be reached, or is not an assignment server.
     """
@@ -121,20 +103,23 @@ class Connection(Closing):
         self._client = make_client(
             self.url, read=_SILENCE_SECONDS, token=token, transport=transport
         )
+        self.request = self._client.build_request
 
     def close(self) -> None:
         self._client.close()
 
     @contextmanager
-    def sent(self, call: Call, progress: Progress = lambda _: None) -> Iterator[httpx.Response]:
+    def sent(
+        self, request: httpx.Request, progress: Progress = lambda _: None
+    ) -> Iterator[httpx.Response]:
         """Yield the answer, whatever its status, its body unread; raises RemoteFailed if none."""
         with self._server.errors():
-            response = send(self._client, lambda: self._request(call), self.retry, progress)
+            response = send(self._client, request, self.retry, progress)
         with closing(response):
             yield response
 
-    def ask(self, call: Call, shape: type[T], progress: Progress = lambda _: None) -> T:
-        body = self.read(call, _LARGEST_ANSWER, progress)
+    def ask(self, request: httpx.Request, shape: type[T], progress: Progress = lambda _: None) -> T:
+        body = self.read(request, _LARGEST_ANSWER, progress)
         try:
             return TypeAdapter(shape).validate_json(body)
         except ValidationError as error:
@@ -143,8 +128,10 @@ class Connection(Closing):
                 hint="Check the address.",
             ) from error
 
-    def read(self, call: Call, limit: int, progress: Progress = lambda _: None) -> bytes:
-        with self.sent(call, progress) as response, self._server.errors():
+    def read(
+        self, request: httpx.Request, limit: int, progress: Progress = lambda _: None
+    ) -> bytes:
+        with self.sent(request, progress) as response, self._server.errors():
             self.demand(response, HTTPStatus.OK)
             return bounded_body(response, limit, _ANSWER_SECONDS)
 
@@ -161,17 +148,6 @@ class Connection(Closing):
         except ValidationError:
             said = _Refusal()
         raise _refusal(status, said, int(retry_after(response)))
-
-    def _request(self, call: Call) -> httpx.Request:
-        return self._client.build_request(
-            call.method,
-            f"{self.url}{call.path}",
-            params=call.params,
-            headers=call.headers,
-            content=call.content,
-            json=call.json,
-            files=call.files() if call.files else None,
-        )
 
 
 class _Refusal(BaseModel):
@@ -225,16 +201,14 @@ class RemoteSubmission:
 
 def _moment(value: object) -> datetime | None:
     """Return the time in unix seconds or ISO text; None for 0 and invalid values, as in 0.3.16."""
-    if isinstance(value, str) and value:
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return aware if within_reach(aware) else None
-    if isinstance(value, int | float) and 0 < value <= _LATEST:
-        return from_unix(value)
-    return None
+    found: datetime | None = None
+    if isinstance(value, str):
+        with suppress(ValueError):
+            found = datetime.fromisoformat(value)
+            found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    elif isinstance(value, int | float) and value > 0:
+        found = from_unix_or_none(value)
+    return found if found and within_reach(found) else None
 
 
 def _number(value: object) -> int | None:

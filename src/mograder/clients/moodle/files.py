@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import parse_qsl
@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mograder.clients.course_server import RemoteFile
 from mograder.clients.downloads import IDENTITY, DigestCheck, Downloader, damaged, other_bytes
-from mograder.clients.file_upload import Upload, opened
+from mograder.clients.file_upload import Quarters, Upload, opened
 from mograder.clients.http import bounded_body
 from mograder.clients.moodle.http import ANSWER_SECONDS, Form, Wire, as_error, refusal_in
 from mograder.clients.moodle.models import UploadedModel
@@ -45,27 +45,10 @@ _NO_POST = frozenset({404, 405, 501})
 """Statuses of a server that serves a file by GET alone."""
 
 _LARGEST = 4 << 30
-_LARGE = 4 << 20
-_STEPS = 4
 _MAX_REFUSAL = 1_000_000
 _SHA1 = re.compile(r'^(?:W/)?"?([0-9a-f]{40})(?:-gzip)?"?$')
 _PLUGINFILE = re.compile(r"^(?P<base>.*?)/(?:webservice/)?pluginfile\.php(?P<rest>/.+)?$")
 _UPLOADED = TypeAdapter(list[UploadedModel])
-
-
-@dataclass(slots=True)
-class _Quarters:
-    """Reports the progress of a large download in quarters."""
-
-    progress: Progress
-    step: int = 0
-
-    def __call__(self, name: str, done: int, total: int | None, /) -> None:
-        total = total or 0
-        step = done * _STEPS // total if total >= _LARGE else 0
-        if self.step < step < _STEPS:
-            self.progress(f"{name}: {step * 100 // _STEPS} % of {total >> 20} MB")
-        self.step = max(step, self.step)
 
 
 def _content_hash(response: httpx.Response) -> str:
@@ -107,9 +90,14 @@ class FileTransfers:
         Bytes that arrived before a connection broke are kept, and the next call continues.
         """
         form = self._form(file)
+        quarters = Quarters(progress)
         progress(f"Fetching {file.name}")
         self._downloader.download(
-            lambda headers: self._asked(form, headers), file, to, progress, _Quarters(progress)
+            lambda headers: self._asked(form, headers),
+            file,
+            to,
+            progress,
+            lambda name, done, total: quarters(f"{name}:", done, total),
         )
 
     def download_all(

@@ -197,7 +197,7 @@ class Wire(Closing):
         if not form.safe:
             retry = replace(retry, failures=_NOT_SENT, statuses=frozenset())
         with self.errors(form):
-            response = send(self._client, lambda: self._request(form, headers or {}), retry)
+            response = send(self._client, self._request(form, headers or {}), retry)
         with closing(response):
             yield response
 
@@ -219,17 +219,14 @@ class Wire(Closing):
         return body
 
     def _request(self, form: Form, headers: Mapping[str, str]) -> httpx.Request:
-        for _, stream in form.files:
-            stream.seek(0)
         if form.document:
             headers = {**headers, "content-type": "application/json"}
         fields = {name: written(value) for name, value in form.fields.items()}
-        address = f"{self.url}{form.path}"
         if form.in_address:
-            return self._client.build_request("GET", address, params=fields, headers=headers)
+            return self._client.build_request("GET", form.path, params=fields, headers=headers)
         return self._client.build_request(
             "POST",
-            address,
+            form.path,
             content=form.document or None,
             data=None if form.document else fields,
             files=[(f"file_{n}", file) for n, file in enumerate(form.files, 1)] or None,
