@@ -31,7 +31,7 @@ from mograder.sandbox.execution.report import (
     Line,
     Weight,
 )
-from mograder.sandbox.inside.grading_contract import Contract, parse_contract, render_contract
+from mograder.sandbox.inside.grading_contract import Contract
 from mograder.sandbox.protocol import COMMANDS_SLOT, Deadlines, Limits
 
 _TRIALS = '{"kind": "rehearsal '
@@ -45,13 +45,13 @@ T = TypeVar("T")
 class JudgeFiles:
     """What the judge has of an assignment; the same for all submissions.
 
-    ``plan`` and ``contract`` are the texts of ``render_plan`` and ``render_contract``. ``contract``
-    is None while one is recorded, which only a worker with the author's own solution may be used
-    for. ``folder`` holds the files beside the source, which the author's cells may read.
+    ``contract`` is None while one is recorded, which only a worker with the author's own solution
+    may be used for. ``folder`` holds the files beside the source, which the author's cells may
+    read.
     """
 
-    plan: str
-    contract: str | None
+    plan: GradingPlan
+    contract: Contract | None
     folder: Path | None
 
 
@@ -208,9 +208,9 @@ class JudgingResult:
 
     ``problem`` says why the judge did not reach its end, which is never the student's gain: then
     there are no ``checks``. ``given`` has the error of each given cell of the source that failed,
-    by its index. ``contract`` is the one that was recorded, as text, or empty. ``worker`` is the
-    run of the notebook, for pages only. ``protected`` is whether both ran in sandboxes.
-    ``rehearsal`` is there if it was asked for.
+    by its index. ``contract`` is the one that was recorded, if any. ``worker`` is the run of the
+    notebook, for pages only. ``protected`` is whether both ran in sandboxes. ``rehearsal`` is there
+    if it was asked for.
     """
 
     problem: str
@@ -218,7 +218,7 @@ class JudgingResult:
     worker: ExecutionResult
     protected: bool
     given: Mapping[int, str] = field(default_factory=dict)
-    contract: str = ""
+    contract: Contract | None = None
     seconds: float = 0.0
     rehearsal: RehearsalReport | None = None
 
@@ -242,7 +242,6 @@ class Runner(Protocol):
         """Judge one submission; both sandboxes have ended afterwards.
 
         Raises:
-            InvalidInput: The plan or the contract cannot be read.
             MograderError: It could not be judged at all, for a reason that is not the student's.
         """
 
@@ -278,9 +277,10 @@ _JudgeLine = _Given | JudgedCheck | _Recorded | End
 _LINE: TypeAdapter[_JudgeLine] = TypeAdapter(Annotated[_JudgeLine, Field(discriminator="kind")])
 _Trial = _Answers | UnsteadyLabel | PassedJunk | CrashedCheck | NeverFailed | _TrialsEnd
 _TRIAL: TypeAdapter[_Trial] = TypeAdapter(Annotated[_Trial, Field(discriminator="kind")])
+_CONTRACT: TypeAdapter[Contract] = TypeAdapter(Contract)
 
 
-def _valid(known: TypeAdapter[T], line: str) -> T:
+def _valid(known: TypeAdapter[T], line: str | bytes) -> T:
     """Return what a line says. Raises: :class:`ValueError` with what is wrong."""
     try:
         return known.validate_json(line)
@@ -289,13 +289,18 @@ def _valid(known: TypeAdapter[T], line: str) -> T:
         raise ValueError(f"{where['msg']} at {where['loc']}") from None
 
 
+def parse_contract(text: str | bytes) -> Contract:
+    """Return the contract of ``render_contract``; ``ValueError`` with what is wrong for others."""
+    return _valid(_CONTRACT, text)
+
+
 @dataclass(slots=True)
 class JudgeReport:
     """What a judge has reported; ``given`` has the error of each given cell, by its index."""
 
     checks: tuple[JudgedCheck, ...] = ()
     given: dict[int, str] = field(default_factory=dict)
-    contract: str = ""
+    contract: Contract | None = None
 
 
 def read_judge_report(
@@ -351,13 +356,13 @@ def _checked(told: JudgedCheck, plan: GradingPlan, contract: Contract | None) ->
     return told
 
 
-def _recorded(told: _Recorded, plan: GradingPlan, known: object) -> str:
+def _recorded(told: _Recorded, plan: GradingPlan, known: object) -> Contract:
     if known:
         raise ValueError("a contract that was not asked for")
     contract = parse_contract(TypeAdapter(dict[str, Any]).dump_json(told.model_extra or {}))
     if contract.source_sha256 != plan.source_sha256:
         raise ValueError("a contract of another source")
-    return render_contract(contract)
+    return contract
 
 
 def _compare(told: JudgedCheck, contract: Contract) -> None:

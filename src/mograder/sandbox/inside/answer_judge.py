@@ -310,7 +310,7 @@ class _Judge:
         self._contract: Any = None
         self._book: Any = grading_contract.Recording()
         if given is not None:
-            self._contract = grading_contract.parse_contract(json.dumps(given))
+            self._contract = grading_contract.read_contract(given)
             self._book = grading_contract.Enforced(self._contract)
             if self._contract.source_sha256 != self._plan.data["source_sha256"]:
                 raise ValueError("the contract belongs to another source")

@@ -16,11 +16,12 @@ from mograder.sandbox.execution.judging import (
     PassedJunk,
     RehearsalReport,
     UnsteadyLabel,
+    parse_contract,
     read_judge_report,
     read_rehearsal,
 )
 from mograder.sandbox.execution.sandboxed_runner import judging_result
-from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel
+from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel, Use, render_contract
 from mograder.sandbox.protocol import JUDGE_LINE, WORKER_LINE, Executed, Judged
 from tests.support.judging_rig import notebook
 
@@ -35,6 +36,12 @@ PLAN = plan_source(
 ).plan
 LABELS = (ExpectedLabel(2, "Q1", "Q1", 1.0, 1), ExpectedLabel(3, "Q2", "Q2", 2.0, 1))
 CONTRACT = Contract(PLAN.source_sha256, (), LABELS)
+WHOLE = Contract(
+    "ab" * 32,
+    (Use("area"), Use("order()", ("class", "iterator"), "a list", (0, "key"), (0,))),
+    (ExpectedLabel(3, "Q1: area", "Q1", 2.5, 2),),
+    True,
+)
 END = {"kind": "end"}
 
 
@@ -134,11 +141,46 @@ def test_a_recorded_contract_is_of_the_same_source() -> None:
         line = {"kind": "contract", **asdict(contract)}
         return read(judged(0), judged(1), line, END, contract=None)
 
-    assert json.loads(recorded(CONTRACT).contract)["labels"][0]["label"] == "Q1"
+    assert recorded(CONTRACT).contract == CONTRACT
     with pytest.raises(ValueError, match="another source"):
         recorded(Contract("0" * 64, (), LABELS))
     with pytest.raises(ValueError, match="missing"):
         read(judged(0), judged(1), END, contract=None)
+
+
+def test_a_contract_is_the_same_after_its_json() -> None:
+    text = render_contract(WHOLE)
+    assert parse_contract(text) == WHOLE
+    assert render_contract(parse_contract(text)) == text
+
+
+def _changed(**more: Any) -> str:
+    return json.dumps(json.loads(render_contract(WHOLE)) | more)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", "null", "[" * 100_000),
+        _changed(version=1),
+        _changed(more=1),
+        _changed(seeds=1),
+        _changed(copies=["2"]),
+        _changed(uses=[{"path": "x", "more": ""}]),
+        _changed(uses=[dict.fromkeys(("path", "example"), "x") | {"kinds": "ab"}]),
+        _changed(uses=[1]),
+        _changed(
+            uses=[{"path": "x", "example": "", "kinds": [1], "changes": [], "same": []}],
+        ),
+        _changed(
+            labels=[{"cell": 1, "label": "x", "key": "x", "total": "2", "conditions": 1}],
+        ),
+        _changed(labels=[{"cell": 1, "label": "x", "key": "x", "total": 2.0}]),
+    ],
+)
+def test_anything_else_is_no_contract(text: str) -> None:
+    with pytest.raises(ValueError, match=r" at \("):
+        parse_contract(text)
 
 
 # --- trials of an author's checks ------------------------------------------------------------
