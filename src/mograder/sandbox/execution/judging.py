@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar
@@ -34,7 +34,6 @@ from mograder.sandbox.execution.report import (
 from mograder.sandbox.inside.grading_contract import Contract
 from mograder.sandbox.protocol import COMMANDS_SLOT, Deadlines, Limits
 
-_TRIALS = '{"kind": "rehearsal '
 _Text = Annotated[str, Field(max_length=20_000)]
 _Word = Annotated[str, Field(max_length=2000)]
 JudgedState = Literal["judged", "not run", "needs attention"]
@@ -273,10 +272,9 @@ class _TrialsEnd(Line):
     missed: tuple[int, ...]
 
 
-_JudgeLine = _Given | JudgedCheck | _Recorded | End
-_LINE: TypeAdapter[_JudgeLine] = TypeAdapter(Annotated[_JudgeLine, Field(discriminator="kind")])
 _Trial = _Answers | UnsteadyLabel | PassedJunk | CrashedCheck | NeverFailed | _TrialsEnd
-_TRIAL: TypeAdapter[_Trial] = TypeAdapter(Annotated[_Trial, Field(discriminator="kind")])
+_JudgeLine = _Given | JudgedCheck | _Recorded | _Trial | End
+_LINE: TypeAdapter[_JudgeLine] = TypeAdapter(Annotated[_JudgeLine, Field(discriminator="kind")])
 _CONTRACT: TypeAdapter[Contract] = TypeAdapter(Contract)
 
 
@@ -301,6 +299,7 @@ class JudgeReport:
     checks: tuple[JudgedCheck, ...] = ()
     given: dict[int, str] = field(default_factory=dict)
     contract: Contract | None = None
+    rehearsal: RehearsalReport | None = None
 
 
 def read_judge_report(
@@ -308,11 +307,12 @@ def read_judge_report(
 ) -> JudgeReport:
     """Return the report of a judge that has come to its end.
 
-    Without a ``contract``, one must have been recorded.
+    Without a ``contract``, one must have been recorded, and the checks may have been tried.
 
     Raises: :class:`ValueError` with what is wrong.
     """
     checks: dict[int, JudgedCheck] = {}
+    trials: list[_Trial] = []
     report, ended = JudgeReport(), False
     for line in lines:
         if ended:
@@ -330,12 +330,15 @@ def read_judge_report(
                 report.contract = _recorded(told, plan, contract or report.contract)
             case End():
                 ended = True
+            case _:
+                trials.append(told)
     missing = {part.cell for part in plan.checks} - checks.keys()
     there = {"the end": ended, "the contract": contract or report.contract}
     there[f"of the checks {sorted(missing)}"] = not missing
     if lacks := [what for what, found in there.items() if not found]:
         raise ValueError(f"missing: {', '.join(lacks)}")
     report.checks = tuple(checks[part.cell] for part in plan.checks)
+    report.rehearsal = _rehearsal(trials, contract)
     return report
 
 
@@ -377,25 +380,16 @@ def _compare(told: JudgedCheck, contract: Contract) -> None:
             raise ValueError(f"another key or weight of {label.label!r} than in the contract")
 
 
-def read_rehearsal(lines: Iterable[str]) -> tuple[RehearsalReport | None, list[str]]:
-    """Return the trials in a judge's report, None if there were none, and its other lines.
-
-    Raises: :class:`ValueError` with what is wrong.
-    """
-    told: list[_Trial] = []
-    others: list[str] = []
-    for line in lines:
-        if line.startswith(_TRIALS):
-            told.append(_valid(_TRIAL, line))
-        else:
-            others.append(line)
+def _rehearsal(told: Sequence[_Trial], contract: Contract | None) -> RehearsalReport | None:
     if not told:
-        return None, others
+        return None
+    if contract is not None:
+        raise ValueError("trials that were not asked for")
     end = told[-1]
     if not isinstance(end, _TrialsEnd):
         raise ValueError("the end of the rehearsal is missing")
     answers = [pair for each in told if isinstance(each, _Answers) for pair in each.answers]
-    report = RehearsalReport(
+    return RehearsalReport(
         dict(answers),
         _those(told, UnsteadyLabel),
         _those(told, PassedJunk),
@@ -405,7 +399,6 @@ def read_rehearsal(lines: Iterable[str]) -> tuple[RehearsalReport | None, list[s
         end.missed,
         _those(told, CrashedCheck),
     )
-    return report, others
 
 
 def _those(told: Iterable[_Trial], kind: type[T]) -> tuple[T, ...]:

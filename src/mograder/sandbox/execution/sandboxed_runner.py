@@ -34,7 +34,6 @@ from mograder.sandbox.execution.judging import (
     JudgingResult,
     Runner,
     read_judge_report,
-    read_rehearsal,
 )
 from mograder.sandbox.execution.notebook_copies import PrivateCopies, copy_folder, needed_files
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
@@ -177,11 +176,9 @@ def judging_result(
     told = [line.removeprefix(JUDGE_LINE) for line in lines if line.startswith(JUDGE_LINE)]
     shown = [line.removeprefix(WORKER_LINE) for line in lines if line.startswith(WORKER_LINE)]
     problem = _ended_badly(judged.judge) or _never_ran(shown, judged.worker)
-    report, rehearsal = JudgeReport(), None
+    report = JudgeReport()
     if not problem:
         try:
-            if contract is None:
-                rehearsal, told = read_rehearsal(told)
             report = read_judge_report(told, plan, contract)
         except ValueError as error:
             status, log = judged.judge.status, _log(judged.judge)
@@ -194,7 +191,7 @@ def judging_result(
         given=report.given,
         contract=report.contract,
         seconds=judged.judge.seconds,
-        rehearsal=rehearsal,
+        rehearsal=report.rehearsal,
     )
 
 

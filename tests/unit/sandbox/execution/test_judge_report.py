@@ -18,7 +18,6 @@ from mograder.sandbox.execution.judging import (
     UnsteadyLabel,
     parse_contract,
     read_judge_report,
-    read_rehearsal,
 )
 from mograder.sandbox.execution.sandboxed_runner import judging_result
 from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel, Use, render_contract
@@ -200,17 +199,13 @@ NEVER = {"kind": "rehearsal never", "cell": 4, "label": "Q2", "message": "there"
 LAST = {"kind": "rehearsal end", "done": 2, "trials": 5, "missed": [4]}
 
 
-def lines(*told: object) -> list[str]:
-    return [json.dumps(each) for each in told]
+def tried(*told: dict[str, Any]) -> Any:
+    recorded = {"kind": "contract", **asdict(CONTRACT)}
+    return read(judged(0), judged(1), recorded, *told, END, contract=None).rehearsal
 
 
-def test_the_trials_are_taken_out_of_the_other_lines() -> None:
-    others = lines({"kind": "given"}, {"kind": "end"})
-    report, rest = read_rehearsal(
-        [others[0], *lines(ANSWERS, AGAIN, JUNK, CRASH, NEVER, LAST), others[1]]
-    )
-    assert rest == others
-    assert report == RehearsalReport(
+def test_the_trials_are_told_with_the_contract_that_was_recorded() -> None:
+    assert tried(ANSWERS, AGAIN, JUNK, CRASH, NEVER, LAST) == RehearsalReport(
         {"x": "float", "f": "(n) → number"},
         (UnsteadyLabel(3, "Q1", "far"),),
         (PassedJunk(4, "x", "nan", "is NaN", ("Q2",)),),
@@ -222,8 +217,13 @@ def test_the_trials_are_taken_out_of_the_other_lines() -> None:
     )
 
 
-def test_a_report_without_trials_is_left_as_it_is() -> None:
-    assert read_rehearsal(lines({"kind": "end"})) == (None, ['{"kind": "end"}'])
+def test_a_report_without_trials_has_no_rehearsal() -> None:
+    assert tried() is None
+
+
+def test_trials_by_a_contract_are_refused() -> None:
+    with pytest.raises(ValueError, match="not asked for"):
+        read(judged(0), judged(1), ANSWERS, LAST, END)
 
 
 @pytest.mark.parametrize(
@@ -235,6 +235,6 @@ def test_a_report_without_trials_is_left_as_it_is() -> None:
         ({"kind": "rehearsal of another version"}, LAST),
     ],
 )
-def test_any_other_line_of_trials_is_refused(told: tuple[object, ...]) -> None:
+def test_any_other_line_of_trials_is_refused(told: tuple[dict[str, Any], ...]) -> None:
     with pytest.raises(ValueError, match=r" at |end of the rehearsal"):
-        read_rehearsal(lines(*told))
+        tried(*told)
