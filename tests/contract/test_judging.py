@@ -19,6 +19,7 @@ from mograder.sandbox.client.supervisor_client import ConnectionLost
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import CellStatus, ExecutionRequest, Outcome
 from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
+from mograder.sandbox.inside.grading_contract import Contract
 from mograder.sandbox.protocol import Deadlines
 from mograder.store.filesystem.files import remove_tree
 from tests.support.judging_rig import (
@@ -163,7 +164,7 @@ async def test_a_template_that_a_fork_cannot_go_on_from_is_run_by_each_judge(
     for name, given in LEFT_BEHIND.items():
         source = source_of(given)
         contract = await rig.contract(SOURCE)
-        contract = contract.replace(source_sha256(SOURCE), source_sha256(source))
+        contract = replace(contract, source_sha256=source_sha256(source))
         before = await rig.local.starts()
         why = f"no template: template {'failed' if name == 'an error' else 'left behind'}"
         while (await rig.local.starts()).get(why, 0) == before.get(why, 0):
@@ -186,7 +187,7 @@ def judges_of(rig: JudgingRig, what: str = "plan.json") -> list[psutil.Process]:
     return found
 
 
-async def kill_once(rig: JudgingRig, contract: str, what: str, after: float) -> str:
+async def kill_once(rig: JudgingRig, contract: Contract, what: str, after: float) -> str:
     """Judge, kill all processes whose arguments contain a text, and return what came of it."""
     judging = asyncio.create_task(rig.judge(SOURCE, submission(), contract))
     await asyncio.wait({judging}, timeout=after)

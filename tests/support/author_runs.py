@@ -14,6 +14,7 @@ from mograder.grading.author.author_runs import (
 )
 from mograder.sandbox.execution.judging import JudgingResult
 from mograder.sandbox.execution.report import CheckResult, ExecutionResult
+from mograder.sandbox.inside.grading_contract import Contract
 
 
 class NoRuns(AuthorRuns):
@@ -36,7 +37,7 @@ class NoRuns(AuthorRuns):
     async def judge(self, trial: AuthorTrial, progress: Progress) -> JudgingResult:
         raise AssertionError(trial.name)
 
-    async def keep(self, trial: AuthorTrial, contract: str) -> None:
+    async def keep(self, trial: AuthorTrial, contract: Contract) -> None:
         raise AssertionError(trial.name)
 
 

@@ -20,7 +20,7 @@ from mograder.grading.submissions.graded_assignment import (
 )
 from mograder.grading.submissions.grading_tools import GradingTools
 from mograder.grading.workbench import Workbench, open_plain
-from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
+from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.source.release import make_release
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
@@ -32,7 +32,7 @@ from mograder.sandbox.execution.judging import (
     Runner,
 )
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
-from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel, render_contract
+from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel
 from mograder.store.course.sources import ContractStore
 from tests.support.notebooks import SCRIPT_HEAD, notebook
 
@@ -171,7 +171,7 @@ class FakeJudges:
 
     async def judge(self, request: JudgingRequest) -> JudgingResult:
         self.asked.append(request)
-        plan = parse_plan(request.files.plan)
+        plan = request.files.plan
         result = self.answer(request, plan)
         if request.files.contract is not None or result.problem:
             return result
@@ -180,7 +180,7 @@ class FakeJudges:
             for check in result.checks
             for each in check.labels
         )
-        contract = render_contract(Contract(plan.source_sha256, (), labels))
+        contract = Contract(plan.source_sha256, (), labels)
         return JudgingResult(
             "", result.checks, result.worker, result.protected, result.given, contract
         )

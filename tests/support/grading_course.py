@@ -10,7 +10,7 @@ from pathlib import Path
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.tasks import Progress
 from mograder.grading.submissions.grading_tools import GradingTools
-from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
+from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
     JudgedLabel,
@@ -53,7 +53,7 @@ class TextJudges:
             await self._changed.wait_for(lambda: self._running >= running)
 
     async def judge(self, request: JudgingRequest) -> JudgingResult:
-        recording = request.seed == parse_plan(request.files.plan).source_sha256
+        recording = request.seed == request.files.plan.source_sha256
         if not recording:
             self.asked.append(request.text)
         self._running += 1

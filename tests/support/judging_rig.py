@@ -11,7 +11,7 @@ from textwrap import indent
 
 import pytest
 
-from mograder.notebook.grading.grading_plan import GradingPlan, render_plan
+from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.execution.judging import (
     JudgedCheck,
@@ -20,6 +20,7 @@ from mograder.sandbox.execution.judging import (
     JudgingResult,
 )
 from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
+from mograder.sandbox.inside.grading_contract import Contract
 from mograder.sandbox.protocol import Deadlines, Limits
 from mograder.sandbox.supervisor.config import SupervisorConfig
 from mograder.store.filesystem.files import remove_tree
@@ -54,7 +55,7 @@ class JudgingRig:
         source: str,
         text: str,
         *,
-        contract: str | None,
+        contract: Contract | None,
         folder: Path | None = None,
         beside: Path | None = None,
     ) -> JudgingRequest:
@@ -64,7 +65,7 @@ class JudgingRig:
         return JudgingRequest(
             text,
             "A1.py",
-            JudgeFiles(render_plan(plan), contract, folder),
+            JudgeFiles(plan, contract, folder),
             self.environment,
             LIMITS,
             DEADLINES,
@@ -74,16 +75,17 @@ class JudgingRig:
             beside,
         )
 
-    async def contract(self, source: str, folder: Path | None = None) -> str:
+    async def contract(self, source: str, folder: Path | None = None) -> Contract:
         """Return the contract that a source's own solution gives."""
         request = self.request(source, source, contract=None, folder=folder, beside=folder)
         result = await self.runner.judge(request)
         assert not result.problem, result.problem
         assert {check.state for check in result.checks} == {"judged"}, result
+        assert result.contract is not None
         return result.contract
 
     async def judge(
-        self, source: str, text: str, contract: str, deadlines: Deadlines = DEADLINES
+        self, source: str, text: str, contract: Contract, deadlines: Deadlines = DEADLINES
     ) -> JudgingResult:
         request = self.request(source, text, contract=contract)
         return await self.runner.judge(replace(request, deadlines=deadlines))

@@ -11,6 +11,7 @@ import pytest
 
 from mograder.core.sections.settings_model import LimitsSettings
 from mograder.hub.grading import BackgroundRunner
+from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.sandbox.execution.item_limits import limits_of
 from mograder.sandbox.execution.judging import JudgeFiles, JudgingRequest, JudgingResult
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, Outcome
@@ -18,6 +19,7 @@ from mograder.sandbox.protocol import Deadlines
 from mograder.sessions.capacity import UNKNOWN
 
 RAN = ExecutionResult(Outcome.FINISHED)
+PLAN = GradingPlan(source_sha256="", cells=(), answers=(), template=(), judged=())
 
 
 @dataclass
@@ -53,7 +55,7 @@ async def test_a_submission_is_judged_in_reserved_memory_with_a_low_weight(
 ) -> None:
     rig = Rig()
     limits = limits_of(LimitsSettings(cpu_weight=weight))
-    files = JudgeFiles("", None, None)
+    files = JudgeFiles(PLAN, None, None)
     request = JudgingRequest("", "A1.py", files, Path("/env"), limits, Deadlines(), (), (), "seed")
     await BackgroundRunner(rig, rig.reserve).judge(request)
     assert (rig.weights, rig.memory, rig.reserved) == ([given], [2 * UNKNOWN], 0)

@@ -32,7 +32,7 @@ from mograder.grading.workbench import (
 )
 from mograder.notebook.cells import Cell, parse_cells, split_lines
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading.grading_plan import parse_plan, texts_of
+from mograder.notebook.grading.grading_plan import texts_of
 from mograder.notebook.grading.recording_cells import RecordingCells
 from mograder.notebook.points import checks_in, key_of, marks_of
 from mograder.notebook.source.leaks import CellOutput, find_leaks, hidden_values
@@ -45,7 +45,7 @@ from mograder.sandbox.execution.report import (
     ExecutionResult,
     Outcome,
 )
-from mograder.sandbox.inside.grading_contract import parse_contract
+from mograder.sandbox.inside.grading_contract import Contract
 from mograder.sandbox.protocol import LONGEST_SECONDS, Deadlines, Limits, timed
 from mograder.store.course.course import read_notebook
 from mograder.store.course.sources import contracts_of
@@ -173,9 +173,7 @@ class AuthorRuns:
                 interface=trial.interface,
                 skip=trial.skip,
                 seed=_SEED,
-                texts=await asyncio.to_thread(
-                    texts_of, trial.text, trial.name, parse_plan(trial.files.plan)
-                ),
+                texts=await asyncio.to_thread(texts_of, trial.text, trial.name, trial.files.plan),
                 folder=trial.folder,
                 uid_slot=worker,
                 judge_slot=judge,
@@ -183,22 +181,21 @@ class AuthorRuns:
             )
             return await bench.runner.judge(request)
 
-    async def keep(self, trial: AuthorTrial, contract: str) -> None:
+    async def keep(self, trial: AuthorTrial, contract: Contract) -> None:
         """Keep a trial's contract, unless the Python is mograder's: grading uses another one."""
         bench = await self._opened()
         if bench.environments is not None:
             recording = Recording(
                 text=trial.text,
                 filename=trial.name,
-                plan=parse_plan(trial.files.plan),
+                plan=trial.files.plan,
                 environment=await bench.environment(trial.text, lambda _: None),
                 limits=bench.limits(trial.text, self._item),
                 deadlines=self._deadlines,
                 folder=trial.folder.absolute(),
                 files_sha256=await asyncio.to_thread(folder_digest, trial.folder),
             )
-            news = parse_contract(contract)
-            await asyncio.to_thread(keep_contract, self._contracts, recording, news)
+            await asyncio.to_thread(keep_contract, self._contracts, recording, contract)
 
 
 @asynccontextmanager

@@ -50,6 +50,7 @@ from mograder.notebook.grading.grading_split import review_grading
 from mograder.notebook.grading.mutants import choose, mutants_of
 from mograder.notebook.source.release import make_release, without_mark
 from mograder.sandbox.execution.judging import JudgingResult
+from mograder.sandbox.inside.grading_contract import Contract
 from mograder.store.course.course import read_notebook, shown
 
 if sys.platform == "linux":
@@ -216,7 +217,7 @@ class _Examination:
         submissions = self._options.submissions
         if submissions is None:
             return
-        if not contract:
+        if contract is None:
             self._report.notes.append("Submissions were not judged: the solution was not, either.")
             return
         if sys.platform == "linux":  # elsewhere there are no sandboxes to run them in
@@ -247,8 +248,8 @@ async def _judge_apart(
     plain: tuple[RunReport, RunReport],
     runs: AuthorRuns,
     report: QualityReport,
-) -> str:
-    """Judge the solution, junk and the release; return the contract, empty if there is none.
+) -> Contract | None:
+    """Judge the solution, junk and the release; return the contract, None if there is none.
 
     ``plain`` are the plain runs of the source and its release.
     """
@@ -263,13 +264,13 @@ async def _judge_apart(
         trial = await asyncio.to_thread(trial_of, subject, subject.source)
         own = await runs.judge(trial, lambda _: None)
         await asyncio.to_thread(_tell_solution, source, subject, own, report)
-        if not own.contract:
-            return ""
+        if own.contract is None:
+            return None
         empty = await asyncio.to_thread(trial_of, subject, subject.release, own.contract)
         result = await runs.judge(empty, lambda _: None)
     except MograderError as error:
         report.notes.append(f"Junk was not tried: {error}")
-        return ""
+        return None
     found = await asyncio.to_thread(judge_empty, subject, result)
     for finding in (*found.errors, *found.advice):
         report.add(in_cell(source.notebook, Fault.EMPTY, finding))

@@ -21,12 +21,7 @@ from mograder.grading.submissions.contract_recording import (
     interface_of,
 )
 from mograder.notebook.findings import Finding
-from mograder.notebook.grading.grading_plan import (
-    GradingPlan,
-    Part,
-    answers_of_labels,
-    render_plan,
-)
+from mograder.notebook.grading.grading_plan import GradingPlan, Part, answers_of_labels
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.points import key_of
 from mograder.notebook.source.release import without_mark
@@ -36,6 +31,7 @@ from mograder.sandbox.execution.judging import (
     JudgingResult,
     RehearsalReport,
 )
+from mograder.sandbox.inside.grading_contract import Contract
 
 _BESIDE = "or write `# mograder: unprotected` into the cell, so that a marker confirms its marks"
 _COMPARE = f"Compare values that the answers give, {_BESIDE}."
@@ -311,7 +307,7 @@ async def rehearse(subject: Subject, runs: AuthorRuns, progress: Progress) -> Fi
         trial = await asyncio.to_thread(trial_of, subject, subject.source)
         own = await runs.judge(trial, progress)
         found = await asyncio.to_thread(judge_solution, subject, own)
-        if found.errors or not own.contract:
+        if found.errors or own.contract is None:
             return found
         release = await asyncio.to_thread(trial_of, subject, subject.release, own.contract)
         result = await runs.judge(release, progress)
@@ -325,7 +321,7 @@ async def rehearse(subject: Subject, runs: AuthorRuns, progress: Progress) -> Fi
     return Findings(empty.errors, advice, found.answers)
 
 
-def trial_of(subject: Subject, version: Version, contract: str | None = None) -> AuthorTrial:
+def trial_of(subject: Subject, version: Version, contract: Contract | None = None) -> AuthorTrial:
     """Return a version of an item to judge; without a contract, the solution is recorded."""
     plan, checks = subject.plan, check_digests(subject.source.text, subject.plan)
     if contract is not None:  # a form to submit may have been added, so cells have other indexes
@@ -334,7 +330,7 @@ def trial_of(subject: Subject, version: Version, contract: str | None = None) ->
         text=without_mark(version.text),
         name=version.name,
         folder=version.folder,
-        files=JudgeFiles(render_plan(plan), contract, subject.source.folder),
+        files=JudgeFiles(plan, contract, subject.source.folder),
         interface=interface_of(plan),
         skip=tuple(sorted(checks)),
     )

@@ -20,9 +20,10 @@ from mograder.grading.submissions.contract_recording import check_digests, inter
 from mograder.grading.submissions.grading_result import GradingState
 from mograder.grading.submissions.submitted_text import decode_submission, read_submission
 from mograder.notebook.grading.checks_advice import Fault, QualityFinding
-from mograder.notebook.grading.grading_plan import answers_of_labels, render_plan
+from mograder.notebook.grading.grading_plan import answers_of_labels
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.execution.judging import JudgeFiles
+from mograder.sandbox.inside.grading_contract import Contract
 from mograder.store.submissions.submitted_files import SubmittedFile, submitted_files
 
 assert sys.platform == "linux"  # submissions are opened without following links
@@ -41,7 +42,7 @@ def submissions_in(directory: Path, folder: Path) -> Submissions:
 async def tell_submissions(
     source: ExaminedSource,
     submissions: Submissions,
-    contract: str,
+    contract: Contract,
     runs: AuthorRuns,
     report: QualityReport,
     done: Callable[[], None],
@@ -97,7 +98,7 @@ async def _judged(
     source: ExaminedSource,
     submissions: Submissions,
     file: SubmittedFile,
-    contract: str,
+    contract: Contract,
     skip: tuple[str, ...],
     runs: AuthorRuns,
 ) -> Mapping[str, bool]:
@@ -109,7 +110,7 @@ async def _judged(
         text=decode_submission(data, file.path.name),
         name=source.name,
         folder=submissions.folder,
-        files=JudgeFiles(render_plan(source.plan), contract, source.folder),
+        files=JudgeFiles(source.plan, contract, source.folder),
         interface=interface_of(source.plan),
         skip=skip,
         header=source.notebook.text,

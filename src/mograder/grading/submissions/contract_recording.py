@@ -29,13 +29,9 @@ from mograder.sandbox.execution.judging import (
     JudgingRequest,
     JudgingResult,
     Runner,
-)
-from mograder.sandbox.inside.grading_contract import (
-    VERSION,
-    Contract,
     parse_contract,
-    render_contract,
 )
+from mograder.sandbox.inside.grading_contract import VERSION, Contract, render_contract
 from mograder.sandbox.protocol import Deadlines, Limits
 from mograder.store.course.sources import ContractStore
 
@@ -76,7 +72,7 @@ async def record_contract(recording: Recording, runner: Runner, slots: SandboxSl
         request = JudgingRequest(
             text=recording.text,
             name=PurePath(recording.filename).name,
-            files=JudgeFiles(render_plan(plan), None, recording.folder),
+            files=JudgeFiles(plan, None, recording.folder),
             environment=recording.environment,
             limits=recording.limits,
             deadlines=recording.deadlines,
@@ -90,15 +86,12 @@ async def record_contract(recording: Recording, runner: Runner, slots: SandboxSl
         )
         recorded = await runner.judge(request)
         refuse(contract_problems(recording.filename, plan, recorded))
-        try:
-            contract = parse_contract(recorded.contract)
-        except ValueError as error:
-            told = f"{recording.filename}: no contract was recorded: {error}."
-            raise MograderError(told) from error
-        files = replace(request.files, contract=render_contract(contract))
+        if recorded.contract is None:
+            raise MograderError(f"{recording.filename}: no contract was recorded.")
+        files = replace(request.files, contract=recorded.contract)
         result = await runner.judge(replace(request, files=files))
         refuse(contract_problems(recording.filename, plan, result))
-    return contract
+    return recorded.contract
 
 
 def interface_of(plan: GradingPlan) -> tuple[str, ...]:

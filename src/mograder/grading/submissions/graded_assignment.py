@@ -30,7 +30,7 @@ from mograder.grading.submissions.question_results import (
 )
 from mograder.notebook.cells import NotebookText, parse_cells
 from mograder.notebook.findings import refuse
-from mograder.notebook.grading.grading_plan import GradingPlan, code_digest, render_plan
+from mograder.notebook.grading.grading_plan import GradingPlan, code_digest
 from mograder.notebook.grading.grading_split import plan_source, unknown_keys
 from mograder.notebook.pep723 import ItemKind, read_kind, read_script
 from mograder.notebook.points import (
@@ -131,12 +131,11 @@ async def prepare_assignment(
         files_sha256=beside,
     )
     contract = await _contract(recording, tools, progress)
-    kept = render_contract(contract)
     return GradedAssignment(
         name=files.name,
         filename=read.filename,
         source=JudgedSource(
-            read.plan, JudgeFiles(render_plan(read.plan), kept, recording.folder), read.beside
+            read.plan, JudgeFiles(read.plan, contract, recording.folder), read.beside
         ),
         release=read.release,
         release_folder=None if files.release is None else files.release.absolute().parent,
@@ -148,7 +147,7 @@ async def prepare_assignment(
         basis=replace(
             await asyncio.to_thread(_basis, environment, files.release, read.release),
             source_sha256=_sha256(read.text),
-            contract_sha256=_sha256(kept),
+            contract_sha256=_sha256(render_contract(contract)),
             source_files_sha256=beside,
         ),
         checks=read.checks,

@@ -37,9 +37,8 @@ from enum import StrEnum
 from itertools import chain
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import (
     CellKind,
     LineEdit,
@@ -207,15 +206,6 @@ def code_digest(code: str) -> str:
 def render_plan(plan: GradingPlan) -> str:
     """Return a plan as JSON; equal plans give equal texts."""
     return plan.model_dump_json(indent=1) + "\n"
-
-
-def parse_plan(text: str | bytes) -> GradingPlan:
-    """Raise InvalidInput for another text, such as a plan of another version."""
-    try:
-        return GradingPlan.model_validate_json(text)
-    except ValidationError as error:
-        hint = "Make it again with `mograder generate`."
-        raise InvalidInput("This is not a plan of grading.", hint=hint) from error
 
 
 def with_checks(plan: GradingPlan) -> frozenset[int]:

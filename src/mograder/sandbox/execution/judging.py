@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar
@@ -31,10 +31,9 @@ from mograder.sandbox.execution.report import (
     Line,
     Weight,
 )
-from mograder.sandbox.inside.grading_contract import Contract, parse_contract, render_contract
+from mograder.sandbox.inside.grading_contract import Contract
 from mograder.sandbox.protocol import COMMANDS_SLOT, Deadlines, Limits
 
-_TRIALS = '{"kind": "rehearsal '
 _Text = Annotated[str, Field(max_length=20_000)]
 _Word = Annotated[str, Field(max_length=2000)]
 JudgedState = Literal["judged", "not run", "needs attention"]
@@ -45,13 +44,13 @@ T = TypeVar("T")
 class JudgeFiles:
     """What the judge has of an assignment; the same for all submissions.
 
-    ``plan`` and ``contract`` are the texts of ``render_plan`` and ``render_contract``. ``contract``
-    is None while one is recorded, which only a worker with the author's own solution may be used
-    for. ``folder`` holds the files beside the source, which the author's cells may read.
+    ``contract`` is None while one is recorded, which only a worker with the author's own solution
+    may be used for. ``folder`` holds the files beside the source, which the author's cells may
+    read.
     """
 
-    plan: str
-    contract: str | None
+    plan: GradingPlan
+    contract: Contract | None
     folder: Path | None
 
 
@@ -208,9 +207,9 @@ class JudgingResult:
 
     ``problem`` says why the judge did not reach its end, which is never the student's gain: then
     there are no ``checks``. ``given`` has the error of each given cell of the source that failed,
-    by its index. ``contract`` is the one that was recorded, as text, or empty. ``worker`` is the
-    run of the notebook, for pages only. ``protected`` is whether both ran in sandboxes.
-    ``rehearsal`` is there if it was asked for.
+    by its index. ``contract`` is the one that was recorded, if any. ``worker`` is the run of the
+    notebook, for pages only. ``protected`` is whether both ran in sandboxes. ``rehearsal`` is there
+    if it was asked for.
     """
 
     problem: str
@@ -218,7 +217,7 @@ class JudgingResult:
     worker: ExecutionResult
     protected: bool
     given: Mapping[int, str] = field(default_factory=dict)
-    contract: str = ""
+    contract: Contract | None = None
     seconds: float = 0.0
     rehearsal: RehearsalReport | None = None
 
@@ -242,7 +241,6 @@ class Runner(Protocol):
         """Judge one submission; both sandboxes have ended afterwards.
 
         Raises:
-            InvalidInput: The plan or the contract cannot be read.
             MograderError: It could not be judged at all, for a reason that is not the student's.
         """
 
@@ -274,13 +272,13 @@ class _TrialsEnd(Line):
     missed: tuple[int, ...]
 
 
-_JudgeLine = _Given | JudgedCheck | _Recorded | End
-_LINE: TypeAdapter[_JudgeLine] = TypeAdapter(Annotated[_JudgeLine, Field(discriminator="kind")])
 _Trial = _Answers | UnsteadyLabel | PassedJunk | CrashedCheck | NeverFailed | _TrialsEnd
-_TRIAL: TypeAdapter[_Trial] = TypeAdapter(Annotated[_Trial, Field(discriminator="kind")])
+_JudgeLine = _Given | JudgedCheck | _Recorded | _Trial | End
+_LINE: TypeAdapter[_JudgeLine] = TypeAdapter(Annotated[_JudgeLine, Field(discriminator="kind")])
+_CONTRACT: TypeAdapter[Contract] = TypeAdapter(Contract)
 
 
-def _valid(known: TypeAdapter[T], line: str) -> T:
+def _valid(known: TypeAdapter[T], line: str | bytes) -> T:
     """Return what a line says. Raises: :class:`ValueError` with what is wrong."""
     try:
         return known.validate_json(line)
@@ -289,13 +287,19 @@ def _valid(known: TypeAdapter[T], line: str) -> T:
         raise ValueError(f"{where['msg']} at {where['loc']}") from None
 
 
+def parse_contract(text: str | bytes) -> Contract:
+    """Return the contract of ``render_contract``; ``ValueError`` with what is wrong for others."""
+    return _valid(_CONTRACT, text)
+
+
 @dataclass(slots=True)
 class JudgeReport:
     """What a judge has reported; ``given`` has the error of each given cell, by its index."""
 
     checks: tuple[JudgedCheck, ...] = ()
     given: dict[int, str] = field(default_factory=dict)
-    contract: str = ""
+    contract: Contract | None = None
+    rehearsal: RehearsalReport | None = None
 
 
 def read_judge_report(
@@ -303,11 +307,12 @@ def read_judge_report(
 ) -> JudgeReport:
     """Return the report of a judge that has come to its end.
 
-    Without a ``contract``, one must have been recorded.
+    Without a ``contract``, one must have been recorded, and the checks may have been tried.
 
     Raises: :class:`ValueError` with what is wrong.
     """
     checks: dict[int, JudgedCheck] = {}
+    trials: list[_Trial] = []
     report, ended = JudgeReport(), False
     for line in lines:
         if ended:
@@ -325,12 +330,15 @@ def read_judge_report(
                 report.contract = _recorded(told, plan, contract or report.contract)
             case End():
                 ended = True
+            case _:
+                trials.append(told)
     missing = {part.cell for part in plan.checks} - checks.keys()
     there = {"the end": ended, "the contract": contract or report.contract}
     there[f"of the checks {sorted(missing)}"] = not missing
     if lacks := [what for what, found in there.items() if not found]:
         raise ValueError(f"missing: {', '.join(lacks)}")
     report.checks = tuple(checks[part.cell] for part in plan.checks)
+    report.rehearsal = _rehearsal(trials, contract)
     return report
 
 
@@ -351,13 +359,13 @@ def _checked(told: JudgedCheck, plan: GradingPlan, contract: Contract | None) ->
     return told
 
 
-def _recorded(told: _Recorded, plan: GradingPlan, known: object) -> str:
+def _recorded(told: _Recorded, plan: GradingPlan, known: object) -> Contract:
     if known:
         raise ValueError("a contract that was not asked for")
     contract = parse_contract(TypeAdapter(dict[str, Any]).dump_json(told.model_extra or {}))
     if contract.source_sha256 != plan.source_sha256:
         raise ValueError("a contract of another source")
-    return render_contract(contract)
+    return contract
 
 
 def _compare(told: JudgedCheck, contract: Contract) -> None:
@@ -372,25 +380,16 @@ def _compare(told: JudgedCheck, contract: Contract) -> None:
             raise ValueError(f"another key or weight of {label.label!r} than in the contract")
 
 
-def read_rehearsal(lines: Iterable[str]) -> tuple[RehearsalReport | None, list[str]]:
-    """Return the trials in a judge's report, None if there were none, and its other lines.
-
-    Raises: :class:`ValueError` with what is wrong.
-    """
-    told: list[_Trial] = []
-    others: list[str] = []
-    for line in lines:
-        if line.startswith(_TRIALS):
-            told.append(_valid(_TRIAL, line))
-        else:
-            others.append(line)
+def _rehearsal(told: Sequence[_Trial], contract: Contract | None) -> RehearsalReport | None:
     if not told:
-        return None, others
+        return None
+    if contract is not None:
+        raise ValueError("trials that were not asked for")
     end = told[-1]
     if not isinstance(end, _TrialsEnd):
         raise ValueError("the end of the rehearsal is missing")
     answers = [pair for each in told if isinstance(each, _Answers) for pair in each.answers]
-    report = RehearsalReport(
+    return RehearsalReport(
         dict(answers),
         _those(told, UnsteadyLabel),
         _those(told, PassedJunk),
@@ -400,7 +399,6 @@ def read_rehearsal(lines: Iterable[str]) -> tuple[RehearsalReport | None, list[s
         end.missed,
         _those(told, CrashedCheck),
     )
-    return report, others
 
 
 def _those(told: Iterable[_Trial], kind: type[T]) -> tuple[T, ...]:

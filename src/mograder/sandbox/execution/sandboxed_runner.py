@@ -23,9 +23,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import TypeVar
 
-from mograder.core.errors import InvalidInput
 from mograder.core.tasks import to_its_end
-from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
+from mograder.notebook.grading.grading_plan import GradingPlan, render_plan
 from mograder.sandbox.client.supervisor_client import ConnectionLost
 from mograder.sandbox.execution.item_limits import CopyBounds
 from mograder.sandbox.execution.judging import (
@@ -35,11 +34,10 @@ from mograder.sandbox.execution.judging import (
     JudgingResult,
     Runner,
     read_judge_report,
-    read_rehearsal,
 )
 from mograder.sandbox.execution.notebook_copies import PrivateCopies, copy_folder, needed_files
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult, read_report
-from mograder.sandbox.inside.grading_contract import Contract, parse_contract
+from mograder.sandbox.inside.grading_contract import Contract, render_contract
 from mograder.sandbox.isolation.policy import CONTRACT, FILES, PLAN
 from mograder.sandbox.machines import Runs
 from mograder.sandbox.protocol import (
@@ -110,16 +108,16 @@ class SandboxedRunner(Runner):
         return await asyncio.to_thread(read_report, lines, executed)
 
     async def _judge(self, request: JudgingRequest) -> JudgingResult:
-        plan, contract = parse_plan(request.files.plan), contract_of(request.files.contract)
+        files = request.files
         lines: list[str] = []
         async with (
             self._copies.copy(request) as (name, directory),
-            self._folders.folder(request.files) as folder,
+            self._folders.folder(files) as folder,
         ):
             seconds = longest(request.deadlines, rehearse=request.rehearse)
             asked = _asked(request, name, directory, folder, seconds)
             judged = await self._runs.judge(asked, lines.append)
-        return await asyncio.to_thread(judging_result, lines, judged, plan, contract)
+        return await asyncio.to_thread(judging_result, lines, judged, files.plan, files.contract)
 
 
 async def _once_more(run: Callable[[], Coroutine[object, object, T]]) -> T:
@@ -137,14 +135,6 @@ def longest(deadlines: Deadlines, *, rehearse: bool) -> float:
     """
     notebook, submission = deadlines.notebook, deadlines.submission
     return (3 if rehearse else 1) * notebook + 3 * submission + _MARGIN_SECONDS
-
-
-def contract_of(text: str | None) -> Contract | None:
-    """Return the contract of a text, None for None; raises InvalidInput if it cannot be read."""
-    try:
-        return None if text is None else parse_contract(text)
-    except ValueError as error:
-        raise InvalidInput(f"The contract cannot be read: {error}.") from error
 
 
 def _asked(
@@ -186,11 +176,9 @@ def judging_result(
     told = [line.removeprefix(JUDGE_LINE) for line in lines if line.startswith(JUDGE_LINE)]
     shown = [line.removeprefix(WORKER_LINE) for line in lines if line.startswith(WORKER_LINE)]
     problem = _ended_badly(judged.judge) or _never_ran(shown, judged.worker)
-    report, rehearsal = JudgeReport(), None
+    report = JudgeReport()
     if not problem:
         try:
-            if contract is None:
-                rehearsal, told = read_rehearsal(told)
             report = read_judge_report(told, plan, contract)
         except ValueError as error:
             status, log = judged.judge.status, _log(judged.judge)
@@ -203,7 +191,7 @@ def judging_result(
         given=report.given,
         contract=report.contract,
         seconds=judged.judge.seconds,
-        rehearsal=rehearsal,
+        rehearsal=report.rehearsal,
     )
 
 
@@ -285,9 +273,8 @@ class JudgeFolders:
             (half / FILES).mkdir(parents=True)
             if files.folder is not None:
                 copy_folder(files.folder, half / FILES, self._bounds, notebooks=False)
-            (half / PLAN).write_text(files.plan, encoding="utf-8")
-            if files.contract is not None:
-                (half / CONTRACT).write_text(files.contract, encoding="utf-8")
+            for of, text in _texts(files).items():
+                (half / of).write_text(text, encoding="utf-8")
             _let_read(half)
             half.rename(target)
         except BaseException:
@@ -314,11 +301,19 @@ def _let_read(top: Path) -> None:
             Path(folder, name).chmod(_FILE_MODE)
 
 
+def _texts(files: JudgeFiles) -> dict[str, str]:
+    """Return the texts of a judge's directory by the names of their files."""
+    found = {PLAN: render_plan(files.plan)}
+    if files.contract is not None:
+        found[CONTRACT] = render_contract(files.contract)
+    return found
+
+
 def _digest(files: JudgeFiles) -> str:
     """Return the digest of the texts, and of the path, size and time of each file."""
     digest = hashlib.sha256()
-    for text in (files.plan, files.contract):
-        digest.update(b"-" if text is None else hashlib.sha256(text.encode()).digest())
+    for text in _texts(files).values():
+        digest.update(hashlib.sha256(text.encode()).digest())
     if files.folder is not None:
         for below, name, directory in needed_files(files.folder):
             with contextlib.suppress(FileNotFoundError):

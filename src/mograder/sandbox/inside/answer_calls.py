@@ -28,7 +28,6 @@ import answer_session  # type: ignore[import-not-found]  # in this file's direct
 import carried_files  # type: ignore[import-not-found]
 import codec_rules as rules  # type: ignore[import-not-found]
 import shared_objects  # type: ignore[import-not-found]
-import value_encoder  # type: ignore[import-not-found]
 
 MODULE = "answer"
 """The module of all classes that are made for an answer."""
@@ -228,7 +227,7 @@ class Calls:
         given.update(keywords)
         changeable = [each for each in given if self._changeable(book, path, each, given[each])]
         wanted = [] if stand_ins.sharing else changeable
-        before = {each: _digest(given[each]) for each in wanted} if book.records else {}
+        before = {each: shared_objects.deep_digest(given[each]) for each in wanted if book.records}
         files = {place: at for place, each in given.items() if (at := carried_files.named(each))}
         shown = shown_call(path, args, keywords)
         started = time.perf_counter()
@@ -300,7 +299,7 @@ class Calls:
             argument = given[place]
             self._before.setdefault(id(argument), (argument, _kept(argument)))
             _refill(argument, contents, path)
-            if book.records and _digest(argument) != before[place]:
+            if book.records and shared_objects.deep_digest(argument) != before[place]:
                 book.note(path, changes=(place,))
 
     def put_back(self) -> None:
@@ -413,9 +412,6 @@ def _type_of(node: ast.expr) -> Any:
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             return _type_of(left) | _type_of(right)
     raise ValueError("another annotation")
-
-
-_digest = functools.partial(shared_objects.deep_digest, data=value_encoder.data_bytes)
 
 
 def _kept(value: object) -> Any:

@@ -45,7 +45,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -193,37 +193,33 @@ def _read(given: Any) -> Any:
 
 @dataclass
 class _Verdict:
+    """What came of a check, what it rests on that the answer itself says, and calls of answers.
+
+    ``beyond`` is whether the answer has changed shared objects more than the author's does.
+    """
+
     state: str = "judged"
     reason: str = ""
     results: list[Any] = field(default_factory=list)
+    claims: list[str] = field(default_factory=list)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    beyond: bool = False
 
 
-@dataclass
-class _Told:
-    """The report of a check's process, which counts for nothing if a field has another type."""
+def _verdict_of(told: dict[str, Any]) -> _Verdict:
+    """Return the verdict in the report of a check's process, which an answer may have misled.
 
-    state: str
-    reason: str
-    results: list[dict[str, Any]]
-    claims: list[str]
-    calls: list[dict[str, Any]]
-    number: int
-    lost: bool
-    beyond: bool
-
-    def __post_init__(self) -> None:
-        texts = (self.reason, *self.claims, *(each["call"] for each in self.calls))
-        texts += tuple(each[name] for each in self.calls for name in each.keys() & {"result"})
-        if self.state not in _STATES or not all(type(each) is str for each in texts):
-            raise TypeError("not the verdict of a check")
-        if type(self.number) is not int or self.number < 0:
-            raise TypeError("not a number of requests")
-        if type(self.lost) is not bool or type(self.beyond) is not bool:
-            raise TypeError("not a truth value")
-
-    def verdict(self) -> _Verdict:
-        results = [label_results.of_data(each) for each in self.results]
-        return _Verdict(self.state, self.reason, results)
+    Raises ``TypeError``, ``ValueError`` or ``KeyError`` if it is none.
+    """
+    found = _Verdict(**told)
+    texts = (found.reason, *found.claims, *(each["call"] for each in found.calls))
+    texts += tuple(each[name] for each in found.calls for name in each.keys() & {"result"})
+    if found.state not in _STATES or not all(type(each) is str for each in texts):
+        raise TypeError("not the verdict of a check")
+    if type(found.beyond) is not bool:
+        raise TypeError("not a truth value")
+    found.results = [label_results.of_data(each) for each in found.results]
+    return found
 
 
 def _overfull(part: dict[str, Any]) -> _Verdict:
@@ -310,7 +306,7 @@ class _Judge:
         self._contract: Any = None
         self._book: Any = grading_contract.Recording()
         if given is not None:
-            self._contract = grading_contract.parse_contract(json.dumps(given))
+            self._contract = grading_contract.read_contract(given)
             self._book = grading_contract.Enforced(self._contract)
             if self._contract.source_sha256 != self._plan.data["source_sha256"]:
                 raise ValueError("the contract belongs to another source")
@@ -340,7 +336,7 @@ class _Judge:
         for number, (part, following) in enumerate(itertools.zip_longest(checks, checks[1:]), 1):
             self._session.later = len(checks) - number
             self._asks_next = following is not None and self._asks(following)
-            judged.append((part, *self._check(part)))
+            judged.append((part, self._check(part)))
         for each in judged:
             self._tell(*each)
         if self._contract is None:
@@ -358,7 +354,7 @@ class _Judge:
         self._session.start_time()
         found = []
         for part in self._plan.checks:
-            verdict, _ = self._attempt(part, self._seed, shares=True)
+            verdict = self._attempt(part, self._seed, shares=True)
             before = self._judged_before.get(part["cell"], [])
             if verdict.state != "judged" or label_results.both(before, verdict.results) != before:
                 found.append(part["cell"])
@@ -372,7 +368,7 @@ class _Judge:
             **seconds,
         )
 
-        def attempt(part: dict[str, Any], seed: str, trial: Any) -> tuple[Any, Any]:
+        def attempt(part: dict[str, Any], seed: str, trial: Any) -> Any:
             self._book = rehearsal.book
             shares = part["cell"] not in contract.copies
             return self._attempt(part, seed, trial, shares=shares)
@@ -389,8 +385,8 @@ class _Judge:
             self._session.end()
             return file.read()
 
-    def _check(self, part: dict[str, Any]) -> tuple[_Verdict, list[str], list[dict[str, Any]]]:
-        """Return a check's verdict, claims and calls, with a process of the worker's own for it.
+    def _check(self, part: dict[str, Any]) -> _Verdict:
+        """Return a check's verdict, with a process of the worker's own for it.
 
         The author's own solution is trusted: it is judged in this process, which records it.
 
@@ -400,24 +396,20 @@ class _Judge:
         result.
         """
         if self._contract is None:
-            verdict, answers = self._attempt(part, self._seed)
-            return verdict, sorted(answers.claims), answers.log.calls
-        shares = part["cell"] not in self._contract.copies
-        verdict, told = self._told(part, shares=shares)
-        if told is None:
-            return verdict, [], []
-        claims = set(told.claims)
-        if told.beyond and verdict.state == "judged":
-            strict, again = self._told(part, shares=False)
-            claims.update(() if again is None else again.claims)
-            if strict.state == "judged":
-                both = label_results.both(verdict.results, strict.results)
-                strict = _Verdict("judged", verdict.reason or strict.reason, both)
-            verdict = strict
-        return verdict, sorted(claims), told.calls
+            return self._attempt(part, self._seed)
+        verdict = self._told(part, shares=part["cell"] not in self._contract.copies)
+        if not verdict.beyond or verdict.state != "judged":
+            return verdict
+        strict = self._told(part, shares=False)
+        if strict.state == "judged":
+            strict.reason = verdict.reason or strict.reason
+            strict.results = label_results.both(verdict.results, strict.results)
+        strict.claims = sorted({*verdict.claims, *strict.claims})
+        strict.calls = verdict.calls
+        return strict
 
-    def _told(self, part: dict[str, Any], *, shares: bool) -> tuple[_Verdict, _Told | None]:
-        """Return a check's verdict and report, from a process of its own.
+    def _told(self, part: dict[str, Any], *, shares: bool) -> _Verdict:
+        """Return a check's verdict, from a process of its own.
 
         A check that an answer has misled, such as by a text that it evaluates, may do anything in
         its process. What that reports counts for this check only, but that it may give up the
@@ -443,18 +435,19 @@ class _Judge:
         told, in_time = _forked(judge, self._session.longest() + grace, end)
         if not in_time:
             if told:
-                return _Verdict("not run", "this check did not end in time with this answer"), None
-            hangs = "the process of this check did not end in time"
-            return _Verdict("needs attention", hangs), None
+                return _Verdict("not run", "this check did not end in time with this answer")
+            return _Verdict("needs attention", "the process of this check did not end in time")
         try:
-            found = _Told(**json.loads(told))
-            self._session.number = found.number
-            if found.lost and not self._session.lost:
+            number, lost, found = json.loads(told)
+            if type(number) is not int or number < 0 or type(lost) is not bool:
+                raise TypeError("not the state of a session")
+            self._session.number = number
+            if lost and not self._session.lost:
                 self._session.lose("it did not end a check")
-            return found.verdict(), found
+            return _verdict_of(found)
         except (TypeError, ValueError, KeyError, RecursionError):
-            lost = "the process of this check has ended without a result"
-            return _Verdict("needs attention", lost), None
+            without = "the process of this check has ended without a result"
+            return _Verdict("needs attention", without)
 
     def _asks(self, part: dict[str, Any]) -> bool:
         """Whether a check asks the worker for more than the values of its answers."""
@@ -464,17 +457,8 @@ class _Judge:
     def _judge_here(self, part: dict[str, Any], tells: int, *, shares: bool) -> None:
         if not self._template.has_run:  # the process of each check runs it then
             self._template.run()
-        verdict, answers = self._attempt(part, self._seed, shares=shares, tells=tells)
-        told = {
-            "state": verdict.state,
-            "reason": verdict.reason,
-            "results": [each.as_data() for each in verdict.results],
-            "claims": sorted(answers.claims),
-            "calls": answers.log.calls,
-            "number": self._session.number,
-            "lost": self._session.lost,
-            "beyond": answers.sharing is not None and answers.sharing.beyond,
-        }
+        verdict = self._attempt(part, self._seed, shares=shares, tells=tells)
+        told = (self._session.number, self._session.lost, asdict(verdict))
         data = json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")
         while data:
             data = data[os.write(tells, data) :]
@@ -488,8 +472,8 @@ class _Judge:
         *,
         shares: bool = False,
         tells: int | None = None,
-    ) -> tuple[_Verdict, Any]:
-        """Return the verdict of one check, and the stand-ins that it has used.
+    ) -> _Verdict:
+        """Return the verdict of one check.
 
         ``trial`` changes the answers of the worker's process for this check; then that process
         goes on with the next trial, unless it does not answer any more. ``tells`` is the pipe to
@@ -521,7 +505,9 @@ class _Judge:
             self._audit.found = ""
         if tells is None and (trial is None or self._session.broken):
             self._session.end()
-        return verdict, answers
+        verdict.claims, verdict.calls = sorted(answers.claims), answers.log.calls
+        verdict.beyond = answers.sharing is not None and answers.sharing.beyond
+        return verdict
 
     def _judged(self, part: dict[str, Any], answers: Any) -> _Verdict:
         names = self._parts.fresh().__dict__
@@ -593,13 +579,7 @@ class _Judge:
             verdict.results = [result]
         return verdict
 
-    def _tell(
-        self,
-        part: dict[str, Any],
-        verdict: _Verdict,
-        claims: Iterable[str],
-        calls: list[dict[str, Any]],
-    ) -> None:
+    def _tell(self, part: dict[str, Any], verdict: _Verdict) -> None:
         cell, results = part["cell"], verdict.results
         if self._contract is None:
             self._seen += [
@@ -612,8 +592,7 @@ class _Judge:
         else:
             wanted = [each for each in self._contract.labels if each.cell == cell]
             results = label_results.by_contract(results, wanted, verdict.reason)
-        labels = [each.as_data() for each in results]
-        self._lines.tell_check(part, verdict, labels, claims, calls)
+        self._lines.tell_check(part, verdict, [each.as_data() for each in results])
 
     def _interrupt(self, number: int, frame: Any) -> None:
         self._session.break_off("the time of this check is over")

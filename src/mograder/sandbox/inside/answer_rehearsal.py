@@ -40,8 +40,8 @@ _ENOUGH = 5
 """Trials in which a check has evaluated its conditions before one is said never to fail."""
 _RIGHT = ("changes", "keeps", "twice")
 """Kinds of junk that are wrong for some checks only: nothing is told where they pass."""
-_Attempt = Callable[[dict[str, Any], str, Any], tuple[Any, Any]]
-"""Judges a part with a seed and a trial: its verdict, and the stand-ins that it has used."""
+_Attempt = Callable[[dict[str, Any], str, Any], Any]
+"""Judges a part with a seed and a trial, and returns its verdict."""
 _Trial = Callable[[dict[str, Any], Any], Any]
 _Forked = Callable[[Callable[[int], None], float], bytes]
 """Returns what a function writes in a process of its own, until it ends or the seconds are over."""
@@ -88,12 +88,12 @@ class Rehearsal:
         """Try all checks; ``before`` are the results of each cell with this seed."""
         self._session.start_time()
         for part in self._plan.checks:
-            verdict, _ = attempt(part, seed + _OTHER_SEED, None)
+            verdict = attempt(part, seed + _OTHER_SEED, None)
             self._compare(part, verdict, before.get(part["cell"], []))
         self._session.start_time()
         kinds = self._interface()
         self._session.restrict(self._trial_seconds, self._seconds)
-        self._try_junk(lambda part, trial: attempt(part, seed, trial)[0], kinds)
+        self._try_junk(lambda part, trial: attempt(part, seed, trial), kinds)
 
     def _compare(self, part: dict[str, Any], verdict: Any, before: list[Any]) -> None:
         if verdict.state != "judged" and self._session.broken:

@@ -116,7 +116,7 @@ class Snapshots:
         """Note what a name's value is that is no answer, if it can be shared."""
         if shared_objects.kind_of(value) and shared_objects.is_small(value):
             with contextlib.suppress(Exception):  # whatever a library raises for odd contents
-                self.given[name] = shared_objects.deep_digest(value, value_encoder.data_bytes)
+                self.given[name] = shared_objects.deep_digest(value)
 
     def take(self, name: str, value: object) -> None:
         """Keep a name's value, or the sentence that says why it cannot be carried."""
@@ -189,13 +189,11 @@ class AnswerServer:
             raise rules.FrameError("a request to a process that was not begun")
         self._pull(number, *arguments)
 
-    def _answer(self, number: int, operation: str, shares: int, *arguments: Any) -> None:
+    def _answer(self, number: int, operation: str, shares: bool, *arguments: Any) -> None:
         if operation == "pull":
             self._pull(number, arguments[0])
             return
-        self._shares = shares != rules.COPIES
-        if shares == rules.SHARES_FIRST:
-            self._links = shared_objects.Links(value_encoder.data_bytes)
+        self._shares = shares
         printed = _Printed()
         try:
             with contextlib.redirect_stdout(printed.stream):
@@ -291,19 +289,20 @@ class AnswerServer:
         return request["value"]
 
     def _share(self, buffers: list[bytearray]) -> dict[str, str]:
-        """Share the notebook's own objects of some names with the judge's, from now on.
+        """Share objects with the judge, from now on; at first the notebook's own of some names.
 
         Return for each name whether all that it consists of is shared, or only the object itself,
         since it is not what it was when its cell ended.
         """
         linked = {}
+        self._links = shared_objects.Links()
         offers = shared_objects.loads(buffers[0], self._table.object)
         for name, (kind, numbers) in offers.items():
             value, names = self._snapshots.names.get(name), self._snapshots.given
             if name not in names or type(value).__name__ != kind:
                 continue
             parts = shared_objects.reachable([value], lambda _: False)
-            same = shared_objects.deep_digest(value, value_encoder.data_bytes) == names[name]
+            same = shared_objects.deep_digest(value) == names[name]
             if same and len(parts) == len(numbers):
                 for number, each in zip(numbers, parts, strict=True):
                     self._links.given(each, number)

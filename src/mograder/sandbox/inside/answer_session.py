@@ -162,11 +162,11 @@ class AnswerSession:
         self.broken = self.broken or reason
 
     def ask(
-        self, operation: str, *arguments: object, data: bytes = b"", shares: int = rules.COPIES
+        self, operation: str, *arguments: object, data: bytes = b"", shares: bool = False
     ) -> Reply:
         """Return the answer to one request; ``NoAnswer`` if there is none.
 
-        ``shares`` says whether its data tells of shared objects, and whether it is the first one.
+        ``shares`` says whether its data and its answer tell of shared objects.
         """
         if operation != "pull":
             self.start_process()

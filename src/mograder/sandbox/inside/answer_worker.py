@@ -115,8 +115,7 @@ class _Run:
             for name in self._defined(cell_id):
                 self.snapshots.missing[name] = f"its cell failed ({error or status})"
 
-        runner = cell_runner.CellRunner(self.notebook, self.report, names, ended)
-        cell_runner.run_cells(self.notebook, self.report, runner)
+        cell_runner.CellRunner(self.notebook, self.report, names, ended).run()
         for cell_id in self.notebook.skipped:
             for name in self._defined(cell_id):
                 self.snapshots.missing.setdefault(name, "a cell that it needs did not run")

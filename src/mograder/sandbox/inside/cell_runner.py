@@ -284,7 +284,7 @@ def main(argv: list[str]) -> None:
     with opened(argv[2], report) as found:
         if found is not None:
             notebook, module = found
-            run_cells(notebook, report, CellRunner(notebook, report, module.__dict__))
+            CellRunner(notebook, report, module.__dict__).run()
     report.say({"kind": "end"})
     # Do not run the student's threads and exit handlers.
     os._exit(0)
@@ -433,19 +433,6 @@ def opened(path: str, report: NotebookReport) -> Iterator[tuple[Notebook, Module
         yield found
 
 
-def run_cells(notebook: Notebook, report: NotebookReport, runner: CellRunner) -> None:
-    """Run a notebook's cells, and report those that cannot run before and after it."""
-    for cell_id, (kind, message, line) in notebook.failed.items():
-        index, name = notebook.indexes[cell_id], notebook.names[cell_id]
-        told = {"error_type": kind[:_NAME], "message": message[:_MESSAGE], "line": line}
-        report.tell_cell(index, name, "error", **told)
-        skip_after(notebook, cell_id)
-    runner.run()
-    for cell_id in notebook.skipped:
-        index, name = notebook.indexes[cell_id], notebook.names[cell_id]
-        report.tell_cell(index, name, "skipped", message="a cell that it needs did not run")
-
-
 def load_notebook(path: str) -> Notebook:
     """Return a notebook with its graph; ``SyntaxError`` if there is none in the file."""
     load = importlib.import_module("marimo._ast.load").load_app
@@ -546,8 +533,15 @@ class CellRunner:
         self._in_cell = in_cell()
 
     def run(self) -> None:
-        """Run the cells in marimo's order; disabled ones are marked as skipped."""
+        """Run the cells in marimo's order; disabled ones are marked as skipped.
+
+        Those that cannot run are reported before it, those that were skipped after it.
+        """
         notebook = self._notebook
+        for cell_id, (kind, message, line) in notebook.failed.items():
+            told = {"error_type": kind[:_NAME], "message": message[:_MESSAGE], "line": line}
+            self._tell(cell_id, "error", **told)
+            skip_after(notebook, cell_id)
         for cell_id in notebook.order:
             passed_over = notebook.failed.keys() | notebook.skipped
             if cell_id in passed_over or cell_id not in notebook.indexes:
@@ -556,10 +550,15 @@ class CellRunner:
                 notebook.skipped.add(cell_id)
                 continue
             self._run_cell(cell_id)
+        for cell_id in notebook.skipped:
+            self._tell(cell_id, "skipped", message="a cell that it needs did not run")
+
+    def _tell(self, cell_id: Any, status: str, **more: Any) -> None:
+        index, name = self._notebook.indexes[cell_id], self._notebook.names[cell_id]
+        self._report.tell_cell(index, name, status, **more)
 
     def _run_cell(self, cell_id: Any) -> None:
-        notebook, report = self._notebook, self._report
-        index, name = notebook.indexes[cell_id], notebook.names[cell_id]
+        report, index = self._report, self._notebook.indexes[cell_id]
         report.say({"kind": "start", "index": index})
         started = time.perf_counter()
         with self._in_cell(cell_id):
@@ -572,7 +571,7 @@ class CellRunner:
             report.tell_outputs(index, shown)
         more["output_tail"] = printed[-_TAIL:]
         more["seconds"] = round(time.perf_counter() - started, 4)
-        report.tell_cell(index, name, status, **more)
+        self._tell(cell_id, status, **more)
         self._ended(cell_id, status, more.get("error_type", ""))
 
     def _attempt(self, cell_id: Any) -> tuple[str, dict[str, Any], list[Any]]:

@@ -92,8 +92,6 @@ wrap around: both are made signed ones of 64 bits, and only unsigned ones beyond
 """
 
 SERVING = "serving"
-COPIES, SHARES, SHARES_FIRST = range(3)
-"""Of a request: nothing is shared, objects are, or they are from this request of a check on."""
 PRINTED = 10_000
 """Characters of printed text that come with an answer."""
 TEXT = 2000

@@ -12,12 +12,12 @@ A contract belongs to one plan. It is no secret, and contains no code.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal
 
-VERSION = 6
-_Record = TypeVar("_Record")
+VERSION: Literal[6] = 6
+_STRICT = {"extra": "forbid", "strict": True}
+"""How the hub reads these records from JSON (:mod:`mograder.sandbox.execution.judging`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Use:
     the class. So a list of nodes may be longer than the author's, or a tree deeper.
     """
 
+    __pydantic_config__ = _STRICT
     path: str
     kinds: tuple[str, ...] = ()
     example: str = ""
@@ -44,6 +45,7 @@ class Use:
 class ExpectedLabel:
     """A label that a check cell records, its question's key, its weight, and its conditions."""
 
+    __pydantic_config__ = _STRICT
     cell: int
     label: str
     key: str
@@ -59,12 +61,13 @@ class Contract:
     arguments and results are copies.
     """
 
+    __pydantic_config__ = _STRICT
     source_sha256: str
     uses: tuple[Use, ...]
     labels: tuple[ExpectedLabel, ...]
     seeds: bool = False
     copies: tuple[int, ...] = ()
-    version: int = VERSION
+    version: Literal[6] = VERSION
 
 
 def render_contract(contract: Contract) -> str:
@@ -72,45 +75,16 @@ def render_contract(contract: Contract) -> str:
     return json.dumps(asdict(contract), indent=1, sort_keys=True) + "\n"
 
 
-def parse_contract(text: str | bytes) -> Contract:
-    """Return the contract of ``render_contract``; ``ValueError`` for anything else."""
-    try:
-        found = json.loads(text)
-        if type(found) is not dict or found.get("version") != VERSION:
-            raise ValueError("another version")
-        uses = tuple(_use(each) for each in found.pop("uses"))
-        labels = tuple(_typed(ExpectedLabel, each, _LABEL) for each in found.pop("labels"))
-        copies = tuple(found.pop("copies"))
-        if any(type(each) is not int for each in copies):
-            raise ValueError("a field of another type")
-        made = {**found, "uses": uses, "labels": labels, "copies": copies}
-        contract: Contract = _typed(Contract, made, _CONTRACT)
-    except (TypeError, KeyError, ValueError, RecursionError) as error:
-        raise ValueError(f"this is not a contract: {error}") from None
-    return contract
+def read_contract(found: dict[str, Any]) -> Contract:
+    """Return the contract that the hub has checked and rendered, from its parsed JSON.
 
-
-_LABEL = {"cell": int, "label": str, "key": str, "total": float, "conditions": int}
-_CONTRACT = {"source_sha256": str, "uses": tuple, "labels": tuple, "seeds": bool, "version": int}
-_CONTRACT |= {"copies": tuple}
-
-
-def _typed(record: type[_Record], found: Mapping[str, Any], types: Mapping[str, type]) -> _Record:
-    if found.keys() != types.keys():
-        raise ValueError("other fields")
-    if any(type(found[name]) is not kind for name, kind in types.items()):
-        raise ValueError("a field of another type")
-    return record(**found)
-
-
-def _use(found: dict[str, Any]) -> Use:
-    allowed = {"kinds": (str,), "changes": (int, str), "same": (int,)}
-    lists = {name: tuple(found[name]) for name in allowed}
-    for name, items in lists.items():
-        if type(found[name]) is not list or any(type(each) not in allowed[name] for each in items):
-            raise ValueError("a field of another type")
-    types = dict.fromkeys(allowed, tuple) | dict.fromkeys(("path", "example", "owner"), str)
-    return _typed(Use, {**found, **lists}, types)
+    Raises ``ValueError`` for another version: a supervisor may be older than the hub.
+    """
+    if found["version"] != VERSION:
+        raise ValueError("a contract of another version")
+    uses = tuple(Use(**each) for each in found["uses"])
+    labels = tuple(ExpectedLabel(**each) for each in found["labels"])
+    return Contract(**{**found, "uses": uses, "labels": labels})
 
 
 class Enforced:

@@ -235,15 +235,13 @@ class Audit:
     @contextlib.contextmanager
     def watching(self, part: dict[str, Any], codes: tuple[Any, ...]) -> Iterator[None]:
         """Watch a part while it runs; ``codes`` are the code objects that it consists of."""
-        before = (self._known, self._names, self._file)
         self._known, self._file = codes, f"cell_part{part['line']}_"
         self._names = modules_named(part["code"])
         self._watches = True
         try:
             yield
         finally:
-            self._known, self._names, self._file = before
-            self._watches = bool(before[0])
+            self._watches = False
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._watches:

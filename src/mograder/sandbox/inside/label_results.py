@@ -13,7 +13,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ class LabelResult:
 
 
 def of_data(found: dict[str, Any]) -> LabelResult:
-    """Return the result of ``as_data``; ``TypeError``, ``ValueError``, ``KeyError`` for another."""
+    """Return the result of a report; ``TypeError``, ``ValueError``, ``KeyError`` for another."""
     conditions = tuple(Condition(**each) for each in found["conditions"])
     texts = [found["label"], found["key"], *(each.message for each in conditions)]
     texts += [each.reason for each in conditions]
@@ -207,14 +207,7 @@ class JudgeLines:
         while data:
             data = data[os.write(self.descriptor, data) :]
 
-    def tell_check(
-        self,
-        part: dict[str, Any],
-        verdict: Any,
-        labels: list[dict[str, Any]],
-        claims: Iterable[str],
-        calls: list[dict[str, Any]],
-    ) -> None:
+    def tell_check(self, part: dict[str, Any], verdict: Any, labels: list[dict[str, Any]]) -> None:
         """Report a check of the plan: its state, its labels, and how the answers were used."""
         texts = _Texts()
         self.say(
@@ -225,8 +218,8 @@ class JudgeLines:
             state=verdict.state,
             reason=texts.cut(verdict.reason, _REASON),
             labels=[{**each, "conditions": texts.conditions(each)} for each in labels],
-            claims=[each[:_CLAIM] for each in sorted(claims)[:_MOST_CLAIMS]],
-            calls=[texts.call(each) for each in calls],
+            claims=[each[:_CLAIM] for each in sorted(verdict.claims)[:_MOST_CLAIMS]],
+            calls=[texts.call(each) for each in verdict.calls],
         )
 
 

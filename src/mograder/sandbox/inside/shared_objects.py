@@ -17,7 +17,7 @@ globals that it names, since an answer may be given one (``apply(lambda v: v + 1
 object that lives in the worker travels as its number. Classes of the notebook travel by name; the
 worker's notebook has the given ones, too. The answer can read all of this.
 
-Runs inside both sandboxes; imports only the standard library.
+Runs inside both sandboxes; imports only the standard library and the encoder.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+import value_encoder  # type: ignore[import-not-found]  # in this file's directory
 
 MOST = 200
 """Objects that are compared with each request; the oldest are forgotten first."""
@@ -277,9 +279,7 @@ class Links:
     judge. An object is kept until it is dropped, so that its ``id`` stays its own.
     """
 
-    def __init__(self, data: Callable[[object], bytes]) -> None:
-        """``data`` returns the bytes of an array or a frame."""
-        self._data = data
+    def __init__(self) -> None:
         self._objects: dict[int, Any] = {}
         self._numbers: dict[int, int] = {}
         self._digests: dict[int, bytes] = {}
@@ -388,7 +388,7 @@ class Links:
             for each in part:
                 self._add(found, each, depth + 1)
         elif depth == 0 and kind_of(part) == "data":
-            found.update(self._data(part))
+            found.update(value_encoder.data_bytes(part))
         else:
             number = self._numbers.get(id(part))
             found.update(b"#%d" % (id(part) if number is None else number))
@@ -431,9 +431,9 @@ def reachable(values: Iterable[object], skip: Callable[[object], bool]) -> list[
     return list(found.values())
 
 
-def deep_digest(value: object, data: Callable[[object], bytes]) -> bytes:
+def deep_digest(value: object) -> bytes:
     """Return what tells a shared object, with all that it consists of, apart from others."""
-    links = Links(data)
+    links = Links()
     found = hashlib.blake2b(digest_size=16)
     for number, each in enumerate(reachable([value], lambda _: False), 1):
         links.given(each, number, b"")

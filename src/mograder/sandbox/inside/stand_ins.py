@@ -42,7 +42,7 @@ class Sharing:
     def __init__(self, number_of: Callable[[object], int | None]) -> None:
         """``number_of`` finds the objects of the worker that stand-ins stand for."""
         self._is_the_workers = lambda value: number_of(value) is not None
-        self.links = shared_objects.Links(value_encoder.data_bytes)
+        self.links = shared_objects.Links()
         self.beyond = False
         self._number_of = number_of
         self._last = 0
@@ -153,8 +153,8 @@ class StandIns:
         self.log = answer_calls.CallLog()
         self.claims: set[str] = set()
         self._interface = interface
-        self._offers: dict[str, tuple[str, list[int]]] = {}
-        self._shares = rules.SHARES_FIRST if shares else rules.COPIES
+        self._offers: dict[str, tuple[str, list[int]]] | None = {} if shares else None
+        """What to share before the first request; None if that is done, or nothing is shared."""
         self.calls = answer_calls.Calls(self, secret)
         self._errors = answer_calls.Errors()
         self._numbers: dict[int, int] = {}
@@ -208,8 +208,8 @@ class StandIns:
         None is what the worker takes for no value. An answer without a value, such as an error, is
         followed by what it has changed.
         """
-        if self._offers:
-            self._share()
+        if self._offers is not None:
+            self._share(self._offers)
         try:
             if self.sharing is not None:
                 data = self.sharing.packed(value)
@@ -224,7 +224,7 @@ class StandIns:
         return reply
 
     def _ask(self, operation: str, *arguments: object, data: bytes) -> Any:
-        shares, self._shares = self._shares, min(self._shares, rules.SHARES)
+        shares = self.sharing is not None
         return self.session.ask(operation, *arguments, data=data, shares=shares)
 
     def _value_of(self, reply: Any) -> Any:
@@ -236,8 +236,8 @@ class StandIns:
         """Share the author's own objects of these names, from the first request on."""
         self._offers = self.sharing.offered(names)
 
-    def _share(self) -> None:
-        offers, self._offers = self._offers, {}
+    def _share(self, offers: dict[str, tuple[str, list[int]]]) -> None:
+        self._offers = None
         reply = self._ask("share", data=shared_objects.dumps(offers, self.number_of))
         self.sharing.withdrawn(offers, self._value_of(reply))
 

@@ -97,7 +97,7 @@ class Decoder:
     ) -> None:
         self.allows = allows
         if links is None:
-            links = own_modules.load("shared_objects").Links(repr)
+            links = own_modules.load("shared_objects").Links()
         self._links = links
         self._mark = links.mark
         self._changes = False

@@ -94,7 +94,7 @@ class Encoder:
         self.buffers: list[bytes] = []
         self._hook = hook
         if links is None:
-            links = own_modules.load("shared_objects").Links(data_bytes)
+            links = own_modules.load("shared_objects").Links()
         self._links = links
         self._nodes = 0
         self._texts = 0

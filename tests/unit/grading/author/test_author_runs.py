@@ -10,7 +10,6 @@ import pytest
 from mograder.core.settings import load_settings, read_environ
 from mograder.grading.author import author_runs
 from mograder.grading.author.author_runs import AuthorTrial, open_runs
-from mograder.notebook.grading.grading_plan import render_plan
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.execution.judging import JudgeFiles
 from mograder.sandbox.protocol import Deadlines, timed
@@ -18,7 +17,7 @@ from tests.support.fake_judges import SOURCE, FakeJudges, FakeRuns, fake_workben
 
 HEADER = "# [tool.mograder.limits]\n# memory_mb = 512\n# processes = 5\n# ///\n\nimport"
 TEXT = SOURCE.replace("# ///\n\nimport", HEADER, 1)
-PLAN = render_plan(plan_source(TEXT, "hw1.py").plan)
+PLAN = plan_source(TEXT, "hw1.py").plan
 
 
 def silent(_: str) -> None:

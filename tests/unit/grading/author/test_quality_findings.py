@@ -14,6 +14,7 @@ from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.checks_advice import Fault, QualityFinding
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.sandbox.execution.judging import JudgingResult
+from mograder.sandbox.inside.grading_contract import Contract
 from tests.support.author_runs import NoRuns
 from tests.support.fake_judges import FINISHED, SOLVED, SOURCE, everything_passed, release_of
 
@@ -61,7 +62,7 @@ async def test_a_submission_without_a_result_counts_for_no_check(tmp_path: Path)
     notebook, release = parse_cells(SOURCE, "A1.py"), release_of(SOURCE)
     source = ExaminedSource("A1.py", "A1.py", tmp_path, notebook, plan, release)
     report, given = QualityReport("A1.py"), submissions_in(tmp_path, tmp_path)
-    await tell_submissions(source, given, "", Lost(), report, lambda: None)
+    await tell_submissions(source, given, Contract("", (), ()), Lost(), report, lambda: None)
     assert (report.findings, report.notes) == ([], [])
 
 

@@ -19,7 +19,7 @@ from mograder.grading.author.rehearsal import (
     unseen_checks,
 )
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.grading.grading_plan import GradingPlan, parse_plan
+from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.notebook.grading.grading_split import plan_source
 from mograder.notebook.points import checks_in
 from mograder.sandbox.execution.judging import (
@@ -34,6 +34,7 @@ from mograder.sandbox.execution.judging import (
     RehearsalReport,
     UnsteadyLabel,
 )
+from mograder.sandbox.inside.grading_contract import Contract
 from tests.support.author_runs import NoRuns, said
 from tests.support.fake_judges import FINISHED, SOURCE, everything_passed, release_of
 from tests.unit.notebook.grading_sources import IMPORTS, MARKS, NAME, planned, solved
@@ -297,27 +298,30 @@ def unanswered(check: JudgedCheck) -> JudgedCheck:
     return replace(check, labels=tuple(labels))
 
 
+CONTRACT = Contract("0" * 64, (), ())
+
+
 class Judged(NoRuns):
     """Judges nothing: the last check of the solution has a state, and all others pass."""
 
     def __init__(self, state: JudgedState) -> None:
-        self.kept: list[str] = []
+        self.kept: list[Contract] = []
         self._state = state
 
     async def judge(self, trial: AuthorTrial, _: object, /) -> JudgingResult:
-        checks = everything_passed(parse_plan(trial.files.plan))
+        checks = everything_passed(trial.files.plan)
         if trial.files.contract is None:
             last = replace(checks[-1], state=self._state, reason="the worker has ended")
             checks = (*checks[:-1], last)
         else:
             checks = tuple(map(unanswered, checks))
-        return JudgingResult("", checks, FINISHED, protected=True, contract="the contract")
+        return JudgingResult("", checks, FINISHED, protected=True, contract=CONTRACT)
 
-    async def keep(self, trial: AuthorTrial, contract: str, /) -> None:
+    async def keep(self, trial: AuthorTrial, contract: Contract, /) -> None:
         self.kept.append(contract)
 
 
-async def kept_after(state: JudgedState, place: Path) -> list[str]:
+async def kept_after(state: JudgedState, place: Path) -> list[Contract]:
     """Return the contracts that are kept if the last check of the solution has a state."""
     judged = Judged(state)
     subject = Subject(
@@ -331,9 +335,9 @@ async def kept_after(state: JudgedState, place: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("state", "kept"), [("judged", ["the contract"]), ("needs attention", []), ("not run", [])]
+    ("state", "kept"), [("judged", [CONTRACT]), ("needs attention", []), ("not run", [])]
 )
 async def test_a_contract_is_kept_only_if_every_check_was_judged(
-    tmp_path: Path, state: JudgedState, kept: list[str]
+    tmp_path: Path, state: JudgedState, kept: list[Contract]
 ) -> None:
     assert await kept_after(state, tmp_path) == kept

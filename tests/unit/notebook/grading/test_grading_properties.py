@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mograder.core.errors import InvalidInput
 from mograder.notebook.cells import parse_cells, split_lines
 from mograder.notebook.grading.grading_advice import review_conditions
-from mograder.notebook.grading.grading_plan import GradingPlan, Role, parse_plan, render_plan
+from mograder.notebook.grading.grading_plan import GradingPlan, Role, render_plan
 from mograder.notebook.grading.grading_split import PlannedSource, plan_source
 from tests.unit.notebook import corpus
 from tests.unit.notebook.grading_sources import hidden, named, solved, source
@@ -71,7 +71,7 @@ def holds(text: str) -> None:
         return
     plan = made.plan
     assert plan_source(text, "hw.py") == made
-    assert parse_plan(render_plan(plan)) == plan
+    assert GradingPlan.model_validate_json(render_plan(plan)) == plan
     assert [cell.index for cell in plan.cells] == list(range(len(parse_cells(text, "x").cells)))
     errors, advice = review_conditions(plan, "hw.py")
     lines = text.count("\n") + text.count("\r") + 1

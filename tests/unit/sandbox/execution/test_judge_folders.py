@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import threading
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from mograder.core.errors import TooLarge
+from mograder.notebook.grading.grading_plan import GradingPlan
 from mograder.sandbox.execution.item_limits import CopyBounds
 from mograder.sandbox.execution.judging import JudgeFiles
 from mograder.sandbox.execution.sandboxed_runner import JudgeFolders
+from mograder.sandbox.inside.grading_contract import Contract
 
 
 @pytest.fixture
@@ -29,6 +32,14 @@ def source(tmp_path: Path) -> Path:
     (folder / "A1.py").write_text("import marimo\napp = marimo.App()\n# the solution")
     (folder / "link").symlink_to("/etc/passwd")
     return folder
+
+
+def files_for(
+    plan: str = "plan", contract: str | None = "contract", folder: Path | None = None
+) -> JudgeFiles:
+    """Return files of a plan and a contract that differ by these texts."""
+    made = GradingPlan(source_sha256=plan, cells=(), answers=(), template=(), judged=())
+    return JudgeFiles(made, None if contract is None else Contract(contract, (), ()), folder)
 
 
 def folders(place: Path, files: int = 100) -> JudgeFolders:
@@ -54,9 +65,10 @@ def files_of(folder: Path) -> set[str]:
 async def test_it_has_plan_contract_and_plain_files_without_notebooks(
     place: Path, source: Path
 ) -> None:
-    async with folders(place).folder(JudgeFiles("plan", "contract", source)) as folder:
+    async with folders(place).folder(files_for(folder=source)) as folder:
         assert files_of(folder) == {"plan.json", "contract.json", "files/data/a.csv"}
-        assert (folder / "plan.json").read_text() == "plan"
+        assert json.loads((folder / "plan.json").read_text())["source_sha256"] == "plan"
+        assert json.loads((folder / "contract.json").read_text())["source_sha256"] == "contract"
     assert mode_of(place) == 0o700
     assert modes_of(folder) == {0o755, 0o644}
 
@@ -65,7 +77,7 @@ async def test_it_is_the_same_until_something_changes(place: Path, source: Path)
     made = folders(place)
 
     async def of(plan: str = "plan", contract: str | None = "contract") -> Path:
-        async with made.folder(JudgeFiles(plan, contract, source)) as folder:
+        async with made.folder(files_for(plan, contract, source)) as folder:
             return folder
 
     first = await of()
@@ -81,9 +93,9 @@ async def test_it_is_the_same_until_something_changes(place: Path, source: Path)
 
 async def test_those_not_used_for_long_are_removed(place: Path) -> None:
     made = folders(place)
-    async with made.folder(JudgeFiles("used", None, None)) as used:
+    async with made.folder(files_for("used")) as used:
         for number in range(40):
-            async with made.folder(JudgeFiles(str(number), None, None)):
+            async with made.folder(files_for(str(number))):
                 pass
         assert used.name in names_in(place)
     assert len(names_in(place)) <= 18
@@ -91,14 +103,14 @@ async def test_those_not_used_for_long_are_removed(place: Path) -> None:
 
 async def test_nothing_is_left_of_one_that_cannot_be_made(place: Path, source: Path) -> None:
     with pytest.raises(TooLarge):
-        async with folders(place, files=0).folder(JudgeFiles("plan", None, source)):
+        async with folders(place, files=0).folder(files_for(folder=source)):
             pass
     assert names_in(place) == set()
 
 
 async def used(made: JudgeFolders, plan: str) -> set[str]:
     """Return what a judge of a plan finds in its directory."""
-    async with made.folder(JudgeFiles(plan, "contract", None)) as folder:
+    async with made.folder(files_for(plan)) as folder:
         return files_of(folder)
 
 

@@ -16,11 +16,11 @@ from mograder.sandbox.execution.judging import (
     PassedJunk,
     RehearsalReport,
     UnsteadyLabel,
+    parse_contract,
     read_judge_report,
-    read_rehearsal,
 )
 from mograder.sandbox.execution.sandboxed_runner import judging_result
-from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel
+from mograder.sandbox.inside.grading_contract import Contract, ExpectedLabel, Use, render_contract
 from mograder.sandbox.protocol import JUDGE_LINE, WORKER_LINE, Executed, Judged
 from tests.support.judging_rig import notebook
 
@@ -35,6 +35,12 @@ PLAN = plan_source(
 ).plan
 LABELS = (ExpectedLabel(2, "Q1", "Q1", 1.0, 1), ExpectedLabel(3, "Q2", "Q2", 2.0, 1))
 CONTRACT = Contract(PLAN.source_sha256, (), LABELS)
+WHOLE = Contract(
+    "ab" * 32,
+    (Use("area"), Use("order()", ("class", "iterator"), "a list", (0, "key"), (0,))),
+    (ExpectedLabel(3, "Q1: area", "Q1", 2.5, 2),),
+    True,
+)
 END = {"kind": "end"}
 
 
@@ -134,11 +140,46 @@ def test_a_recorded_contract_is_of_the_same_source() -> None:
         line = {"kind": "contract", **asdict(contract)}
         return read(judged(0), judged(1), line, END, contract=None)
 
-    assert json.loads(recorded(CONTRACT).contract)["labels"][0]["label"] == "Q1"
+    assert recorded(CONTRACT).contract == CONTRACT
     with pytest.raises(ValueError, match="another source"):
         recorded(Contract("0" * 64, (), LABELS))
     with pytest.raises(ValueError, match="missing"):
         read(judged(0), judged(1), END, contract=None)
+
+
+def test_a_contract_is_the_same_after_its_json() -> None:
+    text = render_contract(WHOLE)
+    assert parse_contract(text) == WHOLE
+    assert render_contract(parse_contract(text)) == text
+
+
+def _changed(**more: Any) -> str:
+    return json.dumps(json.loads(render_contract(WHOLE)) | more)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", "null", "[" * 100_000),
+        _changed(version=1),
+        _changed(more=1),
+        _changed(seeds=1),
+        _changed(copies=["2"]),
+        _changed(uses=[{"path": "x", "more": ""}]),
+        _changed(uses=[dict.fromkeys(("path", "example"), "x") | {"kinds": "ab"}]),
+        _changed(uses=[1]),
+        _changed(
+            uses=[{"path": "x", "example": "", "kinds": [1], "changes": [], "same": []}],
+        ),
+        _changed(
+            labels=[{"cell": 1, "label": "x", "key": "x", "total": "2", "conditions": 1}],
+        ),
+        _changed(labels=[{"cell": 1, "label": "x", "key": "x", "total": 2.0}]),
+    ],
+)
+def test_anything_else_is_no_contract(text: str) -> None:
+    with pytest.raises(ValueError, match=r" at \("):
+        parse_contract(text)
 
 
 # --- trials of an author's checks ------------------------------------------------------------
@@ -158,17 +199,13 @@ NEVER = {"kind": "rehearsal never", "cell": 4, "label": "Q2", "message": "there"
 LAST = {"kind": "rehearsal end", "done": 2, "trials": 5, "missed": [4]}
 
 
-def lines(*told: object) -> list[str]:
-    return [json.dumps(each) for each in told]
+def tried(*told: dict[str, Any]) -> Any:
+    recorded = {"kind": "contract", **asdict(CONTRACT)}
+    return read(judged(0), judged(1), recorded, *told, END, contract=None).rehearsal
 
 
-def test_the_trials_are_taken_out_of_the_other_lines() -> None:
-    others = lines({"kind": "given"}, {"kind": "end"})
-    report, rest = read_rehearsal(
-        [others[0], *lines(ANSWERS, AGAIN, JUNK, CRASH, NEVER, LAST), others[1]]
-    )
-    assert rest == others
-    assert report == RehearsalReport(
+def test_the_trials_are_told_with_the_contract_that_was_recorded() -> None:
+    assert tried(ANSWERS, AGAIN, JUNK, CRASH, NEVER, LAST) == RehearsalReport(
         {"x": "float", "f": "(n) → number"},
         (UnsteadyLabel(3, "Q1", "far"),),
         (PassedJunk(4, "x", "nan", "is NaN", ("Q2",)),),
@@ -180,8 +217,13 @@ def test_the_trials_are_taken_out_of_the_other_lines() -> None:
     )
 
 
-def test_a_report_without_trials_is_left_as_it_is() -> None:
-    assert read_rehearsal(lines({"kind": "end"})) == (None, ['{"kind": "end"}'])
+def test_a_report_without_trials_has_no_rehearsal() -> None:
+    assert tried() is None
+
+
+def test_trials_by_a_contract_are_refused() -> None:
+    with pytest.raises(ValueError, match="not asked for"):
+        read(judged(0), judged(1), ANSWERS, LAST, END)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +235,6 @@ def test_a_report_without_trials_is_left_as_it_is() -> None:
         ({"kind": "rehearsal of another version"}, LAST),
     ],
 )
-def test_any_other_line_of_trials_is_refused(told: tuple[object, ...]) -> None:
+def test_any_other_line_of_trials_is_refused(told: tuple[dict[str, Any], ...]) -> None:
     with pytest.raises(ValueError, match=r" at |end of the rehearsal"):
-        read_rehearsal(lines(*told))
+        tried(*told)

@@ -75,7 +75,7 @@ def end_of_links() -> tuple[Any, list[Any]]:
         *(io.StringIO("text"), iter([1, 2, 3]), Thing(), _TABLE.copy(deep=False)),
         *(_TABLE["int"].copy(), _PLAIN.clone(), _PLAIN["a"].clone()),
     ]
-    links = shared_objects.Links(value_encoder.data_bytes)
+    links = shared_objects.Links()
     for number, each in enumerate(given, 1):
         links.given(each, number)
     return links, given

@@ -292,7 +292,7 @@ _VIEWS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", list(_VIEWS))
 def test_hostile_views_of_a_shared_array_are_refused(name: str) -> None:
-    links = shared_objects.Links(bytes)
+    links = shared_objects.Links()
     links.given(np.arange(10.0), 1)
     links.given([], 3)
     with pytest.raises(Undecodable):

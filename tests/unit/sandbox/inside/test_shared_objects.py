@@ -104,7 +104,7 @@ def test_a_number_of_no_object_is_refused(number: object) -> None:
 
 def both_ends(value: Any) -> tuple[Any, Any, Any]:
     """Return a value's copy at the other end, and the links of both."""
-    mine, theirs = (shared_objects.Links(data_bytes) for _ in range(2))
+    mine, theirs = (shared_objects.Links() for _ in range(2))
     tree, buffers = codec.value_encoder.encode(value, facts, mine, [])
     tree, copied = json.loads(json.dumps(tree)), list(map(bytearray, buffers))
     got, _ = codec.value_decoder.decode(tree, copied, facts, links=theirs)
@@ -190,7 +190,7 @@ def test_only_what_has_changed_is_told() -> None:
 
 
 def test_what_nothing_refers_to_any_more_can_be_forgotten() -> None:
-    links = shared_objects.Links(data_bytes)
+    links = shared_objects.Links()
     kept = [1]
     links.given(kept, 1)
     links.given([2], 2)
