@@ -26,7 +26,6 @@ from functools import partial
 from statistics import median
 
 import aiohttp
-from aiohttp import WSMsgType
 
 from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, MograderError, RemoteFailed
@@ -54,7 +53,6 @@ _MOST_MESSAGE = 32 << 20
 """Bytes; marimo cuts an output at 8 MB."""
 
 _CLOSE_SECONDS = 0.5
-_CLOSED = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
 _OPERATION = re.compile(r'\{"op":\s?"([a-z-]{1,40})"')
 _OUTPUT = re.compile(r'"output":\s?\{')
 _ERROR = "application/vnd.marimo+error"
@@ -220,7 +218,10 @@ class CellRun:
         self._now = now
         self._session = f"s_{secrets.token_hex(3)}"
         self._ready = ""
+        self._news = asyncio.Event()
+        self._closed = False
         self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._reader: asyncio.Task[None] | None = None
 
     async def run_all(self) -> None:
         """Load the page, connect, and wait until all cells have run; RemoteFailed if that fails."""
@@ -228,29 +229,26 @@ class CellRun:
             async with self._http.get(f"{self._url}/", allow_redirects=False) as answer:
                 _expect(answer, "its page")
                 token = token_in(await beginning(answer, PAGE_BYTES))
-            socket = await self._connect()
-            await self._read_until(lambda: bool(self._ready), socket)
+            await self._connect()
+            await self._until(lambda: bool(self._ready))
             if not _RUNS_BY_ITSELF.search(self._ready):
                 await self._instantiate(token)
         except (aiohttp.ClientError, OSError) as error:
             raise RemoteFailed(f"The notebook's server did not answer: {error}") from error
-        await self._read_until(lambda: self.all_cells is not None, socket)
-
-    async def stay(self) -> None:
-        """Read on as an open page does, after :meth:`run_all`, until the server is gone."""
-        if self._socket is not None:
-            async for _ in self._socket:
-                pass
+        await self._until(lambda: self.all_cells is not None)
 
     async def close(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
         if self._socket is not None:
             await self._socket.close()
 
-    async def _connect(self) -> aiohttp.ClientWebSocketResponse:
+    async def _connect(self) -> None:
         url = f"{self._url}/ws?session_id={self._session}"
         timeout = aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS)
         self._socket = await self._http.ws_connect(url, max_msg_size=_MOST_MESSAGE, timeout=timeout)
-        return self._socket
+        self._reader = asyncio.create_task(self._read(self._socket))
 
     async def _instantiate(self, token: dict[str, str]) -> None:
         headers = {"Marimo-Session-Id": self._session, **token}
@@ -259,15 +257,14 @@ class CellRun:
         async with self._http.post(url, json=body, headers=headers) as answer:
             _expect(answer, "the request to run all cells")
 
-    async def _read_until(
-        self, holds: Callable[[], bool], socket: aiohttp.ClientWebSocketResponse
-    ) -> None:
-        while not holds():
-            message = await socket.receive()
-            if message.type is WSMsgType.TEXT:
-                self._take(message.data)
-            elif message.type in _CLOSED:
-                raise RemoteFailed("The notebook's server closed the connection.")
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        try:
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    self._take(message.data)
+        finally:
+            self._closed = True
+            self._news.set()
 
     def _take(self, message: str) -> None:
         found = _OPERATION.match(message)
@@ -280,6 +277,14 @@ class CellRun:
             self.errors += _ERROR in message
         elif operation == "completed-run" and self.all_cells is None:
             self.all_cells = self._now()
+        self._news.set()
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while not holds():
+            if self._closed:
+                raise RemoteFailed("The notebook's server closed the connection.")
+            self._news.clear()
+            await self._news.wait()
 
 
 @asynccontextmanager
@@ -428,7 +433,7 @@ class Rehearsal:
             opening = opened(self._via, live.endpoint, live.base_url, self._clock.steady)
             async with opening as page:
                 await self._run_cells(trial, page)
-                await page.stay()
+                await asyncio.Event().wait()
         except TimeoutError:
             self._fail(trial, f"the cells ran for more than {self._pace.patience:.0f} seconds")
         except MograderError as error:

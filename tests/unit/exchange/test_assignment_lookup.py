@@ -219,3 +219,10 @@ def test_anonymous_people_are_found_by_their_number() -> None:
     assert Participants((hidden,), {}).find("Participant-1") is hidden
     assert Participants((hidden,), {}).find("participant 1") is hidden
     assert Participants((hidden,), {}).find("Participant-12") is None
+
+
+def test_a_file_of_an_anonymous_person_is_not_that_of_a_namesake() -> None:
+    """A username may look like the name under which another person's files are kept."""
+    seven, eight = Person(4, "Participant 7", participant=7), Person(5, "", participant=8)
+    people = Participants((seven, eight), {5: Username("participant-7")})
+    assert people.find("Participant-7", from_here=True) is seven

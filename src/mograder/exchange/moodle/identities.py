@@ -142,11 +142,14 @@ class Participants:
         wanted = nfc(text.strip()).casefold()
         if not wanted:
             return None
+        # Before usernames: "Participant-7" is a person's file, also if somebody is called so.
+        named = [each for each in self.people if self.local_name(each).casefold() == wanted]
+        if len(named) == 1:
+            return named[0]
         found_number = _NUMBERED.fullmatch(wanted)
         number = int(found_number[1]) if found_number else 0
         tests: list[Callable[[Person], bool]] = [
             lambda person: self.usernames.get(person.user_id, "").casefold() == wanted,
-            lambda person: self.local_name(person).casefold() == wanted,
             lambda person: person.username.casefold() == wanted,
             lambda person: person.email.casefold() == wanted,
             lambda person: person.idnumber.casefold() == wanted,
