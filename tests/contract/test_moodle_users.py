@@ -20,6 +20,10 @@ NAMES = {
     "dora": "Dora O'Connor",
 }
 MAP = ["--map", "students.csv"]
+_NO_ACCESS = (
+    b'{"exception":"webservice_access_exception","errorcode":"accessexception",'
+    b'"message":"Access control exception"}'
+)
 FIRST = '[[assignments]]\nname = "A1"\nid = 1\n'
 
 
@@ -90,8 +94,9 @@ def test_an_anonymous_assignment_that_comes_first_is_passed_over(teacher: Course
     assert not (teacher.course / "allowed_users.txt").exists()
 
 
+@pytest.mark.parametrize("head", ["[moodle]\ncourse_id = 2\n", ""], ids=["named", "only"])
 def test_an_assignment_that_is_restricted_to_a_group_does_not_lock_the_others_out(
-    teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch
+    head: str, teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Moodle lists only its participants whom the restriction lets in."""
     answer, restricted = teacher.moodle.answer, [b'"id":4,']
@@ -111,13 +116,13 @@ def test_an_assignment_that_is_restricted_to_a_group_does_not_lock_the_others_ou
         return replace(reply, body=body)
 
     monkeypatch.setattr(teacher.moodle, "answer", altered)
-    toml = ('[[assignments]]\nname = "A2"\nid = 2\ncmid = 4\n', FIRST + "cmid = 3\n")
-    (teacher.course / "mograder.toml").write_text("".join(("[moodle]\ncourse_id = 2\n", *toml)))
+    second = '[[assignments]]\nname = "A2"\nid = 2\n'
+    (teacher.course / "mograder.toml").write_text(f"{head}{second}{FIRST}")
     told = cli("moodle sync-users", *MAP).err
     assert [each["assignid"] for each in teacher.asked("mod_assign_list_participants")] == ["1"]
     assert "restricted" not in told
     restricted.append(b'"id":3,')
-    (teacher.course / "mograder.toml").write_text(f"[moodle]\ncourse_id = 2\n{toml[1]}")
+    (teacher.course / "mograder.toml").write_text(f"{head}{FIRST}")
     told = cli("moodle sync-users", *MAP).err
     assert "A1 is restricted on Moodle, so other students of the course are not listed" in told
 
@@ -215,10 +220,26 @@ def test_an_account_that_was_made_anew_gets_its_name_by_the_mapping(teacher: Cou
         assert [each.user_id for each in book.identities(teacher.moodle.url)] == [4, 5, 6, 7]
 
 
-def test_an_account_that_is_renamed_on_moodle_keeps_its_name_here(teacher: CourseSetup) -> None:
+@pytest.fixture
+def details_shown(teacher: CourseSetup, monkeypatch: pytest.MonkeyPatch) -> CourseSetup:
+    """Recording 275: the teacher has moodle/user:viewalldetails; no course's page is in it."""
+    teacher.at(274, "details-shown")
+    answer = teacher.moodle.answer
+
+    def altered(request: Request) -> Reply:
+        if request.fields.get("wsfunction") == "core_course_get_contents":
+            return Reply(200, "application/json", _NO_ACCESS)
+        return answer(request)
+
+    monkeypatch.setattr(teacher.moodle, "answer", altered)
+    return teacher
+
+
+def test_an_account_that_is_renamed_on_moodle_keeps_its_name_here(
+    details_shown: CourseSetup,
+) -> None:
     """Its work, marks and sign-in stayed behind; the new name alone was on the list."""
-    teacher.at(274, "details-shown")  # in which the course's page was not recorded
-    (teacher.course / "mograder.toml").write_text(FIRST)
+    teacher = details_shown
     with Gradebook(teacher.course / "gradebook.db") as book:
         book.put_identities(teacher.moodle.url, [Identity(4, "al")])
     told = cli("moodle sync-users")
@@ -239,10 +260,8 @@ def test_usernames_that_are_email_addresses_need_no_file(teacher: CourseSetup) -
     assert told["to"] == "file"
 
 
-def test_usernames_that_moodle_shows_are_used(teacher: CourseSetup) -> None:
-    """Recording 275: the teacher has moodle/user:viewalldetails."""
-    teacher.at(274, "details-shown")  # in which the course's page was not recorded
-    (teacher.course / "mograder.toml").write_text(FIRST)
+def test_usernames_that_moodle_shows_are_used(details_shown: CourseSetup) -> None:
+    teacher = details_shown
     assert "Wrote 4 users" in cli("moodle sync-users").out
     assert names_in(teacher) == {
         **{n: v for n, v in NAMES.items() if n != "bsmith"},

@@ -38,8 +38,6 @@ _NO_PERSON = (
 _FIRST = timedelta(minutes=1)
 _SERVER_ERRORS = 500
 _LATER = frozenset({401, 403, 408, 425, 429})
-_PERSON = frozenset({400, 422})
-"""Moodle's and Canvas's answers for a person who is no student of the course."""
 LOOK_AGAIN_AFTER_FAILURE = timedelta(minutes=1)
 GONE = "The activity or its grade item does not exist any more."
 UNREADABLE = "The platform does not let the hub read whether it is there."
@@ -306,7 +304,7 @@ class Delivery:
             # Perhaps only this grade item is locked: it must not keep the marks of all others.
             self.queue.put_behind(row, self._next(row), why)
             return False
-        why = NOT_ENROLLED if status in _PERSON else f"The platform refuses this mark ({status})."
+        why = NOT_ENROLLED.get(status, f"The platform refuses this mark ({status}).")
         self.queue.end(row, ScoreState.REFUSED, why, self.clock.now())
         return True
 

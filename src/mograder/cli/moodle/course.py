@@ -262,8 +262,7 @@ def sync_users(  # one argument per option
         raise click.ClickException("--hub-token required (or set MOGRADER_HUB_INSTRUCTOR_TOKEN)")
     with site.client() as client:
         known = remembered_people(loaded.gradebook_path, client.url)
-        course_id = site.course_id or loaded.settings.moodle.course_id or 0
-        participants = list_first_participants(client, on_moodle, known, naming, course_id)
+        participants = list_first_participants(client, on_moodle, known, naming, site.course)
         url = client.url
     tell(f"Found {len(participants.people)} enrolled users on Moodle.")
     if participants.only_of:

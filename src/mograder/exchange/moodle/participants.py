@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -76,20 +76,21 @@ def list_first_participants(
     on_moodle: Sequence[Configured],
     remembered: Sequence[Identity],
     naming: Naming,
-    course_id: int,
+    course_of: Callable[[MoodleClient], int],
 ) -> Participants:
     """List the participants of the first assignment without anonymous marking (B29, B32).
 
     One that is restricted to some students counts only if all are, as far as this account sees
-    that: Moodle does not list the others. ``course_id`` 0 means that the course is not known.
+    that: Moodle does not list the others. ``course_of`` returns the course's number; it may raise
+    NotFound, InvalidInput or Forbidden.
 
     Raises:
         Conflict: All assignments are marked anonymously.
         Forbidden: Moodle shows only some groups to this account; the others would be locked out.
         MograderError: As :func:`list_participants`.
     """
-    restricted = _restricted(client, course_id)
-    for each in sorted(on_moodle, key=lambda each: each.cmid in restricted):
+    restricted = _restricted(client, course_of)
+    for each in sorted(on_moodle, key=lambda each: each.id in restricted):
         assignment = Assignment(each.id, each.cmid, 0, each.name)
         participants = list_participants(client, assignment, remembered, naming)
         if participants.groups:
@@ -100,7 +101,7 @@ def list_first_participants(
                 "moodle/site:accessallgroups).",
             )
         if not any(person.participant for person in participants.people):
-            return replace(participants, only_of=each.name if each.cmid in restricted else "")
+            return replace(participants, only_of=each.name if each.id in restricted else "")
     raise Conflict(
         "Every assignment in mograder.toml is marked anonymously, so Moodle does not tell who "
         "takes part.",
@@ -108,11 +109,14 @@ def list_first_participants(
     )
 
 
-def _restricted(client: MoodleClient, course_id: int) -> frozenset[int]:
-    """Return the numbers (cmid) of a course's activities that are for some students only."""
-    with suppress(Forbidden, InvalidInput, NotFound):  # the service lacks the function
-        if course_id:
-            return frozenset(each.cmid for each in client.contents(course_id) if each.is_for_some)
+def _restricted(client: MoodleClient, course_of: Callable[[MoodleClient], int]) -> frozenset[int]:
+    """Return the ids of a course's assignments that are for some students only."""
+    # The course is not known, or the service lacks the function.
+    with suppress(Forbidden, InvalidInput, NotFound):
+        found = client.contents(course_of(client))
+        return frozenset(
+            each.instance for each in found if each.is_for_some and each.kind == "assign"
+        )
     return frozenset()
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
+from types import MappingProxyType
 
 from sqlalchemy import (
     ColumnElement,
@@ -52,7 +53,12 @@ CLOCK_WAS_AHEAD = (
     "The last mark was sent while the hub's clock was ahead: the platform takes this one after "
     "that time."
 )
-NOT_ENROLLED = "The platform does not take a mark for this person: no student there?"
+NOT_ENROLLED: Mapping[int, str] = MappingProxyType(
+    {
+        status: f"The platform does not take a mark for this person ({status}): no student there?"
+        for status in (400, 422)  # Moodle's and Canvas's answers for a person who is no student
+    }
+)
 """Why a mark is refused until its person comes from the course, or an instructor sends it."""
 
 _SOON = timedelta(minutes=1)
@@ -254,7 +260,7 @@ class LtiScores(Tables):
             & (c.client_id == platform[1])
             & (c.subject == subject)
             & (c.state == ScoreState.REFUSED)
-            & (c.detail == NOT_ENROLLED)
+            & c.detail.in_(NOT_ENROLLED.values())
             & c.lineitem.in_(select(link.lineitem).where(*place))
         )
         if self._values(select(c.number).where(which)):  # else a launch writes nothing

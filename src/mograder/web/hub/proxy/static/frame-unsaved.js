@@ -41,6 +41,9 @@ function write() {
 
 let refused = null; // what the browser's storage, full or off, did not take: kept while this page is open
 
+// Whether something would be lost with this page.
+export const alone = () => Boolean(refused?.some((each) => !each.sent));
+
 // What is kept of each page; `sent` once it is a version, `useless` if the hub could make none of it.
 function read() {
   if (refused) return refused;
@@ -172,6 +175,6 @@ function button(name, act) {
 addEventListener("pagehide", write);
 addEventListener("beforeunload", (event) => {
   write();
-  if (refused?.some((each) => !each.sent)) event.preventDefault(); // it would be lost with this page
+  if (alone()) event.preventDefault();
 });
 addEventListener("storage", (event) => event.key === key && shown && !has(shown) && place.remove());

@@ -169,6 +169,7 @@ async function hand_on() {
     untaken = null;
     if (older || !ended.hidden) keeper.offer();
     older = false;
+    return !keeper.alone();
   } catch {
     clearTimeout(again);
     again = setTimeout(ask, AWAY_MS);
