@@ -172,6 +172,23 @@ async def test_work_is_kept_where_the_connection_broke_before_anything_was_typed
     await stored(tab, 1)
 
 
+async def test_a_page_that_alone_has_unsaved_work_is_not_loaded_again(scene: Framed) -> None:
+    gone = "parent.postMessage({ mograder: 'gone' }, '*')"
+    tab = await scene.open()
+    await tab.page.evaluate("""() => {
+        Storage.prototype.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };
+    }""")
+    await save(tab, "mine = 4711", 503)
+    await expect(tab.page.locator("#saved")).to_have_text("Not saved yet")
+    async with tab.page.expect_response("**/standing/**"):
+        await tab.frame.evaluate(gone)
+    await tab.frame.evaluate("document.title = 'heard'")
+    await expect(tab.page).to_have_title("heard")
+    await save(tab, "mine = 4711", 200)
+    async with tab.page.expect_navigation():
+        await tab.frame.evaluate(gone)
+
+
 @contextlib.asynccontextmanager
 async def typed_without_the_script(scene: Framed) -> AsyncIterator[Tab]:
     """Open a notebook whose page cannot load what keeps unsaved work, which it can afterwards."""
