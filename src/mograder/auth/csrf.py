@@ -53,7 +53,8 @@ def loaded_by_other_site(headers: Headers) -> bool:
 def check_unsafe(headers: Headers, own_origins: frozenset[str]) -> None:
     """Check that a request with an unsafe method is from our own pages or not from a browser.
 
-    For all but a bearer identity, also without an identity (the sign-in form).
+    Call it for each request but those with a bearer token, also for one without an identity (the
+    sign-in form).
 
     Raises: Forbidden for a request that another site's page caused.
     """

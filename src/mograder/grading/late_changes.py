@@ -255,7 +255,7 @@ def known_assignments(loaded: LoadedSettings, book: Gradebook) -> tuple[str, ...
 
 
 def demand_known(loaded: LoadedSettings, book: Gradebook, name: str) -> None:
-    """Raise NotFound for a name that is none of :func:`known_assignments`."""
+    """Raise NotFound for an assignment that is not among :func:`known_assignments`."""
     if name not in known_assignments(loaded, book):
         hint = "Check the name; one that is not published yet may be in mograder.toml."
         raise NotFound(f"The course has no item {name!r}.", hint=hint)

@@ -142,7 +142,7 @@ class Participants:
         wanted = nfc(text.strip()).casefold()
         if not wanted:
             return None
-        # Before usernames: "Participant-7" is a person's file, also if somebody is called so.
+        # The local name counts before usernames: another person's may be "participant-7".
         named = [each for each in self.people if self.local_name(each).casefold() == wanted]
         if len(named) == 1:
             return named[0]

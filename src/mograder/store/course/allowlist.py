@@ -45,6 +45,9 @@ class _Listed:
     users: frozenset[str]
 
 
+_UNREADABLE = _Listed("", frozenset())
+
+
 class Allowlist:
     """The names on the access list, checked for changes on every call; thread-safe.
 
@@ -134,10 +137,10 @@ class Allowlist:
         try:
             listed = self._file.get()
         except UnreadableFileError:
-            return _Listed("", frozenset())
+            return _UNREADABLE
         # A dangling symbolic link counts as an unreadable list, not as a missing one.
         dangling = listed is None and self._path.is_symlink()
-        return _Listed("", frozenset()) if dangling else listed
+        return _UNREADABLE if dangling else listed
 
     def _parse(self, content: bytes) -> _Listed:
         text = content.decode("utf-8-sig", "replace")

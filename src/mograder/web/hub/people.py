@@ -105,9 +105,8 @@ async def sync_users(
             )
         text = fields.get("users", "")
         users: Sequence[str] = [_named(at, name) for at, name in numbered_names(text)]
-        save: Callable[[], Collection[str]] = partial(
-            roster.rewrite, text
-        )  # with the comments and in the order of the form
+        # With the comments and in the order of the form.
+        save: Callable[[], Collection[str]] = partial(roster.rewrite, text)
         if not users and fields.get("empty") != "yes" and not _by_platform(app):
             raise InvalidInput(
                 "The access list has no name: only staff could come in. Nothing was saved.",
