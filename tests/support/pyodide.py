@@ -7,7 +7,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from mograder.core.context_managers import closing_fd
+from mograder.core.files.disk import closing_fd
 from mograder.core.files.file_lock import acquire, open_lock
 
 _TOOLS = Path(__file__).parents[2] / ".tools"

@@ -22,10 +22,9 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.credentials import Role
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.files import file_lock
-from mograder.core.files.disk import DISK, look_for
+from mograder.core.files.disk import DISK, closing_fd, look_for
 from mograder.core.item_dates import Visibility
 from mograder.core.names import ItemName, Username
 from mograder.operations.report import Level

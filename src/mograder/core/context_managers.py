@@ -1,4 +1,4 @@
-"""What lasts until the end of a ``with`` statement: objects, file descriptors, and counts."""
+"""What lasts until the end of a ``with`` statement: objects, pipes, and counts."""
 
 from __future__ import annotations
 
@@ -36,14 +36,6 @@ def open_pipes(count: int) -> tuple[tuple[int, int], ...]:
             os.close(each[1])
         raise
     return tuple(found)
-
-
-@contextmanager
-def closing_fd(fd: int) -> Iterator[int]:
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 @contextmanager

@@ -12,10 +12,9 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput
 from mograder.core.files import file_lock
-from mograder.core.files.disk import Mount, mount_of, refuses_root, space_of, write_file
+from mograder.core.files.disk import Mount, closing_fd, mount_of, refuses_root, space_of, write_file
 from mograder.core.settings import LoadedSettings
 from mograder.operations.report import Line, note, ok, problem
 

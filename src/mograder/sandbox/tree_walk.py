@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.files import open_flags
+from mograder.core.files.disk import closing_fd
 
 DEEPEST = 64
 """Most levels of directories in a workspace; a deeper tree counts as a full one."""

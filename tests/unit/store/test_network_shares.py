@@ -20,10 +20,9 @@ from pathlib import Path
 import pytest
 
 from mograder.auth.credentials import Role
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Conflict, NotFound
 from mograder.core.files import file_lock
-from mograder.core.files.disk import DISK, Place, look_for
+from mograder.core.files.disk import DISK, Place, closing_fd, look_for
 from mograder.core.item_dates import Visibility
 from mograder.core.names import ItemName, Username
 from mograder.store.assignment_server.grades import Grades, parse_entries

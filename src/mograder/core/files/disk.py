@@ -36,7 +36,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Busy, Conflict, InvalidInput, is_disk_full
 from mograder.core.files import open_flags
 from mograder.core.files.windows_files import FileHeld, reachable, when_free
@@ -240,6 +239,14 @@ class PortableDisk(Disk):
 
 
 DISK = Disk() if SYSTEM == "linux" else PortableDisk()
+
+
+@contextlib.contextmanager
+def closing_fd(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput, TooLarge
 from mograder.core.files import open_flags
+from mograder.core.files.disk import closing_fd
 from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.grading_plan import answer_texts, code_digest

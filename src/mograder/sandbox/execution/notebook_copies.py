@@ -20,9 +20,9 @@ from functools import partial
 from io import BufferedReader
 from pathlib import Path
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput
 from mograder.core.files import open_flags
+from mograder.core.files.disk import closing_fd
 from mograder.core.operating_system import SYSTEM
 from mograder.core.tasks import to_its_end
 from mograder.sandbox.execution.item_limits import CopyBounds, is_needed, too_large

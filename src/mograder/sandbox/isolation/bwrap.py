@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from mograder.core.context_managers import closing_fd, open_pipes
+from mograder.core.context_managers import open_pipes
 from mograder.core.errors import SandboxUnavailable
+from mograder.core.files.disk import closing_fd
 from mograder.sandbox.inside.enter_sandbox import leave_keyring, libc
 from mograder.sandbox.isolation.bwrap_process import (
     BwrapProcess,

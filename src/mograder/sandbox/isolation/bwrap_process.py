@@ -18,7 +18,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mograder.core.context_managers import closing_fd
+from mograder.core.files.disk import closing_fd
 from mograder.core.rate_limit import Rate, TokenBucket
 from mograder.core.tasks import first_of
 from mograder.sandbox.isolation.namespace_helper import NamespaceHelper

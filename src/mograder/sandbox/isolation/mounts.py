@@ -16,9 +16,9 @@ import stat
 from itertools import pairwise
 from pathlib import Path
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.files import open_flags
+from mograder.core.files.disk import closing_fd
 from mograder.sandbox.tree_walk import DEEPEST, walk
 
 

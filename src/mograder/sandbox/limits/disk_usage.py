@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.files import open_flags
-from mograder.core.files.disk import DiskReserve, set_mode_at
+from mograder.core.files.disk import DiskReserve, closing_fd, set_mode_at
 from mograder.sandbox.limits.procfs import deleted_files, written_by
 from mograder.sandbox.limits.rules import End
 from mograder.sandbox.tree_walk import DEEPEST

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.core.files import file_lock
+from mograder.core.files.disk import closing_fd
 from mograder.core.sections.settings_model import SecuritySettings
 from mograder.core.settings import Environ, limits_of, own_runtime_dir
 from mograder.sandbox.client.bootstrap import build_variables, named_files

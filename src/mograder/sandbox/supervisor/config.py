@@ -27,9 +27,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from uv import find_uv_bin
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import SandboxUnavailable
 from mograder.core.files import file_lock
+from mograder.core.files.disk import closing_fd
 from mograder.core.log import QuietHandler
 from mograder.core.operating_system import account_name
 from mograder.sandbox.inside import copy_programs

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, NotFound
+from mograder.core.files.disk import closing_fd
 from mograder.store.filesystem.untrusted_dir import UntrustedDir
 from mograder.store.releases.published_release import Release, file_digest, is_support, open_file
 

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Conflict
 from mograder.core.files import open_flags
 from mograder.core.files.disk import (
@@ -27,6 +26,7 @@ from mograder.core.files.disk import (
     UNSUPPORTED,
     Disk,
     Place,
+    closing_fd,
     explained_when_full,
     set_mode_at,
     write_file,

@@ -15,9 +15,15 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.files import file_lock, open_flags
-from mograder.core.files.disk import DISK, Disk, SharedFile, again_if_stale, explained_when_full
+from mograder.core.files.disk import (
+    DISK,
+    Disk,
+    SharedFile,
+    again_if_stale,
+    closing_fd,
+    explained_when_full,
+)
 from mograder.core.log import get_logger
 
 LOCK = ".lock"

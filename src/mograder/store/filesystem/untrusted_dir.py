@@ -30,7 +30,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, MograderError, NotFound, TooLarge
 from mograder.core.files import open_flags
 from mograder.core.files.disk import (
@@ -39,6 +38,7 @@ from mograder.core.files.disk import (
     Disk,
     Place,
     again_if_stale,
+    closing_fd,
     explained_when_full,
     libc,
     look_for,
@@ -253,12 +253,13 @@ class UntrustedDir:
         opened = self._find(relative, _DIRECTORY)
         if opened is None:
             return ()
-        try:
-            with explained(relative), os.scandir(opened) as entries:
-                found = (entry.name for entry in entries)
-                return tuple(name for name, _ in zip(found, range(limit), strict=False))
-        finally:
-            os.close(opened)
+        with (
+            closing_fd(opened) as directory,
+            explained(relative),
+            os.scandir(directory) as entries,
+        ):
+            found = (entry.name for entry in entries)
+            return tuple(name for name, _ in zip(found, range(limit), strict=False))
 
     def make_base(self) -> None:
         with explained_when_full():
@@ -324,11 +325,8 @@ class UntrustedDir:
                 base = os.open(self._base, directory)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        try:  # without a context manager, which takes longer: pages look at hundreds of files
-            with explained(relative):
-                return self._find_below(base, relative, flags, now=now)
-        finally:
-            os.close(base)
+        with closing_fd(base), explained(relative):
+            return self._find_below(base, relative, flags, now=now)
 
     def _find_below(self, base: int, relative: str, flags: int, *, now: bool) -> int | None:
         shared = self._disk.is_shared(base)
@@ -543,10 +541,8 @@ def by_walking(base: int, relative: str, flags: int) -> int:
 
 def _facts(fd: int, relative: str) -> FileInfo:
     """Return facts about an open file, and close it. Raises: as :func:`_check_regular`."""
-    try:
+    with closing_fd(fd):
         info = _check_regular(fd, relative)
-    finally:
-        os.close(fd)
     return FileInfo(info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
 

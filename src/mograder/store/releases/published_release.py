@@ -21,9 +21,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput, NotFound
 from mograder.core.files import open_flags
+from mograder.core.files.disk import closing_fd
 from mograder.core.log import get_logger
 from mograder.core.names import FileName, ItemName
 from mograder.notebook import MAX_NOTEBOOK

@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from mograder.core.clock import Clock, SystemClock
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from mograder.core.files import open_flags
 from mograder.core.files.disk import (
     DISK,
     Disk,
     Place,
+    closing_fd,
     explained_when_full,
     explained_when_unusable,
     look_for,

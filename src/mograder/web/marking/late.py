@@ -14,8 +14,8 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
-from mograder.core.context_managers import closing_fd
 from mograder.core.errors import InvalidInput
+from mograder.core.files.disk import closing_fd
 from mograder.core.item_dates import (
     END_OF_DAY,
     course_zone,
