@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import UTC, date, datetime
 from typing import Protocol
@@ -27,9 +28,12 @@ class SystemClock:
 
 
 def boot_time() -> float:
-    """Return the seconds since the machine's start, with those in which it slept if it can tell."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
+    """Return the seconds since the machine's start; on Linux with those in which it slept."""
+    if sys.platform == "linux":
+        seconds = time.clock_gettime(time.CLOCK_BOOTTIME)
+    else:
+        seconds = time.monotonic()
+    return seconds
 
 
 def from_unix(seconds: float) -> datetime:
