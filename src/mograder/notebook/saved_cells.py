@@ -23,7 +23,7 @@ from mograder.notebook import MAX_NOTEBOOK
 from mograder.notebook.cells import with_spaces
 from mograder.notebook.parsing import MARIMO_FAILS, parse_marimo, quiet_parser
 from mograder.notebook.points import plain_code
-from mograder.notebook.versions import lines_changed
+from mograder.notebook.version_diff import lines_changed
 
 _MOST_CELLS = 5000
 _OPTIONS = {"column": int, "disabled": bool, "hide_code": bool, "expand_output": bool}

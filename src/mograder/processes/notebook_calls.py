@@ -22,7 +22,7 @@ from mograder.notebook.denied_code import (
 from mograder.notebook.integrity import describe_tampering
 from mograder.notebook.merge.cell_merge import Merge, merge
 from mograder.notebook.parsing import check_notebook
-from mograder.notebook.versions import (
+from mograder.notebook.version_diff import (
     VersionDifference,
     told_difference,
     unanswered,

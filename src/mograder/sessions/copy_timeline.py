@@ -15,7 +15,7 @@ from mograder.core.clock import Clock
 from mograder.core.errors import Conflict, NotFound
 from mograder.notebook.parsing import decode_notebook
 from mograder.notebook.saved_cells import SavedCells, WrittenCells, write_saved_cells
-from mograder.notebook.versions import (
+from mograder.notebook.version_diff import (
     CodeChange,
     PutBack,
     VersionDifference,

@@ -10,7 +10,7 @@ from marimo._convert.converters import MarimoConvert
 from mograder.core.errors import Conflict, InvalidInput, NotFound
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import plain_code
-from mograder.notebook.versions import put_back_cell
+from mograder.notebook.version_diff import put_back_cell
 from tests.unit.notebook.strategies import damaged, notebooks
 from tests.unit.notebook.test_version_diff import ANSWER, MEAN, PLOT, TEXT, cell, notebook
 

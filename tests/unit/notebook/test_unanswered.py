@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from marimo._convert.converters import MarimoConvert
 
-from mograder.notebook.versions import unanswered
+from mograder.notebook.version_diff import unanswered
 from tests.support.notebooks import notebook
 
 RELEASE = notebook(

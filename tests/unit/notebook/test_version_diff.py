@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mograder.notebook.cell_pairs import match_cells, moved_cells
 from mograder.notebook.cells import parse_cells
-from mograder.notebook.versions import (
+from mograder.notebook.version_diff import (
     CellChange,
     CellDifference,
     LineChange,

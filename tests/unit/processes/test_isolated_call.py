@@ -19,7 +19,7 @@ from mograder.grading.validate import Submission, validate
 from mograder.notebook.denied_code import Denied, Screening
 from mograder.notebook.merge.cell_merge import NotMergeable, merge
 from mograder.notebook.parsing import check_notebook
-from mograder.notebook.versions import version_difference
+from mograder.notebook.version_diff import version_difference
 from mograder.processes import isolated_call
 from mograder.processes.isolated_call import IsolatedCall, read_answer
 from mograder.processes.notebook_calls import compare, screen

@@ -27,7 +27,7 @@ from mograder.grading.author.author_runs import (
     judge_release,
     judge_source,
 )
-from mograder.grading.author.rehearsal import (
+from mograder.grading.author.check_trials import (
     Findings,
     Subject,
     Version,

@@ -21,15 +21,7 @@ from mograder.grading.author.author_runs import (
     judge_source,
     run_report,
 )
-from mograder.grading.author.quality_trials import (
-    ExaminedSource,
-    MutantTrials,
-    QualityReport,
-    Submissions,
-    Trial,
-    Trials,
-)
-from mograder.grading.author.rehearsal import (
+from mograder.grading.author.check_trials import (
     Subject,
     Version,
     judge_empty,
@@ -37,6 +29,14 @@ from mograder.grading.author.rehearsal import (
     junk_passes,
     trial_of,
     unsteady_labels,
+)
+from mograder.grading.author.quality_trials import (
+    ExaminedSource,
+    MutantTrials,
+    QualityReport,
+    Submissions,
+    Trial,
+    Trials,
 )
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.grading.checks_advice import (

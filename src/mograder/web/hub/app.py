@@ -148,10 +148,10 @@ def _oidc() -> Feature:
 
 
 def _lti() -> Feature:
-    from mograder.web.hub.lti import launch, lti, register  # noqa: PLC0415
+    from mograder.web.hub.lti import launch, register, sent_marks  # noqa: PLC0415
 
-    rows = (*launch.ROUTES, *register.ROUTES, *lti.ROUTES)
-    return Feature(rows, lti.open_lti)
+    rows = (*launch.ROUTES, *register.ROUTES, *sent_marks.ROUTES)
+    return Feature(rows, launch.open_lti)
 
 
 def _external_people() -> Feature:

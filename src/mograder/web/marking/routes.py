@@ -11,10 +11,10 @@ from __future__ import annotations
 from mograder.web.marking import (
     api_answers,
     api_comments,
-    late,
+    extension_pages,
     marking_pages,
+    regrade_pages,
     release_pages,
-    request_pages,
     similarity_pages,
     statistics_pages,
 )
@@ -32,13 +32,13 @@ _REQUEST = "/marking/{a}/requests/{number}"
 MARKING_ROUTES: tuple[Route, ...] = (
     # The assignments, and pages that belong to none of them
     Route("GET", "/marking", marking_pages.course, MARKER),
-    Route("GET", "/marking/-/requests", request_pages.requests_page, MARKER),
+    Route("GET", "/marking/-/requests", regrade_pages.requests_page, MARKER),
     Route("GET", "/marking/{a}", marking_pages.assignment, MARKER),
     Route("POST", "/marking/{a}/open", marking_pages.open_or_close, INSTRUCTOR),
     Route("POST", "/marking/{a}/share", marking_pages.share, INSTRUCTOR),
-    Route("GET", "/marking/{a}/late", late.late_page, INSTRUCTOR),
-    Route("POST", "/marking/{a}/late/preview", late.preview, INSTRUCTOR),
-    Route("POST", "/marking/{a}/late", late.record, INSTRUCTOR),
+    Route("GET", "/marking/{a}/late", extension_pages.late_page, INSTRUCTOR),
+    Route("POST", "/marking/{a}/late/preview", extension_pages.preview, INSTRUCTOR),
+    Route("POST", "/marking/{a}/late", extension_pages.record, INSTRUCTOR),
     # The page on which people mark
     Route("GET", "/marking/{a}/questions/{question}", marking_pages.mark_page, MARKER),
     Route("GET", "/marking/{a}/answers/{answer}", marking_pages.mark_page, MARKER),
@@ -72,6 +72,6 @@ MARKING_ROUTES: tuple[Route, ...] = (
     Route("GET", _RELEASE, release_pages.release_page, INSTRUCTOR),
     Route("POST", _RELEASE, release_pages.change_release, INSTRUCTOR),
     Route("GET", _RELEASE + "/{student}", release_pages.preview, INSTRUCTOR),
-    Route("GET", _REQUEST, request_pages.thread_page, MARKER),
-    Route("POST", _REQUEST, request_pages.change_thread, MARKER),
+    Route("GET", _REQUEST, regrade_pages.thread_page, MARKER),
+    Route("POST", _REQUEST, regrade_pages.change_thread, MARKER),
 )

@@ -34,7 +34,7 @@ from mograder.store.marking.regrade_requests import (
     RequestState,
 )
 from mograder.web.marking.context import Marker
-from mograder.web.marking.request_pages import may_answer
+from mograder.web.marking.regrade_pages import may_answer
 from tests.support.gradebooks import Meanwhile
 from tests.support.released_course import ReleasedCourse, later, open_released_course
 

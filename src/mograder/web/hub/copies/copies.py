@@ -21,7 +21,7 @@ from mograder.auth.identity import Identity
 from mograder.core.errors import Busy, Conflict, InvalidInput, NotFound
 from mograder.hub.notifier import Part
 from mograder.notebook.denied_code import denied_by
-from mograder.notebook.versions import CodeChange
+from mograder.notebook.version_diff import CodeChange
 from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.session import CopyOf, LiveSession
 from mograder.store.copies.workspaces import FileStatus, Saved

@@ -26,7 +26,7 @@ from mograder.core.name_lookup import counted
 from mograder.core.tasks import every, set_within
 from mograder.hub.notifier import Part
 from mograder.notebook import MAX_NOTEBOOK
-from mograder.notebook.versions import (
+from mograder.notebook.version_diff import (
     CellChange,
     Line,
     PutBack,

@@ -40,7 +40,7 @@ from mograder.web.hub.core.access import Caller
 from mograder.web.hub.core.hub_app import CurrentApp, HubApp
 from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.hub.core.responses import Body, tell
-from mograder.web.marking.late import show_preview, typed_dates
+from mograder.web.marking.extension_pages import show_preview, typed_dates
 from mograder.web.pages import go_to, with_outcome
 from mograder.web.request_body import MEGABYTE, is_form, read_form, read_json
 from mograder.web.route import INSTRUCTOR, JsonBody, Route

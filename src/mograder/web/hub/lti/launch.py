@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from urllib.parse import urlencode
 
 from anyio import to_thread
@@ -40,7 +41,7 @@ from mograder.core.log import get_logger
 from mograder.core.names import ItemName
 from mograder.core.sections.settings_model import LtiPlatform
 from mograder.hub.items import mode_of
-from mograder.hub.lti_service import LtiService
+from mograder.hub.lti_service import LtiService, at_work, make_lti
 from mograder.notebook.cells import parse_cells
 from mograder.notebook.points import marks_of
 from mograder.sessions.session import spinner_of
@@ -49,7 +50,7 @@ from mograder.store.releases.releases import ItemKind, Release
 from mograder.web.context import request_context
 from mograder.web.hub.core.access import IDENTITY, identify
 from mograder.web.hub.core.audit import Event
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp
+from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts, Run
 from mograder.web.hub.items.dates import dates_in_words, keep_told
 from mograder.web.hub.signin.external_signin import (
     complete,
@@ -417,6 +418,15 @@ def _maximum(app: HubApp, release: Release) -> float:
         _log.warning("the marks of %s cannot be read: %s", release.name, error)
         return _MAXIMUM
     return sum(marks.values()) if marks else _MAXIMUM
+
+
+def open_lti(hub: HubApp) -> Run:
+    """Make LTI 1.3, which works in the background during the block. Raises: as `make_lti`."""
+    lti = hub.add(make_lti(hub.services))
+    hub.add(lti.scores)
+    hub.add(PlatformFacts(lti.rosters.courses, lti.scores.of_item))
+    hub.on_marks.append(lti.due.set)  # they may have been released
+    return partial(at_work, hub.services, lti)
 
 
 ROUTES = (

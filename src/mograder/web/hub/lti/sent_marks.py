@@ -1,8 +1,6 @@
-"""LTI 1.3 of the hub: its beginning, and instructors' actions on the marks sent."""
+"""Marks sent to a learning platform: an instructor sends them again, or puts an activity away."""
 
 from __future__ import annotations
-
-from functools import partial
 
 from anyio import to_thread
 from fastapi import Request
@@ -10,23 +8,14 @@ from starlette.responses import Response
 
 from mograder.core.errors import InvalidInput
 from mograder.hub.lti_scores import ScoreSending
-from mograder.hub.lti_service import LtiService, at_work, make_lti
-from mograder.web.hub.core.hub_app import CurrentApp, HubApp, PlatformFacts, Run
+from mograder.hub.lti_service import LtiService
+from mograder.web.hub.core.hub_app import CurrentApp
 from mograder.web.hub.core.items import item_name, item_page
 from mograder.web.pages import go_to, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import INSTRUCTOR, Route
 
 _DIGITS = 18
-
-
-def open_lti(hub: HubApp) -> Run:
-    """Make LTI 1.3, which works in the background during the block. Raises: as `make_lti`."""
-    lti = hub.add(make_lti(hub.services))
-    hub.add(lti.scores)
-    hub.add(PlatformFacts(lti.rosters.courses, lti.scores.of_item))
-    hub.on_marks.append(lti.due.set)  # they may have been released
-    return partial(at_work, hub.services, lti)
 
 
 async def send_again(name: str, request: Request, app: CurrentApp) -> Response:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mograder.grading.author.author_runs import AuthorTrial, RunReport
-from mograder.grading.author.rehearsal import (
+from mograder.grading.author.check_trials import (
     Findings,
     Subject,
     Version,

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mograder.web.marking.late import typed_dates
+from mograder.web.marking.extension_pages import typed_dates
 from tests.support.graded_courses import DUE, SETTINGS, grades, put
 from tests.support.grader_app import proxied_grader
 from tests.support.page_reader import hidden_field
