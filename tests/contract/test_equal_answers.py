@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from mograder.grading.marking.equal_answers import AnswerGroup, answer_groups
+from mograder.web.marking import api_answers
 from tests.support.marking_course import (
     A,
     MarkingCourse,
@@ -89,6 +91,23 @@ async def test_equal_answers_get_no_mark_that_was_made_on_an_earlier_answer(
     saved = await course.saved("alice", points=7, to="group", run=run)
     assert (saved["also"], saved["look_again"]) == (0, True)
     assert await points(course, ["alice", "dan", "bob"]) == [7, None, None]
+
+
+async def test_an_answer_that_was_graded_anew_since_the_groups_were_found_gets_no_mark_of_theirs(
+    course: MarkingCourse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def graded_meanwhile(*of: Any) -> tuple[AnswerGroup, ...]:
+        found = await answer_groups(*of)
+        course.grade("eve", submission_of(ALONE), later=5)
+        return found
+
+    seen = await course.state("alice")
+    course.grade("dan", submission_of(ALONE), later=3)  # so that the groups are found again
+    with monkeypatch.context() as patch:
+        patch.setattr(api_answers, "answer_groups", graded_meanwhile)
+        saved = await course.saved("alice", points=7, to="group", version=seen["version"])
+    assert (saved["also"], saved["kept"]) == (2, 1)
+    assert await points(course, ["alice", "bob", "eve", "zoe"]) == [7, 7, None, 7]
 
 
 async def test_an_answer_taken_out_is_marked_alone(course: MarkingCourse) -> None:

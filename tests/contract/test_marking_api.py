@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.support.marking_course import A, MarkingCourse, course, texts_in
+from mograder.grading.marking.shown_work import WorkToShow
+from mograder.web.marking import api_answers
+from tests.support.marking_course import A, MarkingCourse, course, submission_of, texts_in
 
 __all__ = ["course"]
 
@@ -275,6 +277,21 @@ async def test_a_mark_made_on_an_answer_that_was_graded_again_is_not_saved_unsee
     assert (saved["mark"]["points"], saved["look_again"]) == (9, True), "saved, and still asked"
     change = {"points": 9, "run": told["run"], "version": saved["version"]}
     assert not (await course.saved("alice", **change))["look_again"]
+
+
+async def test_a_mark_made_on_an_answer_that_was_graded_while_it_was_parsed_is_not_saved_unseen(
+    course: MarkingCourse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def graded_meanwhile(*work: Any) -> WorkToShow:
+        course.grade("alice", submission_of("Another essay."), later=5)
+        return WorkToShow(*work)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(api_answers, "WorkToShow", graded_meanwhile)
+        seen = await course.state("alice")
+    assert "Another essay." not in str(seen["cells"])
+    change = {"points": 9, "run": seen["run"], "version": seen["version"]}
+    assert (await course.save("alice", **change)).status_code == 409
 
 
 async def test_a_mark_that_cannot_be_is_refused_by_its_field(course: MarkingCourse) -> None:

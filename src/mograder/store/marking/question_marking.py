@@ -11,7 +11,7 @@ The points of saved comments are the question's rubric; their sum may make the m
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -187,13 +187,15 @@ class QuestionMarks(OfBook):
                 is missing.
             NotFound: As :meth:`state`.
         """
-        return self.give_together(assignment, student, change, ())[0]
+        return self.give_together(assignment, student, change, {})[0]
 
     def give_together(
-        self, assignment: str, student: str, change: Change, others: Iterable[str]
+        self, assignment: str, student: str, change: Change, others: Mapping[str, str]
     ) -> tuple[AnswerMark, tuple[str, ...], int]:
         """Record a mark, and the same for other students with an equal answer.
 
+        ``others`` has for each the SHA-256 of the submission whose answer was found equal ("" for
+        none): another one that was graded since may hold another answer, and keeps its mark.
         Others that are marked already keep their mark, unless it is the one that this change
         replaces, or one that they got from this answer or together with it; so do those to whom
         grading gave something else. Returns the first one's mark, the others who got it, and how
@@ -218,7 +220,7 @@ class QuestionMarks(OfBook):
                     raise AnswerChanged(now)
                 seen = given if is_newest else replace(given, run=change.run)
                 record_given(connection, rows, seen)
-            wanted = frozenset(others) - {student} if is_newest else frozenset[str]()
+            wanted = {each: work for each, work in others.items() if is_newest and each != student}
             follow, kept = _followers(connection, rows, now, wanted, entry) if wanted else ((), 0)
             for each in follow:
                 record_given(connection, each, given)
@@ -364,7 +366,7 @@ def _followers(
     connection: Connection,
     first_rows: StudentRows,
     before: AnswerMark,
-    wanted: Collection[str],
+    wanted: Mapping[str, str],
     entry: MarkEntry,
 ) -> tuple[tuple[StudentRows, ...], int]:
     """Return the wanted students who get the mark of an equal answer, and the number of the others.
@@ -385,7 +387,7 @@ def _followers(
         is_same = _said_now(now) == _said_by(entry) and points == entry.points
         if is_same and not now.question.look_again:
             continue
-        if _follows(rows, now, before, history):
+        if now.submission_sha256 == wanted[rows.student] and _follows(rows, now, before, history):
             follow.append(rows)
         else:
             kept += 1

@@ -160,10 +160,15 @@ def _queue(here: Here, key: str, answers: Answers, equal: EqualAnswers | None) -
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """An answer as it is read before its submission is parsed."""
+    """An answer as it is read before its submission is parsed.
+
+    ``mark`` is read before ``text``: where another submission is graded meanwhile, it is the older,
+    and a mark given on it is refused.
+    """
 
     student: str
     answers: Answers
+    mark: AnswerMark
     text: str
     sources: QuestionSources
     trouble: str
@@ -186,12 +191,13 @@ async def answer(here: CurrentHere, names: bool | None = None) -> Response:
 def _read(here: Here, names: bool | None) -> _Read:
     answers = here.answers(names)
     student, text = answers.student_of(here.answer), ""
+    mark = QuestionMarks(here.book).state(here.item, student, here.question)
     sources, trouble = sources_or_none(here.marking.source(here.item))
     try:
         text = WorkFiles(here.autograded, here.submitted).graded_first(student)
     except MograderError as error:
         trouble = str(error)
-    return _Read(student, answers, text, sources, trouble)
+    return _Read(student, answers, mark, text, sources, trouble)
 
 
 def _answer(here: Here, found: _Read, work: ShownWork) -> Json:
@@ -207,10 +213,7 @@ def _answer(here: Here, found: _Read, work: ShownWork) -> Json:
     which others mark.
     """
     book, item, key, student = here.book, here.item, here.question, found.student
-    mark, rubric = (
-        QuestionMarks(book).state(item, student, key),
-        SavedComments(book).rubric(item, key),
-    )
+    mark, rubric = found.mark, SavedComments(book).rubric(item, key)
     last = last_results(here.marking.key, book, item, (student,)).get(student, NO_RESULT)
     trouble = f"The checks are not shown: {last.problem}." if last.problem else found.trouble
     page = f"/marking/-/api/{item}/answers/{here.answer}/outputs"
@@ -269,8 +272,10 @@ async def save(here: CurrentHere) -> Response:
     def write() -> _Written:
         item, key, marker = here.item, here.question, here.marker
         student = here.markable()
-        together = equal.with_mark_of(student) if equal else (student,)
-        others = tuple(each for each in together if may_mark(marker, each))
+        together = equal.with_mark_of(student) if equal else ()
+        others = {
+            each: equal.works.get(each, "") for each in together if equal and may_mark(marker, each)
+        }
         if equal and len(others) == 1:
             raise InvalidInput("to: this answer belongs to no group of equal answers.")
         rubric = SavedComments(here.book).rubric(item, key) if change.saved else Rubric()
@@ -377,10 +382,12 @@ async def separate(here: CurrentHere) -> Response:
 class EqualAnswers:
     """The groups of a question, by student, and the students whose answer is apart.
 
-    ``names`` are those of the groups in addresses, by their first student.
+    ``names`` are those of the groups in addresses, by their first student. ``works`` are the
+    SHA-256 of each student's submission that was graded last before the answers were read, or "".
     """
 
     groups: Mapping[str, AnswerGroup]
+    works: Mapping[str, str]
     names: Mapping[str, str]
     apart: frozenset[str]
 
@@ -420,22 +427,25 @@ async def equal_answers(
         sources, _ = sources_or_none(here.marking.source(here.item))
         return sources, (students, sources, stamp_of((here.autograded, here.submitted)))
 
-    async def make() -> tuple[AnswerGroup, ...]:
+    async def make() -> tuple[tuple[AnswerGroup, ...], Mapping[str, str]]:
+        graded = await to_thread.run_sync(here.book.last_works, here.item)
         files = WorkFiles(here.autograded, here.submitted)
-        return await answer_groups(here.marking.works, files, students, sources, key)
+        groups = await answer_groups(here.marking.works, files, students, sources, key)
+        return groups, {each: graded.get(each, ("", ""))[0] for each in students}
 
     sources, stamp = await to_thread.run_sync(look)
     name, patience = ("equal answers", here.item, key), _LONG if wait else _PATIENCE_SECONDS
-    found = await here.marking.reports.get(name, stamp, make, patience)
-    if found is None:
+    made = await here.marking.reports.get(name, stamp, make, patience)
+    if made is None:
         return None
+    found, works = made
     apart = await to_thread.run_sync(
         lambda: Separations(here.book).of(here.item, key) if found else frozenset[str]()
     )
     first = (group.students[0] for group in found)
     names = {student: group_id(answers.key, here.item, key, student) for student in first}
     by_student = {student: group for group in found for student in group.students}
-    return EqualAnswers(by_student, names, apart)
+    return EqualAnswers(by_student, works, names, apart)
 
 
 def progress_json(question: QuestionProgress, marker: str) -> Json:

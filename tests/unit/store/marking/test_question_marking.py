@@ -182,7 +182,12 @@ def together(book: Gradebook, entry: MarkEntry, *others: str, question: str = "A
     marks = QuestionMarks(book)
     seen = marks.state("A1", "alice", question).version
     asked = Change(question, entry, MIA, AT, seen)
-    return marks.give_together("A1", "alice", asked, others)[1]
+    return marks.give_together("A1", "alice", asked, works_of(book, *others))[1]
+
+
+def works_of(book: Gradebook, *students: str) -> dict[str, str]:
+    works = book.last_works("A1")
+    return {each: works[each][0] if each in works else "" for each in students}
 
 
 def points_of(book: Gradebook, question: str = "Analysis") -> dict[str, float | None]:
@@ -249,7 +254,10 @@ def test_a_mark_given_apart_is_kept_though_an_equal_answer_had_it_once(book: Gra
     marks = QuestionMarks(book)
     seen = marks.state("A1", "alice", "Analysis").version
     asked = Change("Analysis", number(4), MIA, AT + timedelta(minutes=3), seen)
-    assert marks.give_together("A1", "alice", asked, ("bob", "eve"))[1:] == (("eve",), 1)
+    assert marks.give_together("A1", "alice", asked, works_of(book, "bob", "eve"))[1:] == (
+        ("eve",),
+        1,
+    )
     assert points_of(book) == {"alice": 4, "bob": 3, "eve": 4}
 
 
