@@ -201,6 +201,22 @@ def test_moodle_gets_no_line_of_a_file_whose_student_is_held_back(teacher: Cours
         assert {each["student"] for each in cli(*upload, "--unreleased").json} == everybody
 
 
+def test_a_held_back_student_whom_moodle_does_not_know_by_name_may_be_any_line_of_a_file(
+    teacher: CourseSetup,
+) -> None:
+    """The file named bob by his address, which told nothing of bobby, as he is called here."""
+    upload = ["moodle", "upload-feedback", "A1", "--map", "students.csv", "--dry-run", "--json"]
+    upload += ["--grades-csv", "g.csv"]
+    (teacher.course / "g.csv").write_text(GRADES.format(bob="bob@example.edu"))
+    students = ("alice", "bobby", "carol")
+    item = "A1-Introduction"
+    with open_released_course(teacher.course, assignment=item, students=students) as course:
+        course.release("alice")
+        said = cli(*upload)
+        assert {each["student"] for each in said.json} == {"alice"}
+        assert "as they are held back: bob@example.edu, carol, dora. --unreleased" in said.err
+
+
 def test_a_worksheet_gets_no_line_of_a_file_whose_student_is_held_back(
     teacher: CourseSetup,
 ) -> None:

@@ -226,3 +226,11 @@ def test_a_file_of_an_anonymous_person_is_not_that_of_a_namesake() -> None:
     seven, eight = Person(4, "Participant 7", participant=7), Person(5, "", participant=8)
     people = Participants((seven, eight), {5: Username("participant-7")})
     assert people.find("Participant-7", from_here=True) is seven
+
+
+def test_a_name_in_the_gradebook_is_not_the_new_one_of_a_renamed_account() -> None:
+    """The gradebook may have somebody else of that name, who has left Moodle."""
+    renamed = Person(4, "Alice Smith", username="ajones")
+    people = Participants((renamed,), {4: Username("asmith")})
+    assert people.find("ajones", from_here=True) is None
+    assert people.find("ajones") is people.find("asmith", from_here=True) is renamed

@@ -203,14 +203,20 @@ def _send(client: MoodleClient, drafted: Draft, book: Path) -> tuple[Outcome, ..
 def _without_held_back(
     lines: Sequence[GradeLine], released: ReleasedCourseMarks, people: Participants
 ) -> tuple[GradeLine, ...]:
-    """Return a file's lines but those of students who are held back, who are told on stderr."""
-    named = (people.find(each, from_here=True) for each in released.held_back)
-    held_back = {person.user_id for person in named if person is not None}
+    """Return a file's lines but those of students who are held back, who are told on stderr.
+
+    A held-back student who is on Moodle under no name that is known here may be any participant
+    whose marks are not released.
+    """
+    held_back = {people.find(each, from_here=True) for each in released.held_back}
+    if None in held_back:
+        known = {people.find(each, from_here=True) for each in released.marks}
+        held_back |= {each for each in people.people if each not in known}
     sent: list[GradeLine] = []
     left: list[GradeLine] = []
     for line in lines:
         person = person_of(line, people)
-        (left if person and person.user_id in held_back else sent).append(line)
+        (left if person and person in held_back else sent).append(line)
     if left:
         told = f"Left out of the file, as they are held back: {listed([each.who for each in left])}"
         click.echo(plain(f"{told}. --unreleased takes them, too."), err=True)

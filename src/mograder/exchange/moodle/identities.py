@@ -150,7 +150,12 @@ class Participants:
         number = int(found_number[1]) if found_number else 0
         tests: list[Callable[[Person], bool]] = [
             lambda person: self.usernames.get(person.user_id, "").casefold() == wanted,
-            lambda person: person.username.casefold() == wanted,
+            # Of a renamed account only the name here is in this course's files; the new one may be
+            # that of somebody else there.
+            lambda person: (
+                person.username.casefold() == wanted
+                and not (from_here and person.user_id in self.usernames)
+            ),
             lambda person: person.email.casefold() == wanted,
             lambda person: person.idnumber.casefold() == wanted,
             # "Participant N", also after identities were revealed.
