@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mograder.core.clock import FIRST
 from mograder.core.errors import InvalidInput
 from mograder.core.name_lookup import listed
 from mograder.core.names import FileName, nfc
@@ -89,7 +90,8 @@ def submitted_files(
     """Return the submission that counts of each student in a directory, sorted by student.
 
     With ``named`` these are those of that directory's files instead, in their order: one with a
-    time in its name is its student's, whether it counts or not.
+    time in its name is its student's, whether it counts or not. Of several of one student, such as
+    ``*.py`` names, the one is returned that counts among them.
 
     Students whose names look the same may be one, or two who would be taken for each other. The
     only one whose files ``recorded`` names, else the only one with times in the files' names, keeps
@@ -103,7 +105,11 @@ def submitted_files(
         raise InvalidInput(f"{directory} cannot be read: {error.strerror}.") from error
     alike = _Alike(names, recorded)
     if named is not None:
-        return tuple(alike.told(_named(path)) for path in named)
+        counting: dict[str, SubmittedFile] = {}
+        for file in map(_named, named):
+            other = counting.setdefault(file.student, file)
+            counting[file.student] = max(other, file, key=_counts)
+        return tuple(map(alike.told, counting.values()))
     plain = [name for name in names if stamped_name(name) is None]
     files = [_entry(directory / name) for name in plain]
     # The newest of each student whose link is missing, so that none is lost.
@@ -127,6 +133,13 @@ def _named(path: Path) -> SubmittedFile:
     if found is not None and not path.is_symlink():
         return _checked(SubmittedFile(nfc(found.user), path, found.received))
     return _entry(path)
+
+
+def _counts(file: SubmittedFile) -> tuple[bool, datetime, int]:
+    """Return a key whose largest value has the one of a student's files that counts."""
+    found = stamped_name(file.path.name)
+    stamp = (FIRST, 0) if found is None else (found.received, found.number)
+    return (file.counts_as is not None, *stamp)
 
 
 def _owner(name: str) -> str:

@@ -65,6 +65,19 @@ def test_an_earlier_submission_can_be_named(folder: Path) -> None:
     assert submitted_files(folder, named=[path]) == (SubmittedFile("alice", path, NINE),)
 
 
+def test_of_several_named_files_of_a_student_the_one_that_counts_is_read(folder: Path) -> None:
+    """A shell's ``*.py`` names the link and each submission, which were all graded."""
+    names = ("alice_20260102T080000.py", "alice_20260102T090000.py", "alice_20260102T090000-2.py")
+    for name in (*names, "bob.py"):
+        (folder / name).write_text(name)
+    every = sorted(folder.glob("*.py"))
+    found = submitted_files(folder, named=every)
+    assert [each.path.name for each in found] == ["alice_20260102T090000-2.py", "bob.py"]
+    (folder / "alice.py").symlink_to(names[1])
+    found = submitted_files(folder, named=[*every, folder / "alice.py"])
+    assert [each.path.name for each in found] == [names[1], "bob.py"]
+
+
 def test_a_link_to_anything_else_is_not_opened(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     (folder / "bob_20260102T090000.py").write_text("bob's")
