@@ -30,7 +30,7 @@ from mograder.grading.release.feedback_view import Disclosure
 from mograder.grading.submissions.grading_result import grading_key
 from mograder.store.course.course import refuse_to_replace, shown
 from mograder.store.filesystem.files import entry_named
-from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.gradebook import Gradebook, OneTransaction
 from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.late_work import LateFacts, LateWork, PolicyChange
 from mograder.store.submissions.submitted_files import reads_as_a_submission
@@ -112,9 +112,11 @@ def feedback(
                 click.echo("WARNING: no due date found — skipping penalties", err=True)
             now = SystemClock().now()
             disclosure = Disclosure.of(settings, each.assignment, due=terms.due.last, now=now)
-            found = _counted(each, book, late)
+            with book.reading() as connection:  # so that no grading comes between marks and results
+                at_once = OneTransaction(connection)
+                found = _counted(each, at_once, late)
+                works = works_of(grading_key(loaded), at_once, each.assignment, found)
             _tell_counted(found)
-            works = works_of(grading_key(loaded), book, each.assignment, found)
             for page in write_pages(works, disclosure, each.directory, output):
                 failed += bool(page.problem)
                 _tell_page(page)

@@ -253,7 +253,7 @@ class _Grading:
         parts = () if source is None else (*source.plan.checks, *source.plan.beside)
         checks = with_hidden(self.checks, parts) if parts else self.checks
         questions = graded_questions(assignment.marks, checks, assignment.labels)
-        marks = totals(assignment.marks, questions)
+        earned, available, max_mark = totals(assignment.marks, questions)
         data = self.submitted.data
         received = self.submitted.received
         result = GradingResult(
@@ -272,9 +272,9 @@ class _Grading:
             checks=checks,
             cell_errors=self.errors,
             tampered=self.known.tampered,
-            auto_mark=marks.auto_mark,
-            auto_available=marks.auto_available,
-            max_mark=marks.max_mark,
+            auto_mark=earned,
+            auto_available=available,
+            max_mark=max_mark,
             at=moment(self.tools.now()),
             seconds=round(time.monotonic() - self.started, 3),
         )

@@ -46,15 +46,6 @@ class ExpectedLabel:
     unprotected: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """The marks of an assignment, named as in ``grading_result.GradingResult``."""
-
-    auto_mark: float | None
-    auto_available: float | None
-    max_mark: float
-
-
 def expected_labels(
     plan: GradingPlan, contract: Contract, weights: Mapping[str, float]
 ) -> tuple[ExpectedLabel, ...]:
@@ -147,10 +138,15 @@ def graded_questions(
     return tuple(_question(key, stated.get(key), checks, expected) for key in keys)
 
 
-def totals(marks: Mapping[str, float] | None, questions: Iterable[GradedQuestion]) -> Totals:
-    """Return the marks of all questions together; those of checks only if all have a result."""
+def totals(
+    marks: Mapping[str, float] | None, questions: Iterable[GradedQuestion]
+) -> tuple[float | None, float | None, float]:
+    """Return what checks gave, what they could give, and the marks of all questions together.
+
+    The first two are None unless all checks have a result.
+    """
     if marks is None:
-        return Totals(None, None, _HOLISTIC)
+        return None, None, _HOLISTIC
     everything = sum_of_marks(marks.values())
     counted = [
         each
@@ -158,10 +154,10 @@ def totals(marks: Mapping[str, float] | None, questions: Iterable[GradedQuestion
         if each.available is not None and each.state is not GradingState.MANUAL
     ]
     if any(each.earned is None for each in counted):
-        return Totals(None, None, everything)
+        return None, None, everything
     earned = sum_of_marks(each.earned for each in counted if each.earned is not None)
     available = sum_of_marks(each.available for each in counted if each.available is not None)
-    return Totals(earned, available, everything)
+    return earned, available, everything
 
 
 def state_of(states: Iterable[GradingState]) -> GradingState:
