@@ -56,15 +56,14 @@ def test_labels_count_with_the_authors_weights(
 def test_a_question_without_labels_is_for_people() -> None:
     [question] = graded_questions({"Essay": 20.0}, [], [])
     assert question == GradedQuestion(key="Essay", available=20.0, earned=None, state=S.MANUAL)
-    found = totals({"Essay": 20.0}, [question])
-    assert (found.auto_mark, found.auto_available, found.max_mark) == (0.0, 0.0, 20.0)
+    assert totals({"Essay": 20.0}, [question]) == (0.0, 0.0, 20.0)
 
 
 def test_checks_of_a_question_without_marks_are_shown_and_count_for_nothing() -> None:
     checks = [check(S.JUDGED, label("Q1: a", 1, 1)), check(S.JUDGED, label("Try: it", 0, 1))]
     found = graded_questions({"Q1": 5.0}, checks, [])
     assert [(each.key, each.available) for each in found] == [("Q1", 5.0), ("Try", None)]
-    assert totals({"Q1": 5.0}, found).auto_mark == 5.0
+    assert totals({"Q1": 5.0}, found)[0] == 5.0
 
 
 @pytest.mark.parametrize(
@@ -113,5 +112,4 @@ def test_a_label_in_two_cells_counts_with_the_weight_of_its_worst_result(
 def test_the_maximum_has_no_more_decimals_than_its_marks() -> None:
     marks = {"Q1": 1.1, "Q2": 2.2}
     checks = [check(S.JUDGED, *(label(key, 1.0, 1.0, passed=True) for key in marks))]
-    found = totals(marks, graded_questions(marks, checks, []))
-    assert (found.auto_mark, found.auto_available, found.max_mark) == (3.3, 3.3, 3.3)
+    assert totals(marks, graded_questions(marks, checks, [])) == (3.3, 3.3, 3.3)
