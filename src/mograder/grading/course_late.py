@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from mograder.core.clock import from_unix_or_none
-from mograder.core.errors import MograderError, NotFound
+from mograder.core.errors import Conflict, MograderError, NotFound
 from mograder.core.files.disk import DISK, Disk, look_for
 from mograder.core.item_dates import DueDates, ItemDates, OwnDates, given_zone
 from mograder.core.log import get_logger
@@ -401,7 +401,8 @@ class CourseDates:
     ``gradebook`` is the path of the course's gradebook, which may not exist yet. ``book`` returns
     it open; without that function the file is opened for each reading.
     ``catalogue`` is as for :class:`CourseLate`.
-    Mutable state: ``_facts``, what the gradebook said when its files had the stamp ``_seen``,
+    Mutable state: ``platform_tells``, whether a learning platform tells dates, which only the
+    gradebook holds, ``_facts``, what the gradebook said when its files had the stamp ``_seen``,
     ``_failure``, why it could not be read since, and ``_asked``, when a share's server was last
     asked.
     """
@@ -416,6 +417,7 @@ class CourseDates:
     ) -> None:
         self._loaded = loaded
         self.gradebook = loaded.gradebook_path
+        self.platform_tells = False
         self._disk = disk
         self._book = book
         self._late = CourseLate(loaded, catalogue=catalogue, lenient=True)
@@ -426,8 +428,15 @@ class CourseDates:
         self._facts = self._with_openings(LateFacts())
 
     def openings(self) -> Mapping[str, datetime]:
-        """Return when items open where no rule of visibility says it, by their names."""
-        return self._known().openings
+        """Return when items open where no rule of visibility says it, by their names.
+
+        Raises: :class:`Conflict` while the gradebook, in which a learning platform may have told
+        others, could never be read.
+        """
+        known, failure = self._known(), self._failure
+        if self.platform_tells and failure is not None and not self._seen:
+            raise Conflict(f"It is not known when items open: {failure.error.message}")
+        return known.openings
 
     def of(self, item: str) -> DueDates:
         """Return the dates of an item, with all exceptions."""
@@ -478,7 +487,7 @@ class CourseDates:
         if stamp == self._seen or (self._failure is not None and self._failure.lasts(stamp)):
             return
         try:
-            self._facts = self._with_openings(self._read() if stamp else LateFacts())
+            self._facts = self._with_openings(self._read() if stamp or self._seen else LateFacts())
         except MograderError as error:
             _log.error("extensions and dates of the gradebook cannot be read: %s", error)
             self._failure = GradebookFailure.of(self.gradebook, error)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mograder.core.errors import Busy
-from mograder.core.item_dates import OwnDates
+from mograder.core.errors import Busy, Conflict
+from mograder.core.item_dates import ItemDates, OwnDates
 from mograder.core.settings import load_settings
 from mograder.grading.course_late import CourseDates
 from mograder.store.gradebook.gradebook import Gradebook
@@ -22,6 +22,7 @@ from mograder.store.gradebook.late_work import (
     Membership,
     StoredPolicy,
 )
+from mograder.store.releases.release_times import VisibilityRules
 from tests.support.fake_disks import ShareDisk
 from tests.support.graded_courses import DUE, SETTINGS, put
 
@@ -121,6 +122,28 @@ def test_openings_of_the_settings_count_where_the_gradebook_cannot_be_read(tmp_p
     dates = CourseDates(load_settings(tmp_path, environ={}))
     assert list(dates.openings()) == ["Exam"]
     assert dates.usual("Exam").due is None
+
+
+def test_no_opening_is_known_while_what_a_platform_told_could_never_be_read(tmp_path: Path) -> None:
+    """An exam that the platform opens later would be shown."""
+    book, opens = tmp_path / "gradebook.db", DUE - DAY
+    with Gradebook(book) as written:
+        facts = LateWork(written).facts().with_told("Exam", ItemDates(opens))
+        LateWork(written).record([facts], by="ina", at=DUE)
+    kept = book.read_bytes()
+    book.write_bytes(b"no database" * 1000)
+    dates = CourseDates(load_settings(tmp_path, environ={}))
+    dates.platform_tells = True
+    rules = VisibilityRules(tmp_path / "rules", opens=dates.openings)
+    with pytest.raises(Conflict, match="not known when items open"):
+        rules.all()
+    assert rules.of("Exam").refusal(DUE) is not None
+    assert not rules.of("Exam").visible(DUE)
+    book.write_bytes(kept)
+    assert rules.of("Exam").visible_from == opens
+    assert rules.of("A1").visible(opens - DAY)
+    book.unlink()
+    assert rules.of("Exam").visible_from == opens, "what was read last"
 
 
 def test_an_extension_that_another_machine_gives_on_a_share_counts_within_a_second(

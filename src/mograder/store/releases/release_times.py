@@ -33,7 +33,10 @@ Times = Mapping[str, tuple[datetime, ...]]
 
 
 class VisibilityRules:
-    """Read again when the file changed; ``opens`` returns the times of items without a rule."""
+    """Read again when the file changed; ``opens`` returns the times of items without a rule.
+
+    Such items are hidden while ``opens`` raises :class:`Conflict`.
+    """
 
     def __init__(
         self, path: Path, *, opens: Callable[[], Mapping[str, datetime]] = dict, disk: Disk = DISK
@@ -51,11 +54,14 @@ class VisibilityRules:
             rules = self._file.get() or {}
         except UnreadableFileError:
             return lambda _: Visibility(hidden=True)
-        opens = cache(self._opens)
-        return lambda name: rules.get(name) or Visibility(visible_from=opens().get(name))
+        usual = cache(self._usual_or_hidden)
+        return lambda name: rules.get(name) or usual()(name)
 
     def all(self) -> Mapping[str, Visibility]:
-        """Return each rule that is set. Raises: Conflict when the file cannot be parsed."""
+        """Return each rule that is set.
+
+        Raises: Conflict when the file cannot be parsed, and as ``opens``.
+        """
         return self._all(now=False)
 
     def change(
@@ -86,6 +92,13 @@ class VisibilityRules:
             text = json.dumps({name: rule.words() for name, rule in kept.items()}, indent=2)
             write(f"{text}\n".encode())
             return kept
+
+    def _usual_or_hidden(self) -> Callable[[str], Visibility]:
+        try:
+            opens = self._opens()
+        except Conflict:
+            return lambda _: Visibility(hidden=True)
+        return lambda name: Visibility(visible_from=opens.get(name))
 
     def usual(self, name: str) -> Visibility:
         return Visibility(visible_from=self._opens().get(name))

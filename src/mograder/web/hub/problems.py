@@ -37,7 +37,7 @@ class CurrentProblem(StrEnum):
     UNSANDBOXED = "unsandboxed"
     DEV = "dev"
     RULES = "rules"
-    """The file of visibility rules cannot be read, so everything is hidden."""
+    """The rules of visibility, or a platform's openings, cannot be read, so items are hidden."""
 
     DISK = "disk"
 

@@ -426,6 +426,7 @@ def open_lti(hub: HubApp) -> Run:
     hub.add(lti.scores)
     hub.add(PlatformFacts(lti.rosters.courses, lti.scores.of_item))
     hub.on_marks.append(lti.due.set)  # they may have been released
+    hub.dates.platform_tells = True
     return partial(at_work, hub.services, lti)
 
 
