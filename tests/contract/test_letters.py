@@ -264,6 +264,28 @@ async def test_marks_that_wait_for_an_extension_are_told_of_when_they_can_be_rea
     assert told == [(1, 0), (1, 0), (1, 1), (1, 1)]
 
 
+@pytest.mark.parametrize("wait", [0, 2], ids=["at once", "two days later"])
+async def test_changed_marks_that_can_be_read_later_than_they_were_decided_are_told_of_then(
+    new_hub: NewHub, box: MailBox, wait: int
+) -> None:
+    events = '["released", "decided", "handed-in"]'
+    hub = new_hub(events)
+    await begun(hub)
+    now = hub.clock.now()
+    with Gradebook(hub.course / "gradebook.db") as book:
+        requests = RegradeRequests(book)
+        number = requests.ask("A1", "alice", "Q1", Message(MessageKind.ASKED, "alice", now, "Why?"))
+        changed = Message(MessageKind.CHANGED, "prof", now, "", before=1.0, after=2.0)
+        requests.add(number, changed, seen=requests.find(number).last)
+        news = [NewRelease("alice", now + timedelta(days=wait), "{}")]
+        MarkReleases(book).add("A1", news, seen=0, by="prof", at=now)
+    hub.clock.advance(timedelta(days=3).total_seconds())
+    hand_in(hub, "alice")  # whose letter shows that the hub has looked
+    await until_sent(hub, box, "[Numerics] A1 is handed in", 1)
+    assert box.to(ALICE).count("[Numerics] Your request about A1") == 1
+    assert box.to(ALICE).count("[Numerics] Your marks of A1") == bool(wait)
+
+
 async def test_who_begins_after_an_update_was_offered_gets_no_letter_about_it(
     new_hub: NewHub, box: MailBox
 ) -> None:

@@ -151,8 +151,7 @@ class _Events:
             shown = standing(rows, self.now).shown
             if shown is None or not ItemName.valid(item):
                 continue
-            told = (item, student, shown.at) in self._decisions  # by the letter about the request
-            if not told and self._is_news(rows, shown, *tells(item)):
+            if self._is_news(rows, shown, *tells(item)):
                 event = ("released", student, item, str(shown.number))
                 yield self._event(event, ("marks", student, item))
 
@@ -174,7 +173,9 @@ class _Events:
         self, rows: Sequence[ReleaseRow], shown: ReleaseRow, before: Telling, now: Telling
     ) -> bool:
         """Return whether a student is told released marks now, and was not before ``since``."""
-        recent = max(shown.at, shown.visible_from or shown.at) >= self.since
+        readable = max(shown.at, shown.visible_from or shown.at)
+        told = (shown.assignment, shown.student, readable) in self._decisions
+        recent = readable >= self.since and not told
         if before.ahead.later is None and now.ahead.later is None:
             return recent
         marks = readable_marks(shown)
@@ -269,7 +270,10 @@ class _Events:
 
     @cached_property
     def _decisions(self) -> frozenset[tuple[str, str, datetime]]:
-        """The changes of marks that people get another letter about; each is a release, too."""
+        """The changes of marks that people get another letter about; each is a release, too.
+
+        A release that can only be read later than it was decided gets a letter of its own.
+        """
         if self._book is None or "decided" not in self.app.services.loaded.settings.mail.events:
             return frozenset()
         return frozenset(
