@@ -2,7 +2,7 @@
 
 A release is replaced as a whole: it is written in ``.staging``, synced, and exchanged with the old
 one, so that readers see the old or the new, also after a crash. The old one stays in ``.staging``
-for at least an hour, for requests that still read it, and is then removed.
+for at least a day, for lectures that are open and read files from it, and is then removed.
 
 The sources that instructors send to a hub are stored in the same way, readable by the hub only.
 """
@@ -58,7 +58,7 @@ _LEFT_BEHIND = frozenset({".venv", "__pycache__", "__marimo__"})
 """Directories of 0.3.16 in a release that are not kept: environments are stored elsewhere now."""
 
 _STAGING = ".staging"
-_KEPT_SECONDS = 3600
+_KEPT_SECONDS = 24 * 3600
 _REPLACING_TRIES = 25
 _REPLACING_SECONDS = 0.02
 _ORDER = list(ItemKind)
@@ -280,7 +280,7 @@ class Releases:
                 self._disk.fsync_directory(self._root)
 
     def _sweep(self) -> None:
-        """Remove staging directories that are over an hour old and belong to no current upload."""
+        """Remove staging directories that are over a day old and belong to no current upload."""
         now = self._clock.now()
         for home in self._homes():
             with self._lock:

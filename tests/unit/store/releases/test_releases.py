@@ -362,21 +362,23 @@ def test_what_a_crash_left_is_swept_when_it_is_old_and_not_before(root: Path) ->
     lay(root / ".staging", "litter", {"A1/A1.py": "half"})
     Releases(root, clock=clock)
     assert litter.exists()
-    clock.advance(4000)
+    clock.advance(25 * 3600)
     publish(releases, {"A1.py": NOTEBOOK})
     assert not litter.exists()
     assert growing.path.exists()
 
 
-def test_the_old_release_stays_for_an_hour_for_those_who_still_read_it(root: Path) -> None:
+def test_the_old_release_stays_for_a_day_for_open_lectures_that_read_it(root: Path) -> None:
     clock = ManualClock(SystemClock().now())
     publish(Releases(root, clock=clock), {"A1.py": b"old"})
     reader = os.open(root / "A1", os.O_RDONLY | os.O_DIRECTORY)
     publish(Releases(root, clock=clock), {"A1.py": b"new"})
+    clock.advance(23 * 3600)
+    Releases(root, clock=clock)
     with os.fdopen(os.open("A1.py", os.O_RDONLY, dir_fd=reader), "rb") as file:
         assert file.read() == b"old"
     os.close(reader)
-    clock.advance(4000)
+    clock.advance(2 * 3600)
     Releases(root, clock=clock)
     assert list((root / ".staging").iterdir()) == []
 
