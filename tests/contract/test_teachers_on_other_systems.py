@@ -168,7 +168,7 @@ with arrivals(Path("in")) as held:
     folder = CollectedFolder(Path("in"), held, datetime(2026, 11, 21, 12, tzinfo=UTC))
     for end in (".py", ".files"):
         folder.rename(f"Participant-1{end}", f"alice{end}")
-    print(folder.put("bob.files/a.csv", b"1"), folder.put("alice.files", b"a file").fate)
+    print(folder.put("bob.files/a.csv", b"1"), folder.put("alice.files", b"a file")[0])
 """
     assert OtherSystem(system).printed(code, tmp_path)[-1].endswith("updated")
     found = {
