@@ -305,6 +305,17 @@ async def test_an_extension_that_comes_later_makes_late_work_on_time(course: Cou
     assert detail["late"] is False
 
 
+async def test_a_submission_that_cannot_be_read_does_not_keep_its_student_from_submitting(
+    course: Course,
+) -> None:
+    """Clients ask for the status before; a file that root fetched or restored may be unreadable."""
+    (course.place() / "alice_20260901T000000.py").mkdir(parents=True)
+    answer = await course.ask("GET", STATUS + "&detail=1", "alice")
+    told = answer.json()
+    assert (answer.status_code, told["receipt"], told["can_submit"]) == (200, None, True)
+    assert (await course.submit("alice", b"one")).status_code == 200
+
+
 async def test_a_course_of_0316_opens_in_place(course: Course) -> None:
     """Its submissions lie in ``<root>/<N>/``, beside files/ and grades.json.
 
