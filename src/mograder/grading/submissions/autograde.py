@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from mograder.core.clock import is_after
+from mograder.core.clock import from_unix_or_none, is_after
 from mograder.core.errors import Busy, Conflict, InvalidInput, MograderError, TooLarge
 from mograder.core.log import get_logger
 from mograder.grading.pages.notebook_page import render_notebook_page, render_text_page
@@ -70,7 +70,7 @@ from mograder.store.gradebook.grading_records import (
     RecordedMark,
     RecordedRun,
 )
-from mograder.store.submissions.submitted_files import SubmittedFile, submitted_files
+from mograder.store.submissions.submitted_files import SubmittedFile, read_numbers, submitted_files
 
 _log = get_logger(__name__)
 
@@ -388,6 +388,8 @@ async def _grade_one(
         return unread_row(file.student, file.problem)
     try:
         data = await asyncio.to_thread(read_submission, file.path)
+        if await asyncio.to_thread(_is_fetched_again, file):
+            return unread_row(file.student, "was fetched again meanwhile: grade it again")
         submitted = SubmittedNotebook(file.student, file.path, data, file.received, file.receipt)
         refusal = "" if screen is None else await screen(submitted)
         graded = await grade_submission(assignment, submitted, tools, refusal)
@@ -405,6 +407,16 @@ async def _grade_one(
     authors, own = source_name(assignment), graded.result.filename
     of_file = row.problem.startswith(authors)
     return replace(row, problem=own + row.problem.removeprefix(authors)) if of_file else row
+
+
+def _is_fetched_again(file: SubmittedFile) -> bool:
+    """Return whether a fetched file, after it was read, has another time than when it was listed.
+
+    Collecting drops the time of a file before it replaces the file.
+    """
+    if file.receipt is not None or file.received is None or file.path != file.counts_as:
+        return False
+    return from_unix_or_none(read_numbers(file.path.parent).get(file.student)) != file.received
 
 
 async def _page(graded: GradedNotebook, apart: IsolatedCall) -> str:

@@ -240,12 +240,20 @@ async def test_changed_files_beside_source_or_release_are_another_basis(
 FIRST = datetime(2026, 11, 20, 17, tzinfo=UTC)
 
 
+def fetched_at(rig: Rig, at: datetime) -> None:
+    """Record the time of alice's work as collecting does."""
+    times = rig.root / "submitted/hw1/.fetch_metadata.json"
+    times.write_text(f'{{"alice": {at.timestamp()}}}')
+
+
 async def received(
     rig: Rig, at: datetime | None, number: int | None = None, *, force: bool = False
 ) -> tuple[datetime, int | None]:
     """Grade alice's work, with its time as it is told now, and return what is recorded."""
     (file, *_) = submitted_files(rig.root / "submitted/hw1")
     given = replace(file, received=at, receipt=number)
+    if at is not None:
+        fetched_at(rig, at)
     with (rig.root / "source/hw1/hw1.py").open("a") as source:
         source.write("\n# changed\n")
     await rig.grade(submissions=(given,), force=force)
@@ -266,6 +274,17 @@ async def test_the_same_work_keeps_its_first_time_however_often_it_is_graded(rig
     assert await received(rig, FIRST + timedelta(days=2), 2) == (FIRST + timedelta(days=2), 2)
     work.write_text(first)
     assert await received(rig, FIRST + timedelta(days=3), 3) == (earlier, None)
+
+
+async def test_work_that_is_fetched_while_others_are_graded_does_not_get_the_time_of_earlier_work(
+    rig: Rig,
+) -> None:
+    fetched_at(rig, FIRST)
+    (file, *_) = submitted_files(rig.root / "submitted/hw1")
+    fetched_at(rig, FIRST + timedelta(days=2))
+    (row,) = (await rig.grade(submissions=(replace(file, received=FIRST),))).rows
+    assert row.problem == "was fetched again meanwhile: grade it again"
+    assert (rig.judges.asked, rig.results) == ([], {})
 
 
 async def test_force_corrects_a_time_that_was_wrong_for_good(rig: Rig) -> None:
