@@ -51,7 +51,7 @@ _FAMILIES: Mapping[int, type[MograderError]] = MappingProxyType(
         **dict.fromkeys((409, 412), Conflict),
         **dict.fromkeys((413, 507), TooLarge),
         **dict.fromkeys((429, 503), Busy),
-        504: TimedOut,
+        **dict.fromkeys((408, 504), TimedOut),
     }
 )
 """HTTP status → the class of our error; any other 4xx is of what was sent."""

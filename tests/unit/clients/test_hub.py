@@ -76,6 +76,7 @@ def test_a_name_travels_in_the_path_whatever_it_holds(hub: FakeHub, files: list[
         (502, "x No solution found:\n  because a", RemoteFailed, "found:\n  because a"),
         (503, "No memory", Busy, "No memory"),
         (504, "Took too long", TimedOut, "Took too long"),
+        (408, "The body came too slowly", TimedOut, "too slowly"),
         (418, "", InvalidInput, "answered 418"),
         (599, "", RemoteFailed, "answered 599"),
     ],

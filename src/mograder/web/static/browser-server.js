@@ -10,9 +10,10 @@ export class Refused extends Error {
 
 export class Unreachable extends Error {}
 
-// Whether the server has decided: 5xx and 429 pass, and so does what another program answers in its place.
+// Whether the server has decided: 5xx, 429 and 408 (a slow line) pass, and so does what another program answers in its
+// place.
 export const isDecided = (error) =>
-  error instanceof Refused && error.answer.error && error.status !== 429 && error.status < 500;
+  error instanceof Refused && error.answer.error && ![408, 429].includes(error.status) && error.status < 500;
 
 export const passes = (error) => error instanceof Unreachable || (error instanceof Refused && !isDecided(error));
 
