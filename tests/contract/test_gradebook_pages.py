@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -126,6 +128,14 @@ async def test_a_mark_is_late_by_the_submission_that_was_graded(tmp_path: Path) 
         page = await read(made, "/course/students/bea", "prof")
         assert "marked, newer submission" in page
         assert re.search(r"Handed in.*class=.late.>late<", page, re.DOTALL)
+        handed.pick(Username.parse("bea"), item, 2)
+        second = hashlib.sha256(b"second").hexdigest()
+        with Gradebook(made.course / "gradebook.db") as book:
+            run = a_run("bea", FAIR, received=made.clock.now())
+            book.record_run(replace(run, submission_sha256=second))
+        assert "newer" not in (await rows(made))["bea"]["A1 state"]
+        handed.pick(Username.parse("bea"), item, 1)
+        assert "newer submission" in (await rows(made))["bea"]["A1 state"], "an earlier one counts"
 
 
 async def test_marks_that_wait_for_the_last_due_date_are_not_called_released(

@@ -387,7 +387,7 @@ def _by_item(pairs: Iterable[tuple[str, str]]) -> defaultdict[str, set[str]]:
 def _arrivals(
     app: HubApp, item: str, marks: Mapping[str, CountedGrade]
 ) -> tuple[Mapping[str, datetime], Set[str]]:
-    """Return when the newest work came, and the students with a mark of earlier work; blocks."""
+    """Return when the newest work came, and the students with a mark of other work; blocks."""
     name = ItemName.valid(item)
     if name is None:
         return {}, set()
@@ -395,7 +395,7 @@ def _arrivals(
     later = {
         user: at
         for user, at in received.items()
-        if (graded := _graded_at(marks.get(user))) is not None and at > graded
+        if (graded := _graded_at(marks.get(user))) is not None and at != graded
     }
     waiting = ungraded(app, name, later) if later else {}
     return received, {user for user, before in waiting.items() if before}
