@@ -208,16 +208,17 @@ async def test_what_is_saved_right_after_it_was_read_is_told_from_the_submission
     assert (await ask(hub, "GET", "/standing/alice/A1")).json()["edited"] is True
 
 
+@pytest.mark.parametrize("ahead", [-60, 5], ids=["clocks agree", "the hub's clock is ahead"])
 async def test_an_earlier_version_that_is_renamed_into_place_is_told_from_the_submission(
-    hub: Hub,
+    hub_of: HubOf, ahead: int
 ) -> None:
     """As in marimo's file panel: a rename keeps the time of the last save."""
+    hub = hub_of(TOML.replace("2026-09", "2999-09"), "A1")
     notebook = await begin(hub)
     earlier = notebook.with_name("A1.bak.20260801T090000.py")
     earlier.write_text(OTHER)
-    # The disk's clock tells when the file was renamed: the hub's is not to be ahead of it.
-    behind = earlier.stat().st_ctime - 60 - hub.clock.now().timestamp()
-    hub.clock.set_by(min(behind, 0))
+    # The disk's clock tells when the file was renamed.
+    hub.clock.set_by(earlier.stat().st_ctime + ahead - hub.clock.now().timestamp())
     then = hub.clock.now().timestamp() - 60
     for each in (earlier, notebook, notebook.with_name(".uploaded")):
         os.utime(each, (then, then))
