@@ -388,12 +388,13 @@ class ItemSubmissions:
             found = (each for each in person.submissions if each.sequence > above)
             aside = next((each for each in found if self._same(each, work)), None)
         if aside is not None:
-            late = due is not None and is_after(aside.received, due)
-            aside = replace(self.known(person, aside), late=aside.late or late)
+            aside = self.known(person, aside)
             if counts:
                 self._link(self.directory, work.user, aside.filename)
                 person.counting = aside
-            return self._kept(aside, repeated=True, counts=counts)
+            late = due is not None and is_after(aside.received, due)
+            told = replace(aside, late=late if aside.late is None else aside.late)
+            return self._kept(told, repeated=True, counts=counts)
         self._check_room(person, work)
         names = names_for(work.user, work.received)
         path = self._name(lambda name: work.place(name, directory), names)

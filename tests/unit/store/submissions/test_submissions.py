@@ -140,6 +140,18 @@ def test_a_late_version_of_the_same_bytes_as_one_in_time_is_that_one(tmp_path: P
     assert len(submissions.of(ALICE, A1).submissions) == 3
 
 
+def test_a_submission_that_counts_again_after_the_due_date_moved_is_listed_once(
+    tmp_path: Path,
+) -> None:
+    submissions, hour = _open(tmp_path), timedelta(hours=1)
+    for text in (b"one", b"two"):
+        submissions.add(ALICE, A1, text, NOW, Terms(due=NOW + hour))
+    again = submissions.add(ALICE, A1, b"one", NOW + hour, Terms(due=NOW - hour, once=True))
+    person = submissions.of(ALICE, A1)
+    assert [(each.sequence, each.late) for each in person.submissions] == [(1, False), (2, False)]
+    assert again.submission == person.counting == person.submissions[0]
+
+
 def test_a_submission_that_is_picked_counts_until_the_next_one(tmp_path: Path) -> None:
     submissions, due = _open(tmp_path), Terms(due=NOW)
     submissions.add(ALICE, A1, b"in time", NOW, due)
