@@ -16,7 +16,7 @@ const FADE_MS = 12000;
 const SLOW_MS = 3000;
 const HAND_OVER_MS = 5000;
 
-// ---- the parts that are loaded when they are needed
+// ---- parts loaded when they are needed
 
 const parts = {};
 let failures = 0;
@@ -219,8 +219,7 @@ const asks = new Map([
 
 function turn() {
   turning = 0;
-  const url = new URL(location.href);
-  if (url.search !== address.search || url.hash !== address.hash) history.replaceState(null, "", Object.assign(url, address));
+  history.replaceState(null, "", Object.assign(new URL(location.href), address));
 }
 
 addEventListener("message", ({ source, origin: from, data }) => {
