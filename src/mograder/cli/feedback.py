@@ -26,7 +26,7 @@ from mograder.exchange.grade_files import assignment_csv
 from mograder.grading.course_late import CountedGrade, CourseLate
 from mograder.grading.late_work import NO_DEDUCTION, Basis
 from mograder.grading.release.feedback import WrittenPage, works_of, write_pages
-from mograder.grading.release.feedback_view import Disclosure
+from mograder.grading.release.feedback_view import Disclosure, GradedWork
 from mograder.grading.submissions.grading_result import grading_key
 from mograder.store.course.course import refuse_to_replace, shown
 from mograder.store.filesystem.files import entry_named
@@ -112,10 +112,7 @@ def feedback(
                 click.echo("WARNING: no due date found — skipping penalties", err=True)
             now = SystemClock().now()
             disclosure = Disclosure.of(settings, each.assignment, due=terms.due.last, now=now)
-            with book.reading() as connection:  # so that no grading comes between marks and results
-                at_once = OneTransaction(connection)
-                found = _counted(each, at_once, late)
-                works = works_of(grading_key(loaded), at_once, each.assignment, found)
+            found, works = _read(each, book, late, grading_key(loaded))
             _tell_counted(found)
             for page in write_pages(works, disclosure, each.directory, output):
                 failed += bool(page.problem)
@@ -210,6 +207,16 @@ def _chosen(directory: Path, files: Sequence[Path] | None) -> _Chosen:
     # All copies of an assignment, as by ``autograded/A1/*.py``, are the whole of it.
     whole = files is None or set(every) <= set(students)
     return _Chosen(nfc(directory.name), directory, every if whole else students, whole)
+
+
+def _read(
+    chosen: _Chosen, book: Gradebook, late: CourseLate, key: bytes
+) -> tuple[Sequence[CountedGrade], Sequence[GradedWork]]:
+    """Return marks and works of one time: no grading comes between them."""
+    with book.reading() as connection:
+        at_once = OneTransaction(connection)
+        found = _counted(chosen, at_once, late)
+        return found, works_of(key, at_once, chosen.assignment, found)
 
 
 def _counted(chosen: _Chosen, book: Gradebook, late: CourseLate) -> tuple[CountedGrade, ...]:
