@@ -160,6 +160,21 @@ async def test_comments_and_the_order_of_the_list_of_people_survive_its_form(hub
     assert ("prof", "sync users", "3 users", "ok") in hub.audit()
 
 
+async def test_a_list_of_people_that_cannot_be_read_is_shown_and_saved_as_no_empty_one(
+    hub: Hub,
+) -> None:
+    listed = hub.course / "allowed_users.txt"
+    listed.write_bytes(b"alice\n" * 2_000_000)
+    refused = await press(hub, "/sync-users", "prof", data={"users": "bob"})
+    assert refused.status_code == 409
+    assert "allowed_users.txt cannot be read, so nothing was saved." in refused.text
+    assert listed.stat().st_size == 12_000_000
+    page = await read(hub, "/course/people", "prof")
+    assert "lets no student in</strong>: it is larger than 10000000 bytes." in page
+    assert "The access list is empty" not in page
+    assert 'name="users"' not in page
+
+
 async def test_a_list_without_a_name_is_saved_by_the_form_only_if_that_is_meant(hub: Hub) -> None:
     """Without a list everybody may come in, with an empty one staff only."""
     page = await read(hub, "/course/people", "prof")

@@ -39,13 +39,14 @@ class MoreUsers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """The text of the file, without a byte order mark, and the names in it."""
+    """The text of the file, without a byte order mark, and the names in it.
 
-    text: str
-    users: frozenset[str]
+    ``trouble`` is why it cannot be read, "" if it can.
+    """
 
-
-_UNREADABLE = _Listed("", frozenset())
+    text: str = ""
+    users: frozenset[str] = frozenset()
+    trouble: str = ""
 
 
 class Allowlist:
@@ -90,9 +91,11 @@ class Allowlist:
     def rewrite(self, text: str) -> frozenset[str]:
         """Replace the file by the lines of ``text``, and return their names, which are valid.
 
-        Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
+        Raises: :class:`Conflict` if it cannot be read, :class:`~mograder.core.errors.Busy` when the
+        disk is full.
         """
         with self._file.alone() as write:
+            self._file.known("nothing was saved", "Mend the file first.")
             write("".join(f"{line}\n" for line in text.splitlines()).encode())
         return parse_users(text)
 
@@ -128,6 +131,11 @@ class Allowlist:
         listed = self._listed()
         return "" if listed is None else listed.text
 
+    def trouble(self) -> str:
+        """Return why the file cannot be read; "" if it can, and without one."""
+        listed = self._listed()
+        return "" if listed is None else listed.trouble
+
     def _users(self) -> frozenset[str] | None:
         listed = self._listed()
         return None if listed is None else listed.users
@@ -136,11 +144,11 @@ class Allowlist:
         """Return the content of the file; None without one, no user if it cannot be read."""
         try:
             listed = self._file.get()
-        except UnreadableFileError:
-            return _UNREADABLE
+        except UnreadableFileError as error:
+            return _Listed(trouble=str(error))
         # A dangling symbolic link counts as an unreadable list, not as a missing one.
         dangling = listed is None and self._path.is_symlink()
-        return _UNREADABLE if dangling else listed
+        return _Listed(trouble="it is a link to a file that is missing") if dangling else listed
 
     def _parse(self, content: bytes) -> _Listed:
         text = content.decode("utf-8-sig", "replace")

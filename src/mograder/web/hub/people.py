@@ -205,6 +205,7 @@ def people(request: Request, app: CurrentApp) -> Response:
         here="people",
         listed=roster.listed(),
         text=roster.text(),
+        trouble=roster.trouble(),
         stamp=stamp,
         by_platform=_by_platform(app),
         instructors=sorted(app.services.policy.instructors),
