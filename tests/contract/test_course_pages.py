@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
 
 from mograder.sessions.end_reasons import EndReason
+from mograder.store.course.allowlist import Allowlist
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.hub_state import EndingRow
 from tests.support.gradebooks import FAIR, a_run
@@ -144,6 +146,16 @@ async def test_the_list_of_people_is_changed_by_a_form_and_the_page_shows_it(hub
     again = await press(hub, "/sync-users", "prof", data=fields)
     assert again.status_code == 409
     assert "was changed since you opened it" in again.text
+
+
+async def test_of_two_lists_of_people_that_are_saved_at_once_one_is_refused(hub: Hub) -> None:
+    stamp = hidden_field(await read(hub, "/course/people", "prof"), "stamp")
+    forms = [{"users": name, "stamp": stamp} for name in ("alice", "bob")]
+    saved = await asyncio.gather(*(press(hub, "/sync-users", "prof", data=each) for each in forms))
+    statuses = [each.status_code for each in saved]
+    assert sorted(statuses) == [303, 409]
+    kept = forms[statuses.index(303)]["users"]
+    assert Allowlist(hub.course / "allowed_users.txt").listed() == (kept,)
 
 
 async def test_comments_and_the_order_of_the_list_of_people_survive_its_form(hub: Hub) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mograder.auth.credentials import Role
+from mograder.core.errors import Conflict
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.log import get_logger
 from mograder.core.names import Username
@@ -88,14 +89,21 @@ class Allowlist:
             write(text.encode())
         return tuple(listed)
 
-    def rewrite(self, text: str) -> frozenset[str]:
+    def rewrite(self, text: str, stamp: str | None = None) -> frozenset[str]:
         """Replace the file by the lines of ``text``, and return their names, which are valid.
 
-        Raises: :class:`Conflict` if it cannot be read, :class:`~mograder.core.errors.Busy` when the
-        disk is full.
+        ``stamp`` is the text of the file's :meth:`stamp` from before; None for any.
+
+        Raises: :class:`Conflict` if it cannot be read or has another stamp,
+        :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         with self._file.alone() as write:
             self._file.known("nothing was saved", "Mend the file first.")
+            if stamp not in (None, str(self.stamp())):
+                raise Conflict(
+                    "The access list was changed since you opened it, so nothing was saved.",
+                    hint="Go back, keep a copy of your lines, and reload the page.",
+                )
             write("".join(f"{line}\n" for line in text.splitlines()).encode())
         return parse_users(text)
 
