@@ -341,10 +341,12 @@ async def unlink(request: Request, app: CurrentApp) -> Response:
     services = app.services
 
     def take_away() -> None:
-        if not ExternalPeople(services.state.engine).unlink(issuer, user):
+        links = ExternalPeople(services.state.engine)
+        if issuer not in links.issuers_of(user):
             raise NotFound("There is no such link any more.")
         services.revocations.bump_epoch(user)
         services.capabilities.revoke_user(user)
+        links.unlink(issuer, user)  # last: while the link is there, all this can be done again
 
     await to_thread.run_sync(take_away)
     await app.audit.record(request, "unlink person", f"{user} {issuer}")
