@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
 
 from mograder.sessions.end_reasons import EndReason
+from mograder.store.course.allowlist import Allowlist
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.hub.hub_state import EndingRow
 from tests.support.gradebooks import FAIR, a_run
@@ -146,6 +148,16 @@ async def test_the_list_of_people_is_changed_by_a_form_and_the_page_shows_it(hub
     assert "was changed since you opened it" in again.text
 
 
+async def test_of_two_lists_of_people_that_are_saved_at_once_one_is_refused(hub: Hub) -> None:
+    stamp = hidden_field(await read(hub, "/course/people", "prof"), "stamp")
+    forms = [{"users": name, "stamp": stamp} for name in ("alice", "bob")]
+    saved = await asyncio.gather(*(press(hub, "/sync-users", "prof", data=each) for each in forms))
+    statuses = [each.status_code for each in saved]
+    assert sorted(statuses) == [303, 409]
+    kept = forms[statuses.index(303)]["users"]
+    assert Allowlist(hub.course / "allowed_users.txt").listed() == (kept,)
+
+
 async def test_comments_and_the_order_of_the_list_of_people_survive_its_form(hub: Hub) -> None:
     listed = hub.course / "allowed_users.txt"
     listed.write_text("\ufeff# Tutorial 1\nzoe  # until May\n\n# Tutorial 2\nbob\n")
@@ -158,6 +170,21 @@ async def test_comments_and_the_order_of_the_list_of_people_survive_its_form(hub
     text = "# Tutorial 1\nzoe  # until May\n\n# Tutorial 2\nbob\nalice\n"
     assert listed.read_text() == text
     assert ("prof", "sync users", "3 users", "ok") in hub.audit()
+
+
+async def test_a_list_of_people_that_cannot_be_read_is_shown_and_saved_as_no_empty_one(
+    hub: Hub,
+) -> None:
+    listed = hub.course / "allowed_users.txt"
+    listed.write_bytes(b"alice\n" * 2_000_000)
+    refused = await press(hub, "/sync-users", "prof", data={"users": "bob"})
+    assert refused.status_code == 409
+    assert "allowed_users.txt cannot be read, so nothing was saved." in refused.text
+    assert listed.stat().st_size == 12_000_000
+    page = await read(hub, "/course/people", "prof")
+    assert "lets no student in</strong>: it is larger than 10000000 bytes." in page
+    assert "The access list is empty" not in page
+    assert 'name="users"' not in page
 
 
 async def test_a_list_without_a_name_is_saved_by_the_form_only_if_that_is_meant(hub: Hub) -> None:

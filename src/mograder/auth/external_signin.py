@@ -70,6 +70,7 @@ class Refusal(StrEnum):
     OTHER_DOMAIN = "other domain"
     OTHER_SUBJECT = "other subject"
     KNOWN_HERE = "known here"
+    UNDECIDED = "undecided"
     FRONT_DISAGREES = "front disagrees"
 
 
@@ -167,19 +168,6 @@ def parsed_name(person: ProvenPerson) -> Username | Refusal:
         return Username.claimed(person.name)
     except InvalidInput:
         return Refusal.BAD_NAME
-
-
-def check_new_name(person: ProvenPerson, *, linked: bool, used: bool) -> Refusal | None:
-    """Return why a person may not be linked to a name, None if the link may be made.
-
-    ``linked``: the name is another subject's of the same issuer. ``used``: this hub knows it by
-    anything else, such as a workspace, a token, a role in the settings, or another issuer.
-    """
-    if linked:
-        return Refusal.OTHER_SUBJECT
-    if used and not person.same_names:
-        return Refusal.KNOWN_HERE
-    return None
 
 
 def display_line(value: object, longest: int) -> str:

@@ -126,7 +126,7 @@ class GuardedHttp:
                 client.build_request(
                     method,
                     parsed.copy_with(host=str(target)),
-                    headers=sent,
+                    headers=httpx.Headers(sent, "utf-8"),
                     data=form,
                     content=body or None,
                     extensions={"sni_hostname": parsed.host},

@@ -72,7 +72,8 @@ def make_client(
     """
     return httpx.Client(
         base_url=url,
-        headers={"Authorization": f"Bearer {token}"} if token else {},
+        # A name in a token may have any letters, which a hub reads as UTF-8.
+        headers=httpx.Headers({"Authorization": f"Bearer {token}"} if token else {}, "utf-8"),
         timeout=httpx.Timeout(read, connect=min(read, _CONNECT_SECONDS), write=write or read),
         follow_redirects=False,
         # No cookies: a session cookie beside a token would mix up accounts.
@@ -92,7 +93,7 @@ def trusted_authorities() -> ssl.SSLContext:
 
 def check_token(token: str, hint: str) -> str:
     """Return the token if a header can carry it; ``hint`` is the remedy in the error."""
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
+    if not token or not token.isprintable() or " " in token:
         raise InvalidInput("The token is empty or holds characters that no token has.", hint=hint)
     return token
 

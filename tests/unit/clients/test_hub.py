@@ -9,8 +9,11 @@ import socket
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 
+from mograder.auth.credentials import Claims, Role, make_token, verify_token
+from mograder.auth.identity import bearer_token
 from mograder.clients.file_upload import Upload
 from mograder.clients.hub import HubClient, Published
 from mograder.clients.server_url import parse_hub_url
@@ -203,10 +206,25 @@ def test_plain_http_to_another_machine_is_a_wish_of_its_own() -> None:
     assert parse_hub_url("http://10.0.0.1:8080", insecure=True) == "http://10.0.0.1:8080"
 
 
-@pytest.mark.parametrize("token", ["a:b\nX-Evil: 1", "a b", "ä:1"])
+@pytest.mark.parametrize("token", ["a:b\nX-Evil: 1", "a b", "ä\u00a0:1", "\udce4:1", ""])
 def test_a_token_that_no_header_can_carry_is_refused(token: str) -> None:
     with pytest.raises(InvalidInput, match="characters that no token has"):
         HubClient("https://hub.example.org", token)
+
+
+def test_the_token_of_a_name_with_any_letters_reaches_the_hub_whole() -> None:
+    token, came = make_token("secret", "zoë.łukasz"), []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        came.append(bearer_token([(name.lower(), value) for name, value in request.headers.raw]))
+        return httpx.Response(200, json={})
+
+    with HubClient(
+        "https://hub.example.org", token, transport=httpx.MockTransport(answer)
+    ) as client:
+        client.ask("GET", "/assignments")
+    assert came == [token]
+    assert verify_token("secret", token, lambda _: 0) == Claims("zoë.łukasz", Role.STUDENT)
 
 
 @pytest.mark.parametrize(

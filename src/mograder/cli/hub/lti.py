@@ -205,9 +205,11 @@ def unlink(*, issuer: str, username: str, loaded: LoadedSettings) -> None:
     """
     user = Username.claimed(username)
     with current_hub_state(loaded) as state:
-        if not ExternalPeople(state.engine).unlink(issuer, user):
+        links = ExternalPeople(state.engine)
+        if issuer not in links.issuers_of(user):
             raise NotFound(f"{user} is not linked with {issuer}.")
         state.bump_epoch(user)
+        links.unlink(issuer, user)  # last: while the link is there, all this can be done again
         record_here(state, "unlink person", f"{user} {issuer}")
     click.echo(f"{user} is not linked with {issuer} any more; all tokens and logins are void.")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mograder.auth.credentials import Role
+from mograder.core.errors import Conflict
 from mograder.core.files.disk import DISK, Disk
 from mograder.core.log import get_logger
 from mograder.core.names import Username
@@ -39,13 +40,14 @@ class MoreUsers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """The text of the file, without a byte order mark, and the names in it."""
+    """The text of the file, without a byte order mark, and the names in it.
 
-    text: str
-    users: frozenset[str]
+    ``trouble`` is why it cannot be read, "" if it can.
+    """
 
-
-_UNREADABLE = _Listed("", frozenset())
+    text: str = ""
+    users: frozenset[str] = frozenset()
+    trouble: str = ""
 
 
 class Allowlist:
@@ -87,12 +89,21 @@ class Allowlist:
             write(text.encode())
         return tuple(listed)
 
-    def rewrite(self, text: str) -> frozenset[str]:
+    def rewrite(self, text: str, stamp: str | None = None) -> frozenset[str]:
         """Replace the file by the lines of ``text``, and return their names, which are valid.
 
-        Raises: :class:`~mograder.core.errors.Busy` when the disk is full.
+        ``stamp`` is the text of the file's :meth:`stamp` from before; None for any.
+
+        Raises: :class:`Conflict` if it cannot be read or has another stamp,
+        :class:`~mograder.core.errors.Busy` when the disk is full.
         """
         with self._file.alone() as write:
+            self._file.known("nothing was saved", "Mend the file first.")
+            if stamp not in (None, str(self.stamp())):
+                raise Conflict(
+                    "The access list was changed since you opened it, so nothing was saved.",
+                    hint="Go back, keep a copy of your lines, and reload the page.",
+                )
             write("".join(f"{line}\n" for line in text.splitlines()).encode())
         return parse_users(text)
 
@@ -128,6 +139,11 @@ class Allowlist:
         listed = self._listed()
         return "" if listed is None else listed.text
 
+    def trouble(self) -> str:
+        """Return why the file cannot be read; "" if it can, and without one."""
+        listed = self._listed()
+        return "" if listed is None else listed.trouble
+
     def _users(self) -> frozenset[str] | None:
         listed = self._listed()
         return None if listed is None else listed.users
@@ -136,11 +152,11 @@ class Allowlist:
         """Return the content of the file; None without one, no user if it cannot be read."""
         try:
             listed = self._file.get()
-        except UnreadableFileError:
-            return _UNREADABLE
+        except UnreadableFileError as error:
+            return _Listed(trouble=str(error))
         # A dangling symbolic link counts as an unreadable list, not as a missing one.
         dangling = listed is None and self._path.is_symlink()
-        return _UNREADABLE if dangling else listed
+        return _Listed(trouble="it is a link to a file that is missing") if dangling else listed
 
     def _parse(self, content: bytes) -> _Listed:
         text = content.decode("utf-8-sig", "replace")

@@ -30,7 +30,7 @@ from starlette.responses import Response
 from mograder.auth.credentials import LinkCode, Role, make_code
 from mograder.clients.mail import is_address
 from mograder.core.csv_table import write_table
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import InvalidInput
 from mograder.core.log import get_logger
 from mograder.core.names import INSTRUCTOR, Username, is_rehearsal
 from mograder.core.tasks import every
@@ -97,16 +97,10 @@ async def sync_users(
     roster = app.services.roster
     if is_form(request):
         fields = await read_form(request, _LONG_FORM)
-        stamp = fields.get("stamp")
-        if stamp is not None and stamp != str(await to_thread.run_sync(roster.stamp)):
-            raise Conflict(
-                "The access list was changed since you opened it, so nothing was saved.",
-                hint="Go back, keep a copy of your lines, and reload the page.",
-            )
         text = fields.get("users", "")
         users: Sequence[str] = [_named(at, name) for at, name in numbered_names(text)]
         # With the comments and in the order of the form.
-        save: Callable[[], Collection[str]] = partial(roster.rewrite, text)
+        save: Callable[[], Collection[str]] = partial(roster.rewrite, text, fields.get("stamp"))
         if not users and fields.get("empty") != "yes" and not _by_platform(app):
             raise InvalidInput(
                 "The access list has no name: only staff could come in. Nothing was saved.",
@@ -205,6 +199,7 @@ def people(request: Request, app: CurrentApp) -> Response:
         here="people",
         listed=roster.listed(),
         text=roster.text(),
+        trouble=roster.trouble(),
         stamp=stamp,
         by_platform=_by_platform(app),
         instructors=sorted(app.services.policy.instructors),

@@ -185,6 +185,16 @@ def test_a_person_is_linked_listed_and_unlinked(stored: HubState) -> None:
     cli("hub lti unlink", MOODLE, "alice", status=3)
 
 
+def test_a_link_stays_until_the_logins_have_ended(stored: HubState) -> None:
+    cli("hub lti link", MOODLE, "13", "alice")
+    with stored.engine.begin() as connection:  # no revocation can be written
+        connection.exec_driver_sql(
+            "CREATE TRIGGER stop BEFORE INSERT ON users BEGIN SELECT RAISE(ABORT, ''); END"
+        )
+    cli("hub lti unlink", MOODLE, "alice", status=5)
+    assert ExternalPeople(stored.engine).username_of(MOODLE, "13") == "alice"
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

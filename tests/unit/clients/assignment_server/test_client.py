@@ -214,7 +214,7 @@ def test_with_leave_it_goes_in_the_clear_and_without_a_token_there_is_nothing_to
     HttpsTransport("http://server.example.org", "").close()
 
 
-@pytest.mark.parametrize("token", ["alice:a\nHost: evil", "alice: x", "älice:00", "a\0"])
+@pytest.mark.parametrize("token", ["alice:a\nHost: evil", "alice: x", "alice:\udcff", "a\0"])
 def test_a_token_that_would_break_a_header_is_refused(token: str) -> None:
     with pytest.raises(InvalidInput, match="characters"):
         HttpsTransport(URL, token)

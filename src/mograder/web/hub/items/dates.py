@@ -26,7 +26,7 @@ from pydantic import (
 from starlette.responses import Response
 
 from mograder.core.clock import within_reach
-from mograder.core.errors import Conflict, InvalidInput
+from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.item_dates import ItemDates, SentTime, Visibility, read_opening
 from mograder.core.log import get_logger
 from mograder.core.names import ItemName
@@ -163,16 +163,16 @@ def dates_of(app: HubApp, name: str) -> DatesEntry:
 
 
 def keep_told(app: HubApp, item: ItemName, told: ItemDates, by: str) -> bool:
-    """Store a learning platform's dates, if in order; return whether they are others."""
-    late = LateWork(app.marking.book())
-    facts = late.facts()
-    if facts.policy(item).told == told:
-        return False
+    """Store a learning platform's dates, if that can be done; return whether they are others."""
     try:
+        late = LateWork(app.marking.book())
+        facts = late.facts()
+        if facts.policy(item).told == told:
+            return False
         told.demand_order(item)
         now = app.services.clock.now()
         late.record([facts.with_told(item, told)], by=by, at=now, version=facts.version)
-    except (InvalidInput, Conflict) as error:  # the next launch tells them again
+    except MograderError as error:  # the next launch tells them again
         _log.warning("a learning platform's dates were not taken: %s", error.message)
         return False
     return True

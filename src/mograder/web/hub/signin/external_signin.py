@@ -22,12 +22,12 @@ from mograder.auth.external_signin import (
     ProvenPerson,
     Refusal,
     SignInState,
-    check_new_name,
     display_line,
     parsed_name,
 )
 from mograder.auth.lti_addresses import ToolAddresses, addresses_of
 from mograder.core.errors import Conflict, Forbidden, MograderError, NotFound
+from mograder.core.log import get_logger
 from mograder.core.names import Username
 from mograder.core.sections.settings_model import LtiPlatform
 from mograder.exchange.moodle.participants import remembered_people
@@ -51,6 +51,7 @@ from mograder.web.pages import go_to, page, sheet_of, with_outcome
 from mograder.web.request_body import read_form
 from mograder.web.route import INSTRUCTOR, Route
 
+_log = get_logger(__name__)
 _LONGEST_NAME = 100
 _MOST_REFUSED = 500
 _KNOWN_HERE = re.compile(
@@ -137,10 +138,14 @@ def _user_of(app: HubApp, person: ProvenPerson, front: str) -> tuple[Username | 
         return name, False
     issuers = people.issuers_of(name)
     besides = BY_FRONT if name == front else None
-    used = bool(issuers) or _is_used(app, person, name, besides)
-    refusal = check_new_name(person, linked=person.issuer in issuers, used=used)
-    if refusal is not None:
-        return refusal, False
+    if person.issuer in issuers:
+        return Refusal.OTHER_SUBJECT, False
+    try:
+        if not person.same_names and (issuers or _is_used(app, person, name, besides)):
+            return Refusal.KNOWN_HERE, False
+    except MograderError as error:
+        _log.warning("whether the name %s is used cannot be told: %s", name, error.message)
+        return Refusal.UNDECIDED, False
     now = app.services.clock.now()
     try:
         people.link(person.issuer, person.subject, name, person.display_name, "", now)
@@ -336,10 +341,12 @@ async def unlink(request: Request, app: CurrentApp) -> Response:
     services = app.services
 
     def take_away() -> None:
-        if not ExternalPeople(services.state.engine).unlink(issuer, user):
+        links = ExternalPeople(services.state.engine)
+        if issuer not in links.issuers_of(user):
             raise NotFound("There is no such link any more.")
         services.revocations.bump_epoch(user)
         services.capabilities.revoke_user(user)
+        links.unlink(issuer, user)  # last: while the link is there, all this can be done again
 
     await to_thread.run_sync(take_away)
     await app.audit.record(request, "unlink person", f"{user} {issuer}")

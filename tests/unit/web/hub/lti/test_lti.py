@@ -69,6 +69,18 @@ async def test_a_teachers_launch_brings_the_platforms_dates(lti: LtiHub) -> None
     assert len(done) == 2
 
 
+async def test_a_gradebook_that_cannot_be_read_takes_no_dates_and_keeps_no_teacher_out(
+    lti: LtiHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    await lti.sign_in("teach1")
+    lti.hub.services.loaded.gradebook_path.write_text("not a database" * 100)
+    changed = {f"{LTI}custom": {"item": "A1", "due": "2026-12-01T18:00:00Z"}}
+    async with lti.tab() as tab:
+        answer = await tab.launch("teach1", lti.activity("A1"), changed=changed)
+    assert answer.status_code == 303
+    assert "a learning platform's dates were not taken: " in caplog.text
+
+
 # --- the way of a good launch -------------------------------------------------------------------
 
 

@@ -127,6 +127,16 @@ async def test_linking_and_unlinking_count_at_once_and_are_recorded(hub: Hub) ->
     ]
 
 
+async def test_a_link_stays_until_the_logins_have_ended(hub: Hub) -> None:
+    link(hub, "13", "alice")
+    with hub.engine.begin() as connection:  # no revocation can be written
+        connection.exec_driver_sql(
+            "CREATE TRIGGER stop BEFORE INSERT ON users BEGIN SELECT RAISE(ABORT, ''); END"
+        )
+    assert await post(hub, "unlink", issuer=MOODLE, username="alice") == 409
+    assert people(hub).username_of(MOODLE, "13") == "alice", "so that it can be tried again"
+
+
 async def test_a_link_to_nothing_or_to_somebody_else_is_refused(hub: Hub) -> None:
     link(hub, "12", "bob")
     wrong: tuple[tuple[dict[str, str], int], ...] = (

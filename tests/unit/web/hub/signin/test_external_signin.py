@@ -273,6 +273,20 @@ async def test_a_name_that_is_known_here_is_given_to_nobody_by_a_platform_with_i
     assert same.status_code == 303
 
 
+async def test_only_a_name_that_marks_may_make_anothers_waits_for_a_gradebook_that_can_be_read(
+    hub: Hub, app: HubApp
+) -> None:
+    hub.services.loaded.gradebook_path.write_text("not a database" * 100)
+    answer = await came(hub, app, ALICE)
+    assert answer.status_code == 403
+    assert "cannot look up at the moment whether somebody else has the name “alice”" in answer.text
+    assert ExternalPeople(hub.engine).username_of(MOODLE, "13") == ""
+    refused = f"{MOODLE}: {Refusal.UNDECIDED} (subject 13)"
+    assert ("alice", "sign in", refused, "refused") in hub.audit()
+    assert (await came(hub, app, replace(ALICE, same_names=True))).status_code == 303
+    assert (await came(hub, app, ALICE)).status_code == 303, "linked by now"
+
+
 async def test_a_name_that_the_proxy_has_named_is_known(hub: Hub, app: HubApp) -> None:
     transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 5000))
     headers = {"X-Remote-User": "alice"}
