@@ -526,9 +526,16 @@ async def put_version_back(hub: Hub, number: int) -> None:
     assert (await ask(hub, "POST", path)).status_code == 200
 
 
-async def test_a_version_from_before_a_merge_is_of_the_release_that_it_came_from(hub: Hub) -> None:
+@pytest.mark.parametrize("way", ["timeline", "backup"])
+async def test_a_version_from_before_a_merge_is_of_the_release_that_it_came_from(
+    hub: Hub, way: str
+) -> None:
     notebook = (await merged(hub, "alice"))["alice"]
-    await put_version_back(hub, 2)
+    if way == "timeline":
+        await put_version_back(hub, 2)
+    else:  # a program put the file back, and the hub finds it there
+        notebook.write_text(HALF)
+        await ask(hub, "POST", "/start-edit-deep/A1")
     assert notebook.read_text() == HALF
     page = await read(hub, "/update/alice/A1")
     assert "You went back to your text from before" in page
@@ -564,6 +571,18 @@ async def test_a_text_brought_back_that_is_no_version_is_of_the_release_that_its
         assert (await ask(hub, "POST", f"/restore/alice/A1/{name}")).status_code == 200
     assert notebook.read_text() == sent
     assert "Take the update after all" in await read(hub, "/update/alice/A1")
+
+
+async def test_a_file_that_nobody_has_looked_at_is_of_the_release_of_its_version(hub: Hub) -> None:
+    notebook = (await merged(hub, "alice"))["alice"]
+    correct(hub, NEW.replace("It is wrong.", "Look again."))
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    notebook.write_text(HALF)
+    answer = (await ask(hub, "POST", "/update/alice/A1")).json()
+    assert answer["conflicts"] == []
+    assert "Look again." in (text := notebook.read_text())
+    assert RIGHT in text
+    assert ANSWER in text
 
 
 async def test_a_merged_version_that_is_put_back_has_the_update_again(hub: Hub) -> None:
