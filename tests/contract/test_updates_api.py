@@ -381,6 +381,19 @@ async def test_undo_leaves_a_copy_that_nobody_has_edited_one_of_those(hub: Hub) 
     assert "edited" not in await read(hub, "/")
 
 
+async def test_undo_passes_by_a_copy_whose_student_had_put_it_back(hub: Hub) -> None:
+    """It has nothing of the update any more, so there is nothing to choose either."""
+    notebook = (await merged(hub, "alice"))["alice"]
+    await put_version_back(hub, 2)
+    notebook.write_text(DONE)
+    answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert (answer["undone"], answer["kept"], answer["waiting"]) == ([], [], [])
+    assert notebook.read_text() == DONE
+    assert await state(hub, "alice") is None
+    status = (await ask(hub, "GET", "/updates/A1", user="prof")).json()
+    assert [each["state"] for each in status["copies"]] == ["undone"]
+
+
 async def test_undo_keeps_what_was_written_after_a_merge_that_failed_at_first(hub: Hub) -> None:
     notebook = take_copy(hub, "alice", HALF)
     others = [notebook.with_name(f"A1.bak.20260101T000000-{n}.py") for n in range(1, 201)]
@@ -615,18 +628,23 @@ async def test_a_copy_that_was_made_anew_is_of_the_release_that_it_was_made_from
     assert lost in texts
 
 
-@pytest.mark.parametrize("way", ["reset", "download-release", "upload"])
+@pytest.mark.parametrize(
+    "way",
+    ["reset/alice/A1", "download-release/alice/A1", "upload", "download/A1", "start-edit-deep/A1"],
+)
 async def test_what_takes_the_place_of_a_merged_copy_has_no_places_to_look_at(
     hub: Hub, way: str
 ) -> None:
-    take_copy(hub, "alice", TEXT_CHANGED)
+    notebook = take_copy(hub, "alice", TEXT_CHANGED)
     await offer(hub)
     await ask(hub, "POST", "/update/alice/A1")
     assert "1 place to look at" in await read(hub, "/update/alice/A1")
     if way == "upload":
         done = await send(hub, NEW.replace("# YOUR ANSWER\n    area = 0", ANSWER))
     else:
-        done = await ask(hub, "POST", f"/{way}/alice/A1")
+        if "alice" not in way:  # it is made anew where there is none
+            notebook.unlink()
+        done = await ask(hub, "POST", f"/{way}")
     assert done.status_code == 200
     assert await state(hub, "alice") is None
     assert "There is no update" in await read(hub, "/update/alice/A1")

@@ -100,7 +100,7 @@ _WITHDRAWN = {
 
 
 def as_it_is(row: CopyUpdateRow, came_from: str | None) -> CopyUpdateRow:
-    """Return the row of an offered update of a copy, which comes from the release ``came_from``.
+    """Return the row of an update of a copy, which comes from the release ``came_from``.
 
     If that is not the release of the update, the student has put a version from before it back, and
     so the row's state is UNDONE.
@@ -356,18 +356,17 @@ class CopyUpdates:
         offer = stores.rows.offer(item)
         if offer is None:
             return CopyStanding(Standing.NONE)
-        row = stores.rows.copy(user, item)
+        row, came_from = stores.rows.copy(user, item), stores.versions.release_of(user, item)
+        now = None if row is None else as_it_is(row, came_from)
         if offer.withdrawn:
-            return standing_of(offer, row, present="", behind=False)
+            return standing_of(offer, now, present="", behind=False)
         present = offer.release if self.is_offered(offer) else ""
-        came_from = stores.versions.release_of(user, item)
         has_copy = stores.workspaces.has_copy(user, item)
         behind = came_from != offer.release
         if has_copy and not behind:
             # A release whose data files only have changed has the same digest, and is newer.
             release = stores.releases.get(item)
             behind = release is not None and stores.workspaces.updated(user, release)
-        now = None if row is None else as_it_is(row, came_from)
         found = standing_of(offer, now, present=present, behind=behind)
         if found.state is Standing.OFFERED and not has_copy:
             return CopyStanding(Standing.NONE, offer)
