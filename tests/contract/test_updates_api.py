@@ -202,13 +202,16 @@ async def test_a_correction_of_a_data_file_alone_is_an_update_too(hub: Hub) -> N
     assert (notebook.parent / "own.csv").read_text() == "mine\n"
 
 
-async def test_a_reset_brings_the_corrected_data_files_too(hub: Hub) -> None:
+@pytest.mark.parametrize("way", ["reset/alice/A1", "download/A1"])
+async def test_a_copy_that_begins_anew_has_the_corrected_data_files(hub: Hub, way: str) -> None:
     correct(hub, OLD, {"data.csv": b"1\n", "own.csv": b"1\n", "same.csv": b"1\n"})
     notebook = take_copy(hub, "alice", HALF)
     for name in ("own.csv", "same.csv"):
         (notebook.parent / name).write_text("mine\n")
     correct(hub, NEW, {"data.csv": b"2\n", "own.csv": b"2\n", "same.csv": b"1\n"})
-    assert (await ask(hub, "POST", "/reset/alice/A1")).status_code == 200
+    if way == "download/A1":  # the student has removed the notebook alone
+        notebook.unlink()
+    assert (await ask(hub, "POST", f"/{way}")).status_code == 200
     found = {path.name: path.read_text() for path in notebook.parent.glob("*.csv")}
     mine = {"own.csv": "mine\n", "same.csv": "mine\n"}
     assert found == {"data.csv": "2\n", "own.new.csv": "2\n", **mine}
