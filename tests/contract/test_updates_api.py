@@ -12,7 +12,7 @@ import pytest
 
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
-from mograder.store.copies.update_rows import UpdateRows
+from mograder.store.copies.update_rows import CopyUpdateRow, UpdateRows
 from mograder.store.submissions.submissions import Submissions
 from mograder.store.versions.version_thinning import Thinning
 from mograder.store.versions.versions import Versions
@@ -370,6 +370,30 @@ async def test_undo_takes_the_offer_that_it_withdraws_back(
     answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
     assert answer["undone"] == ["alice"]
     assert notebooks["alice"].read_text() == HALF
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["withdrawn", "replaced"])
+async def test_an_offer_that_ends_while_a_copy_is_merged_does_not_change_it(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    notebook, save = take_copy(hub, "alice", HALF), UpdateRows.save
+    await offer(hub)
+
+    def save_too_late(rows: UpdateRows, row: CopyUpdateRow) -> None:
+        last = rows.withdraw("A1")
+        assert last is not None
+        if again:
+            rows.make_offer("A1", last.release, "a colleague", hub.clock.now(), again=True)
+        save(rows, row)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(UpdateRows, "save", save_too_late)
+        refused = await ask(hub, "POST", "/update/alice/A1")
+    assert (refused.status_code, notebook.read_text()) == (409, HALF)
+    assert await state(hub, "alice") == ("offered" if again else "withdrawn")
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    assert (RIGHT in notebook.read_text()) is again
+    assert await state(hub, "alice") == ("merged" if again else None)
 
 
 async def test_undo_leaves_a_copy_that_nobody_has_edited_one_of_those(hub: Hub) -> None:

@@ -132,6 +132,12 @@ def standing_of(
     return CopyStanding(_OFFERED[own.state] if own else Standing.OFFERED, offer, own)
 
 
+def _superseded(item: ItemName) -> Conflict:
+    return Conflict(
+        f"The update of {item} has just been withdrawn or replaced.", hint="Reload this page."
+    )
+
+
 _log = get_logger(__name__)
 
 
@@ -376,7 +382,7 @@ class CopyUpdates:
         rows, history = self.stores.rows, self.stores.history
         offer, new = rows.offer(copy.item), history.present(copy.item)
         if offer is None or offer.withdrawn or new is None or new.digest != offer.release:
-            raise Conflict(f"The update of {copy.item} has just been withdrawn or replaced.")
+            raise _superseded(copy.item)
         mine = self.stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
         last = rows.copy(copy.user, copy.item)
         begun = last is not None and last.state is UpdateState.MERGING
@@ -407,6 +413,8 @@ class CopyUpdates:
         row = self._row(plan)
         row = replace(row, before=before, after=digest_of(text), cells=stored_cells(cells))
         stores.rows.save(row)
+        if stores.rows.offer(item) != plan.offer:  # a later withdrawal finds the row
+            raise _superseded(item)
         release, known = stores.history.to_merge(item, plan.new, plan.base)
         changes = stores.workspaces.merge(user, release, text, known, now)
         files = tuple(each.sentence for each in changes if each.is_told)
