@@ -618,11 +618,14 @@ async def test_a_file_that_nobody_has_looked_at_is_of_the_release_of_its_version
     correct(hub, NEW.replace("It is wrong.", "Look again."))
     await ask(hub, "POST", "/updates/A1", user="prof")
     notebook.write_text(HALF)
-    answer = (await ask(hub, "POST", "/update/alice/A1")).json()
-    assert answer["conflicts"] == []
-    assert "Look again." in (text := notebook.read_text())
-    assert RIGHT in text
-    assert ANSWER in text
+    for _ in range(2):
+        answer = (await ask(hub, "POST", "/update/alice/A1")).json()
+        assert answer["conflicts"] == []
+        assert "Look again." in (text := notebook.read_text())
+        assert RIGHT in text
+        assert ANSWER in text
+        await ask(hub, "POST", "/update/alice/A1/undo")
+        assert notebook.read_text() == HALF
 
 
 async def test_a_merged_version_that_is_put_back_has_the_update_again(hub: Hub) -> None:

@@ -404,8 +404,8 @@ class CopyUpdates:
         stores, user, item = self.stores, plan.copy.user, plan.copy.item
         self._reserve.demand_room(stores.workspaces.space())
         now, text = self._clock.now(), merged.text.encode()
-        mine = plan.mine.encode()
-        before = stores.versions.record(user, item, mine, Origin.FOUND, now).number
+        mine, base = plan.mine.encode(), plan.base.digest if plan.base else None
+        before = stores.versions.record(user, item, mine, Origin.FOUND, now, release=base).number
         cells = MergedCells(merged.replaced, merged.added, merged.removed, merged.conflicts)
         # Else the merge has failed before, and the copy may have been edited since.
         if plan.begun is not None and plan.is_in_place:
