@@ -480,21 +480,24 @@ async def test_a_student_who_edited_since_may_go_back_and_keeps_both_texts(hub: 
 async def test_a_text_that_an_update_left_alone_is_kept_also_once_its_version_went(
     hub: Hub,
 ) -> None:
-    """Only data files were new, so the copy's next versions take the place of that one."""
+    """Only data files were new, so there is no text from before to go back to."""
     correct(hub, OLD, {"data.csv": b"1\n"})
     notebook = take_copy(hub, "alice", HALF)
     correct(hub, OLD, {"data.csv": b"2\n"})
     await ask(hub, "POST", "/updates/A1", user="prof")
     assert (await ask(hub, "POST", "/update/alice/A1")).json()["state"] == "merged"
-    for text in (DONE, DONE.replace("3.14159", "3.1415926")):
+    assert "Put my text from before back" not in await read(hub, "/update/alice/A1")
+    assert (await ask(hub, "POST", "/update/alice/A1/undo")).status_code == 409
+    for text in (DONE, edited := DONE.replace("3.14159", "3.1415926")):
         notebook.write_text(text)
         hub.services.recorder.look(Username("alice"), ItemName("A1"))
     hub.clock.advance(2 * 86400)
     (copy,) = Thinning(hub.engine).due(hub.clock.now(), 9)
     assert Thinning(hub.engine).thin(copy, hub.clock.now())
     answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
-    assert (answer["undone"], answer["kept"], answer["waiting"]) == ([], ["alice"], [])
-    assert await state(hub, "alice") == "kept"
+    assert (answer["undone"], answer["kept"], answer["waiting"]) == (["alice"], [], [])
+    assert notebook.read_text() == edited
+    assert await state(hub, "alice") is None
 
 
 async def test_an_undone_update_can_be_offered_again(hub: Hub) -> None:

@@ -72,7 +72,7 @@ class Standing(StrEnum):
 
     @property
     def undoable(self) -> bool:
-        """Whether the student may have the text from before the update."""
+        """Whether the copy has a merge, which may have changed data files alone."""
         return self in (Standing.MERGED, Standing.WITHDRAWN, Standing.KEPT)
 
 
@@ -81,6 +81,11 @@ class CopyStanding:
     state: Standing
     offer: OfferRow | None = None
     row: CopyUpdateRow | None = None
+
+    @property
+    def undoable(self) -> bool:
+        """Whether the student may have the text from before the update: it changed the text."""
+        return self.state.undoable and self.row is not None and self.row.before > 0
 
 
 _OFFERED = {
@@ -270,13 +275,15 @@ class CopyUpdates:
 
         Without ``edited`` a copy that was edited since is left alone, and is then ``KEPT``.
 
-        Raises: :class:`Conflict` if no update was merged into it, :class:`Busy`.
+        Raises: :class:`Conflict` if no update has changed its text, :class:`Busy`.
         """
         async with self._pool.without_session(copy.key):
             standing = await self.standing(copy)
-            if standing.row is None or not standing.state.undoable:
+            possible = standing.undoable if edited else standing.state.undoable
+            if standing.row is None or not possible:
                 raise Conflict(
-                    f"No update was merged into this copy of {copy.item}.", hint="Reload this page."
+                    f"No update has changed the text of this copy of {copy.item}.",
+                    hint="Reload this page.",
                 )
             return await self._go_back(copy, standing.row, edited=edited)
 
@@ -316,7 +323,7 @@ class CopyUpdates:
 
     async def _go_back(self, copy: CopyOf, row: CopyUpdateRow, *, edited: bool) -> CopyUpdateRow:
         """Put the text from before into a copy that has no session; keep an edited one."""
-        if not await asyncio.to_thread(self._was_put, copy, row):
+        if not row.before or not await asyncio.to_thread(self._was_put, copy, row):
             none = replace(row, state=UpdateState.UNDONE, at=self._clock.now())
             await to_its_end(self.stores.rows.save, none)
             return none
@@ -405,7 +412,8 @@ class CopyUpdates:
         self._reserve.demand_room(stores.workspaces.space())
         now, text = self._clock.now(), merged.text.encode()
         mine, base = plan.mine.encode(), plan.base.digest if plan.base else None
-        before = stores.versions.record(user, item, mine, Origin.FOUND, now, release=base).number
+        found = stores.versions.record(user, item, mine, Origin.FOUND, now, release=base)
+        before = found.number if text != mine else 0
         cells = MergedCells(merged.replaced, merged.added, merged.removed, merged.conflicts)
         # Else the merge has failed before, and the copy may have been edited since.
         if plan.begun is not None and plan.is_in_place:
