@@ -12,7 +12,7 @@ import pytest
 
 from mograder.core.errors import Busy
 from mograder.core.names import ItemName, Username
-from mograder.store.copies.update_rows import UpdateRows
+from mograder.store.copies.update_rows import CopyUpdateRow, UpdateRows
 from mograder.store.submissions.submissions import Submissions
 from mograder.store.versions.version_thinning import Thinning
 from mograder.store.versions.versions import Versions
@@ -202,13 +202,16 @@ async def test_a_correction_of_a_data_file_alone_is_an_update_too(hub: Hub) -> N
     assert (notebook.parent / "own.csv").read_text() == "mine\n"
 
 
-async def test_a_reset_brings_the_corrected_data_files_too(hub: Hub) -> None:
+@pytest.mark.parametrize("way", ["reset/alice/A1", "download/A1"])
+async def test_a_copy_that_begins_anew_has_the_corrected_data_files(hub: Hub, way: str) -> None:
     correct(hub, OLD, {"data.csv": b"1\n", "own.csv": b"1\n", "same.csv": b"1\n"})
     notebook = take_copy(hub, "alice", HALF)
     for name in ("own.csv", "same.csv"):
         (notebook.parent / name).write_text("mine\n")
     correct(hub, NEW, {"data.csv": b"2\n", "own.csv": b"2\n", "same.csv": b"1\n"})
-    assert (await ask(hub, "POST", "/reset/alice/A1")).status_code == 200
+    if way == "download/A1":  # the student has removed the notebook alone
+        notebook.unlink()
+    assert (await ask(hub, "POST", f"/{way}")).status_code == 200
     found = {path.name: path.read_text() for path in notebook.parent.glob("*.csv")}
     mine = {"own.csv": "mine\n", "same.csv": "mine\n"}
     assert found == {"data.csv": "2\n", "own.new.csv": "2\n", **mine}
@@ -369,6 +372,30 @@ async def test_undo_takes_the_offer_that_it_withdraws_back(
     assert notebooks["alice"].read_text() == HALF
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["withdrawn", "replaced"])
+async def test_an_offer_that_ends_while_a_copy_is_merged_does_not_change_it(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    notebook, save = take_copy(hub, "alice", HALF), UpdateRows.save
+    await offer(hub)
+
+    def save_too_late(rows: UpdateRows, row: CopyUpdateRow) -> None:
+        last = rows.withdraw("A1")
+        assert last is not None
+        if again:
+            rows.make_offer("A1", last.release, "a colleague", hub.clock.now(), again=True)
+        save(rows, row)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(UpdateRows, "save", save_too_late)
+        refused = await ask(hub, "POST", "/update/alice/A1")
+    assert (refused.status_code, notebook.read_text()) == (409, HALF)
+    assert await state(hub, "alice") == ("offered" if again else "withdrawn")
+    await ask(hub, "POST", "/start-edit-deep/A1")
+    assert (RIGHT in notebook.read_text()) is again
+    assert await state(hub, "alice") == ("merged" if again else None)
+
+
 async def test_undo_leaves_a_copy_that_nobody_has_edited_one_of_those(hub: Hub) -> None:
     notebook = take_copy(hub, "alice")
     await offer(hub)
@@ -379,6 +406,19 @@ async def test_undo_leaves_a_copy_that_nobody_has_edited_one_of_those(hub: Hub) 
     status = (await ask(hub, "GET", "/status/alice/A1")).json()
     assert status["file_status"] == "uploaded"
     assert "edited" not in await read(hub, "/")
+
+
+async def test_undo_passes_by_a_copy_whose_student_had_put_it_back(hub: Hub) -> None:
+    """It has nothing of the update any more, so there is nothing to choose either."""
+    notebook = (await merged(hub, "alice"))["alice"]
+    await put_version_back(hub, 2)
+    notebook.write_text(DONE)
+    answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
+    assert (answer["undone"], answer["kept"], answer["waiting"]) == ([], [], [])
+    assert notebook.read_text() == DONE
+    assert await state(hub, "alice") is None
+    status = (await ask(hub, "GET", "/updates/A1", user="prof")).json()
+    assert [each["state"] for each in status["copies"]] == ["undone"]
 
 
 async def test_undo_keeps_what_was_written_after_a_merge_that_failed_at_first(hub: Hub) -> None:
@@ -440,21 +480,24 @@ async def test_a_student_who_edited_since_may_go_back_and_keeps_both_texts(hub: 
 async def test_a_text_that_an_update_left_alone_is_kept_also_once_its_version_went(
     hub: Hub,
 ) -> None:
-    """Only data files were new, so the copy's next versions take the place of that one."""
+    """Only data files were new, so there is no text from before to go back to."""
     correct(hub, OLD, {"data.csv": b"1\n"})
     notebook = take_copy(hub, "alice", HALF)
     correct(hub, OLD, {"data.csv": b"2\n"})
     await ask(hub, "POST", "/updates/A1", user="prof")
     assert (await ask(hub, "POST", "/update/alice/A1")).json()["state"] == "merged"
-    for text in (DONE, DONE.replace("3.14159", "3.1415926")):
+    assert "Put my text from before back" not in await read(hub, "/update/alice/A1")
+    assert (await ask(hub, "POST", "/update/alice/A1/undo")).status_code == 409
+    for text in (DONE, edited := DONE.replace("3.14159", "3.1415926")):
         notebook.write_text(text)
         hub.services.recorder.look(Username("alice"), ItemName("A1"))
     hub.clock.advance(2 * 86400)
     (copy,) = Thinning(hub.engine).due(hub.clock.now(), 9)
     assert Thinning(hub.engine).thin(copy, hub.clock.now())
     answer = (await ask(hub, "DELETE", "/updates/A1", user="prof")).json()
-    assert (answer["undone"], answer["kept"], answer["waiting"]) == ([], ["alice"], [])
-    assert await state(hub, "alice") == "kept"
+    assert (answer["undone"], answer["kept"], answer["waiting"]) == (["alice"], [], [])
+    assert notebook.read_text() == edited
+    assert await state(hub, "alice") is None
 
 
 async def test_an_undone_update_can_be_offered_again(hub: Hub) -> None:
@@ -526,9 +569,16 @@ async def put_version_back(hub: Hub, number: int) -> None:
     assert (await ask(hub, "POST", path)).status_code == 200
 
 
-async def test_a_version_from_before_a_merge_is_of_the_release_that_it_came_from(hub: Hub) -> None:
+@pytest.mark.parametrize("way", ["timeline", "backup"])
+async def test_a_version_from_before_a_merge_is_of_the_release_that_it_came_from(
+    hub: Hub, way: str
+) -> None:
     notebook = (await merged(hub, "alice"))["alice"]
-    await put_version_back(hub, 2)
+    if way == "timeline":
+        await put_version_back(hub, 2)
+    else:  # a program put the file back, and the hub finds it there
+        notebook.write_text(HALF)
+        await ask(hub, "POST", "/start-edit-deep/A1")
     assert notebook.read_text() == HALF
     page = await read(hub, "/update/alice/A1")
     assert "You went back to your text from before" in page
@@ -566,6 +616,21 @@ async def test_a_text_brought_back_that_is_no_version_is_of_the_release_that_its
     assert "Take the update after all" in await read(hub, "/update/alice/A1")
 
 
+async def test_a_file_that_nobody_has_looked_at_is_of_the_release_of_its_version(hub: Hub) -> None:
+    notebook = (await merged(hub, "alice"))["alice"]
+    correct(hub, NEW.replace("It is wrong.", "Look again."))
+    await ask(hub, "POST", "/updates/A1", user="prof")
+    notebook.write_text(HALF)
+    for _ in range(2):
+        answer = (await ask(hub, "POST", "/update/alice/A1")).json()
+        assert answer["conflicts"] == []
+        assert "Look again." in (text := notebook.read_text())
+        assert RIGHT in text
+        assert ANSWER in text
+        await ask(hub, "POST", "/update/alice/A1/undo")
+        assert notebook.read_text() == HALF
+
+
 async def test_a_merged_version_that_is_put_back_has_the_update_again(hub: Hub) -> None:
     notebook = (await merged(hub, "alice"))["alice"]
     text = notebook.read_text()
@@ -596,18 +661,23 @@ async def test_a_copy_that_was_made_anew_is_of_the_release_that_it_was_made_from
     assert lost in texts
 
 
-@pytest.mark.parametrize("way", ["reset", "download-release", "upload"])
+@pytest.mark.parametrize(
+    "way",
+    ["reset/alice/A1", "download-release/alice/A1", "upload", "download/A1", "start-edit-deep/A1"],
+)
 async def test_what_takes_the_place_of_a_merged_copy_has_no_places_to_look_at(
     hub: Hub, way: str
 ) -> None:
-    take_copy(hub, "alice", TEXT_CHANGED)
+    notebook = take_copy(hub, "alice", TEXT_CHANGED)
     await offer(hub)
     await ask(hub, "POST", "/update/alice/A1")
     assert "1 place to look at" in await read(hub, "/update/alice/A1")
     if way == "upload":
         done = await send(hub, NEW.replace("# YOUR ANSWER\n    area = 0", ANSWER))
     else:
-        done = await ask(hub, "POST", f"/{way}/alice/A1")
+        if "alice" not in way:  # it is made anew where there is none
+            notebook.unlink()
+        done = await ask(hub, "POST", f"/{way}")
     assert done.status_code == 200
     assert await state(hub, "alice") is None
     assert "There is no update" in await read(hub, "/update/alice/A1")

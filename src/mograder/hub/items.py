@@ -22,6 +22,7 @@ from mograder.notebook.points import checks_in, marks_of
 from mograder.notebook.title import title_of
 from mograder.sandbox.protocol import Mode
 from mograder.sessions.session import CopyOf
+from mograder.store.copies.merged_files import KnownFiles
 from mograder.store.copies.workspaces import Workspaces
 from mograder.store.course.course import read_notebook
 from mograder.store.hub.board import MOST_LABEL
@@ -68,7 +69,8 @@ class Items:
 
     ``running`` returns the items and modes of a person's sessions, ``taken`` is called with each
     copy that somebody asked for, new or not. ``came_from`` returns the digest of the release that a
-    copy last came from, "" for one that came from none.
+    copy last came from, "" for one that came from none, and ``known_files`` the digests of its data
+    files.
     """
 
     releases: Releases
@@ -78,6 +80,7 @@ class Items:
     running: Callable[[Username], Set[tuple[str, Mode]]]
     taken: Callable[[Username, ItemName], object]
     came_from: Callable[[Username, ItemName], str]
+    known_files: Callable[[Username, ItemName], KnownFiles]
 
     def survey(self, identity: Identity, at: datetime | None = None) -> list[ItemView]:
         moment, found = at or self.clock.now(), self.releases.all()
@@ -162,11 +165,13 @@ class Items:
             self.demand_visible(identity, release.name)
             others = self.workspaces.others(user, release)
             words = [_OTHERS.format(", ".join(others))] if others else []
+            known = KnownFiles()
             if self.came_from(user, release.name):
                 words.append(_VERSIONS)
+                known = self.known_files(user, release.name)
             note = " ".join((_MADE_ANEW.format(release.name), *words)) if words else None
             # Not for a copy that was there: its own session may have taken it away meanwhile.
-            self.workspaces.ensure(user, release)
+            self.workspaces.ensure(user, release, known)
         self.taken(user, release.name)
         return release, found, note
 

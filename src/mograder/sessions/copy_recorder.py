@@ -65,8 +65,9 @@ class CopyRecorder:
         """Record the copy's file if it is not as last recorded; return the newest version.
 
         Return None if there is no readable notebook of a size that can be opened. A text that is
-        a release of the item, as after a reset, is recorded as such. A text that was put in place
-        of another is of the release that it was of as a version, or that its own lines tell.
+        a release of the item, as after a reset, is recorded as such. One that was a version before
+        is of the release that it was of then; of one that was put in place of another, and was no
+        version, its own lines tell it.
 
         Raises: :class:`~mograder.core.errors.Busy` if it could not be recorded.
         """
@@ -76,7 +77,7 @@ class CopyRecorder:
                 return None
             told, release = None, None
             if origin is Origin.FOUND:
-                told = partial(self._told, item, text)
+                told = partial(self._told, user, item, text)
             elif origin is Origin.RESET:
                 release = digest_of(text)
                 told = partial(_of_release, release)
@@ -109,17 +110,21 @@ class CopyRecorder:
         except (NotFound, InvalidInput, Conflict):
             return None
 
-    def _told(self, item: ItemName, text: bytes, before: bool) -> tuple[Origin, str | None]:
-        """Return the origin of a text that was found, and its digest if it is a release's.
+    def _told(
+        self, user: Username, item: ItemName, text: bytes, before: bool
+    ) -> tuple[Origin, str | None]:
+        """Return the origin of a text that was found, and its release, None if that is not known.
 
-        It may be an earlier one's: the item may be published again while a copy is made.
+        It may be an earlier one: the item may be published again while a copy is made.
         """
         digest, known = digest_of(text), set[str]()
         with suppress(MograderError, OSError):
             if release := self._releases.get(item):
                 self.kept.keep(release, self._clock.now())  # it may be there by hand
             known = {each.digest for each in self.kept.all(item)}
-        return _of_release(digest, before) if digest in known else (Origin.FOUND, None)
+        if digest in known:
+            return _of_release(digest, before)
+        return Origin.FOUND, self.versions.release_of_text(user, item, text)
 
 
 def _of_release(release: str, before: bool) -> tuple[Origin, str | None]:

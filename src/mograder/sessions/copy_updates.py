@@ -72,7 +72,7 @@ class Standing(StrEnum):
 
     @property
     def undoable(self) -> bool:
-        """Whether the student may have the text from before the update."""
+        """Whether the copy has a merge, which may have changed data files alone."""
         return self in (Standing.MERGED, Standing.WITHDRAWN, Standing.KEPT)
 
 
@@ -81,6 +81,11 @@ class CopyStanding:
     state: Standing
     offer: OfferRow | None = None
     row: CopyUpdateRow | None = None
+
+    @property
+    def undoable(self) -> bool:
+        """Whether the student may have the text from before the update: it changed the text."""
+        return self.state.undoable and self.row is not None and self.row.before > 0
 
 
 _OFFERED = {
@@ -100,7 +105,7 @@ _WITHDRAWN = {
 
 
 def as_it_is(row: CopyUpdateRow, came_from: str | None) -> CopyUpdateRow:
-    """Return the row of an offered update of a copy, which comes from the release ``came_from``.
+    """Return the row of an update of a copy, which comes from the release ``came_from``.
 
     If that is not the release of the update, the student has put a version from before it back, and
     so the row's state is UNDONE.
@@ -130,6 +135,12 @@ def standing_of(
     if present != offer.release or not behind:
         return CopyStanding(Standing.NONE, offer)
     return CopyStanding(_OFFERED[own.state] if own else Standing.OFFERED, offer, own)
+
+
+def _superseded(item: ItemName) -> Conflict:
+    return Conflict(
+        f"The update of {item} has just been withdrawn or replaced.", hint="Reload this page."
+    )
 
 
 _log = get_logger(__name__)
@@ -264,13 +275,15 @@ class CopyUpdates:
 
         Without ``edited`` a copy that was edited since is left alone, and is then ``KEPT``.
 
-        Raises: :class:`Conflict` if no update was merged into it, :class:`Busy`.
+        Raises: :class:`Conflict` if no update has changed its text, :class:`Busy`.
         """
         async with self._pool.without_session(copy.key):
             standing = await self.standing(copy)
-            if standing.row is None or not standing.state.undoable:
+            possible = standing.undoable if edited else standing.state.undoable
+            if standing.row is None or not possible:
                 raise Conflict(
-                    f"No update was merged into this copy of {copy.item}.", hint="Reload this page."
+                    f"No update has changed the text of this copy of {copy.item}.",
+                    hint="Reload this page.",
                 )
             return await self._go_back(copy, standing.row, edited=edited)
 
@@ -310,7 +323,7 @@ class CopyUpdates:
 
     async def _go_back(self, copy: CopyOf, row: CopyUpdateRow, *, edited: bool) -> CopyUpdateRow:
         """Put the text from before into a copy that has no session; keep an edited one."""
-        if not await asyncio.to_thread(self._was_put, copy, row):
+        if not row.before or not await asyncio.to_thread(self._was_put, copy, row):
             none = replace(row, state=UpdateState.UNDONE, at=self._clock.now())
             await to_its_end(self.stores.rows.save, none)
             return none
@@ -356,18 +369,17 @@ class CopyUpdates:
         offer = stores.rows.offer(item)
         if offer is None:
             return CopyStanding(Standing.NONE)
-        row = stores.rows.copy(user, item)
+        row, came_from = stores.rows.copy(user, item), stores.versions.release_of(user, item)
+        now = None if row is None else as_it_is(row, came_from)
         if offer.withdrawn:
-            return standing_of(offer, row, present="", behind=False)
+            return standing_of(offer, now, present="", behind=False)
         present = offer.release if self.is_offered(offer) else ""
-        came_from = stores.versions.release_of(user, item)
         has_copy = stores.workspaces.has_copy(user, item)
         behind = came_from != offer.release
         if has_copy and not behind:
             # A release whose data files only have changed has the same digest, and is newer.
             release = stores.releases.get(item)
             behind = release is not None and stores.workspaces.updated(user, release)
-        now = None if row is None else as_it_is(row, came_from)
         found = standing_of(offer, now, present=present, behind=behind)
         if found.state is Standing.OFFERED and not has_copy:
             return CopyStanding(Standing.NONE, offer)
@@ -377,7 +389,7 @@ class CopyUpdates:
         rows, history = self.stores.rows, self.stores.history
         offer, new = rows.offer(copy.item), history.present(copy.item)
         if offer is None or offer.withdrawn or new is None or new.digest != offer.release:
-            raise Conflict(f"The update of {copy.item} has just been withdrawn or replaced.")
+            raise _superseded(copy.item)
         mine = self.stores.workspaces.text(copy.user, copy.item, MAX_NOTEBOOK)
         last = rows.copy(copy.user, copy.item)
         begun = last is not None and last.state is UpdateState.MERGING
@@ -399,8 +411,9 @@ class CopyUpdates:
         stores, user, item = self.stores, plan.copy.user, plan.copy.item
         self._reserve.demand_room(stores.workspaces.space())
         now, text = self._clock.now(), merged.text.encode()
-        mine = plan.mine.encode()
-        before = stores.versions.record(user, item, mine, Origin.FOUND, now).number
+        mine, base = plan.mine.encode(), plan.base.digest if plan.base else None
+        found = stores.versions.record(user, item, mine, Origin.FOUND, now, release=base)
+        before = found.number if text != mine else 0
         cells = MergedCells(merged.replaced, merged.added, merged.removed, merged.conflicts)
         # Else the merge has failed before, and the copy may have been edited since.
         if plan.begun is not None and plan.is_in_place:
@@ -408,6 +421,8 @@ class CopyUpdates:
         row = self._row(plan)
         row = replace(row, before=before, after=digest_of(text), cells=stored_cells(cells))
         stores.rows.save(row)
+        if stores.rows.offer(item) != plan.offer:  # a later withdrawal finds the row
+            raise _superseded(item)
         release, known = stores.history.to_merge(item, plan.new, plan.base)
         changes = stores.workspaces.merge(user, release, text, known, now)
         files = tuple(each.sentence for each in changes if each.is_told)

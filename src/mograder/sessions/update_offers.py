@@ -119,11 +119,10 @@ class UpdateOffers:
 
         Raises: :class:`NotFound` if nothing was ever offered.
         """
-        rows = self._stores.rows
-        offer = await asyncio.to_thread(rows.withdraw, item)
+        offer = await asyncio.to_thread(self._stores.rows.withdraw, item)
         if offer is None:
             raise NotFound(f"No update of {item} was offered.")
-        copies = await asyncio.to_thread(rows.copies, item, offer.number)
+        copies = await asyncio.to_thread(self._copies, item, offer)
         merged = [row for row in copies if row.state in (UpdateState.MERGED, UpdateState.MERGING)]
         done = Withdrawal(kept=[row.username for row in copies if row.state is UpdateState.KEPT])
         for number, row in enumerate(merged, start=1):
@@ -166,8 +165,6 @@ class UpdateOffers:
     def _copies(self, item: ItemName, offer: OfferRow) -> Sequence[CopyUpdateRow]:
         """Return what an offer did to each copy: undone, where its student put a version back."""
         rows = self._stores.rows.copies(item, offer.number)
-        if offer.withdrawn:
-            return rows
         came_from = self._stores.versions.releases_of(item)
         return [as_it_is(row, came_from.get(row.username)) for row in rows]
 

@@ -70,9 +70,9 @@ update_offers = table_of("update_offers", metadata, OfferRow, ("item",), withdra
 class CopyUpdateRow:
     """What the offer of that number has done to a copy.
 
-    ``before`` is the number of the version with the text before the merge, 0 if there is none, and
-    ``after`` the digest of the merged text, also before it is in place. ``reason`` is why it was
-    not merged. ``cells`` is the JSON of :class:`MergedCells`.
+    ``before`` is the number of the version with the text before the merge, 0 if it left the text
+    alone, and ``after`` the digest of the merged text, also before it is in place. ``reason`` is
+    why it was not merged. ``cells`` is the JSON of :class:`MergedCells`.
     """
 
     item: Name

@@ -252,11 +252,12 @@ class Workspaces:
         except (InvalidInput, NotFound, Busy):
             return False
 
-    def ensure(self, user: Username, release: Release) -> Path:
+    def ensure(self, user: Username, release: Release, known: KnownFiles = _NO_FILES) -> Path:
         """Return the student's directory, with a copy of the release if there was no notebook.
 
         The notebook is copied last, so that after a crash the next call copies the missing files;
-        once it exists nothing is copied again.
+        once it exists nothing is copied again. With ``known``, the data files of an earlier copy
+        are treated as by :meth:`renew`.
 
         Raises: :class:`InvalidInput` when a link, pipe or the like has the name of a file or
         directory, :class:`NotFound` when the release is gone.
@@ -267,7 +268,7 @@ class Workspaces:
                 self._below.make_base()
                 self._below.make_directory(_path(user, item))
                 with pinned(release) as (fd, current):
-                    self._copy_release(user, current, fd)
+                    self._copy_release(user, current, fd, known)
         return self.directory(user, item)
 
     def ensure_files(self, user: Username, release: Release) -> None:
@@ -511,13 +512,15 @@ class Workspaces:
     def _look(self, user: Username, item: ItemName, name: str) -> FileInfo | None:
         return self._below.look(_path(user, item, name))
 
-    def _copy_release(self, user: Username, release: Release, fd: int) -> None:
+    def _copy_release(self, user: Username, release: Release, fd: int, known: KnownFiles) -> None:
         item = release.name
         self._below.remove(_path(user, item, _EXPORTED))
         for marker in (_UPLOADED, _FETCHED):
             self._below.write(_path(user, item, marker), b"", _MARKER)
         # The earlier of the two: the clock may tick between them.
         marked = self._below.stat(_path(user, item, _UPLOADED)).modified_ns
+        if known.released:
+            place_files(self._below, _path(user, item), release, fd, known)
         self._copy_files(user, release, fd)
         with open_file(fd, release.notebook.name) as source:
             # The release's time, but not later than the markers', which would mean "edited".

@@ -270,8 +270,12 @@ class ReleaseHistory:
         return since is not None and (since <= at or since > now)
 
     def origin(self, user: Username, item: ItemName, mine: str) -> KeptText | None:
-        """Return the release of a copy by its timeline, else by its text; None if neither tells."""
-        digest = self._versions.release_of(user, item) or self._kept.fitting(item, mine)
+        """Return the release of a copy by its timeline, else by its text; None if neither tells.
+
+        The timeline may know the text as an earlier version, which came from another release.
+        """
+        digest = self._versions.release_of_text(user, item, mine.encode())
+        digest = digest or self._versions.release_of(user, item) or self._kept.fitting(item, mine)
         if not digest:
             return None
         text = self._kept.text(digest)

@@ -253,6 +253,7 @@ def make_core(services: Services, notifier: Notifier, book: SharedGradebook) -> 
         },
         taken=services.recorder.look,
         came_from=services.recorder.versions.release_of,
+        known_files=services.recorder.known_files,
     )
     hub = HubApp(
         services=services,

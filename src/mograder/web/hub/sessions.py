@@ -24,6 +24,7 @@ from mograder.hub.items import mode_of, person
 from mograder.notebook.pep723 import Script
 from mograder.sandbox.execution.item_limits import limits_for
 from mograder.sandbox.protocol import Mode
+from mograder.sessions.copy_updates import CopyUpdates
 from mograder.sessions.end_reasons import (
     Ending,
     EndReason,
@@ -101,6 +102,8 @@ async def start_edit_deep(
         copy = CopyOf(person(caller), release.name)
         if found:  # nothing waits for a copy of the release as it is now
             await settle(app, request, caller, copy, report)
+        else:
+            await app.of(CopyUpdates).replaced(copy)
         return await _start(app, copy.key, report, note)
 
     return await deliver(request, job, page_of, absent=ABSENT_SECONDS, keeps_turn=False)

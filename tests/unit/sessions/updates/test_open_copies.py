@@ -44,9 +44,9 @@ class Updates(CopyUpdates):
             withdraw=lambda item: replace(offer, withdrawn=True),
             copies=lambda item, offer: [MERGED],
         )
-        super().__init__(
-            pool, cast(Any, SimpleNamespace(rows=rows)), SystemClock(), reserve=NO_RESERVE
-        )
+        versions = SimpleNamespace(releases_of=lambda item: {"alice": "new"})
+        stores = cast(Any, SimpleNamespace(rows=rows, versions=versions))
+        super().__init__(pool, stores, SystemClock(), reserve=NO_RESERVE)
 
     async def standing(self, copy: CopyOf) -> CopyStanding:
         return CopyStanding(Standing.REFUSED)

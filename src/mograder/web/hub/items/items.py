@@ -16,6 +16,8 @@ from mograder.core.errors import InvalidInput
 from mograder.core.names import ItemName
 from mograder.hub.items import ItemView, person
 from mograder.hub.notifier import Notifier, Part
+from mograder.sessions.copy_updates import CopyUpdates
+from mograder.sessions.session import CopyOf
 from mograder.store.copies.workspaces import FileStatus
 from mograder.store.releases.releases import ItemKind
 from mograder.web.hub.core.access import Caller, use
@@ -92,10 +94,13 @@ async def download(
     request: Request,
     items: CurrentItems,
     notifier: Annotated[Notifier, use(Notifier)],
+    updates: Annotated[CopyUpdates, use(CopyUpdates)],
     caller: Caller,
 ) -> Response:
     """Copy a release into the caller's workspace, unless there is a copy already (B52, B69)."""
-    _, _, note = await to_thread.run_sync(items.take_copy, caller, a)
+    release, found, note = await to_thread.run_sync(items.take_copy, caller, a)
+    if not found:
+        await updates.replaced(CopyOf(person(caller), release.name))
     notifier.notify(person(caller), Part.COPIES)
     done = "downloaded" if note is None else "downloaded-anew"
     return tell(request, Downloaded(note=note), with_outcome("/", done, a))
