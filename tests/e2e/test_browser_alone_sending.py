@@ -441,6 +441,7 @@ async def test_an_older_draft_of_a_restored_server_replaces_nothing_without_a_qu
     older = json.loads(draft.read_bytes())
     await write(page, "# two\n")
     await until(lambda: "# two" in draft.read_text())
+    await saved(page, "in this browser and on the server")  # it has heard that, too
     await page.close()
     if elsewhere:
         older.update(version=older["version"] + 1, text="# three\n")
