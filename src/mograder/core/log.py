@@ -7,6 +7,7 @@ logs). Entry points call :func:`configure_logging` once; all other modules call 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
@@ -144,8 +145,10 @@ class QuietHandler(logging.Handler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
         notice = f"A log record of {record.name}, line {record.lineno}, could not be written.\n"
-        if sys.__stderr__ is not None:
-            sys.__stderr__.write(notice)
+        # Standard error may be a file on the same full disk; callers must not end for that.
+        with contextlib.suppress(OSError, ValueError):
+            if sys.__stderr__ is not None:
+                sys.__stderr__.write(notice)
 
 
 class _Handler(QuietHandler, logging.StreamHandler):  # type: ignore[type-arg]  # only in the stubs

@@ -140,19 +140,30 @@ def test_configuring_twice_writes_each_record_once(capsys: pytest.CaptureFixture
     assert "chatter" not in written
 
 
+class Full(io.StringIO):
+    """A stream to a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError("no space left")
+
+
 def test_a_record_that_cannot_be_written_does_not_spill_its_arguments(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Full(io.StringIO):
-        def write(self, text: str) -> int:
-            raise OSError("no space left")
-
     monkeypatch.setattr(sys, "stderr", Full())
     configure_logging()
     get_logger("web").warning("token %s", TOKEN)
     written = capfd.readouterr().err
     assert "could not be written" in written
     assert MAC not in written
+
+
+def test_a_log_on_a_full_disk_does_not_end_what_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the loop that keeps the disk from filling up."""
+    for name in ("stderr", "__stderr__"):
+        monkeypatch.setattr(sys, name, Full())
+    configure_logging()
+    get_logger("web").warning("the disk is full")
 
 
 def test_an_unknown_level_is_refused() -> None:
