@@ -97,6 +97,17 @@ async def test_a_second_supervisor_keeps_out_of_the_runtime_directory(
     assert info.socket.is_socket()
 
 
+async def test_what_cleans_tmp_spares_the_runtime_directory(
+    client: SupervisorClient, runtime: Path
+) -> None:
+    """systemd-tmpfiles(8): a directory with an exclusive lock is not aged."""
+    assert await client.sessions() == ()
+    directory = os.open(runtime, os.O_RDONLY | os.O_DIRECTORY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(directory)
+
+
 async def test_a_runtime_directory_with_too_long_a_name_is_refused_in_words(
     runtime: Path, tmp_path: Path
 ) -> None:

@@ -247,7 +247,7 @@ async def _uv_line(moment: TemporarySupervisor) -> Line:
 
 async def _confined_line(moment: TemporarySupervisor, *hidden: Path) -> Line:
     """Report what a session reaches of the machine; ``hidden`` are files that it must not see."""
-    hidden = (*hidden, moment.place / "lock")
+    hidden = (*hidden, moment.place / "supervisor.sock")
     seen = await look_from_inside(moment.client, moment.place / "proof", hidden)
     if not seen:
         text = "sandbox: a session sees no network, none of the course's files, nobody's processes"

@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict
 from uv import find_uv_bin
 
 from mograder.core.errors import SandboxUnavailable
-from mograder.core.files import file_lock
+from mograder.core.files import file_lock, open_flags
 from mograder.core.files.disk import closing_fd
 from mograder.core.log import QuietHandler
 from mograder.core.operating_system import account_name
@@ -247,7 +247,8 @@ def prepare_runtime(runtime: Path) -> int:
         )
     # Sandboxes that root starts run as other uids, and traverse it to reach their bind mounts.
     runtime.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    held = file_lock.open_lock(runtime / "lock")
+    # The directory itself: what cleans /tmp spares one that is locked (systemd-tmpfiles(8)).
+    held = os.open(runtime, os.O_RDONLY | open_flags.DIRECTORY | open_flags.CLOEXEC)
     # A second supervisor would unlink this one's sockets.
     if not file_lock.acquire(held, seconds=_HOLD_SECONDS):
         os.close(held)
