@@ -65,6 +65,8 @@ _WINDOWS_VARIABLES = frozenset(
 """Where Windows keeps things; without some of them no program starts there."""
 _NOT_FOR_BUILDS = ("UV_CACHE_DIR", "UV_PROJECT")
 _MAX_SECRET = 4096
+_MAX_NODE_TOKENS = 65_536
+"""A file of node tokens has a line for each machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,13 +511,13 @@ def _words(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
         raise InvalidInput(f"{name} cannot be split into words: {error}.") from error
 
 
-def _credential(environ: Mapping[str, str], name: str) -> str:
-    """Return a secret that systemd passes as a file, which other processes cannot read."""
+def _credential(environ: Mapping[str, str], name: str, most: int = _MAX_SECRET) -> str:
+    """Return ``most`` characters of a file that systemd passes; other processes cannot read it."""
     try:
         if (path := _credential_file(environ, name)) is None:
             return ""
         with path.open(encoding="utf-8") as file:
-            return file.read(_MAX_SECRET).strip()
+            return file.read(most).strip()
     except (OSError, UnicodeDecodeError):
         return ""
 
@@ -545,7 +547,8 @@ def _node_environ(environ: Mapping[str, str], home: Path) -> NodeEnviron:
     """
     state = environ.get("MOGRADER_NODE_STATE") or environ.get("STATE_DIRECTORY", "").split(":")[0]
     cache = environ.get("MOGRADER_NODE_UV_CACHE", "")
-    token = environ.get("MOGRADER_NODE_TOKEN", "").strip() or _credential(environ, "node-token")
+    token = environ.get("MOGRADER_NODE_TOKEN", "").strip()
+    token = token or _credential(environ, "node-token", _MAX_NODE_TOKENS)
     return NodeEnviron(
         state=Path(state) if state else home / ".local/state/mograder-node",
         shares=tuple(map(Path, filter(None, environ.get("MOGRADER_NODE_SHARE", "").split(":")))),

@@ -273,6 +273,14 @@ def test_the_variables_of_a_node_are_read(tmp_path: Path) -> None:
     assert "a-token" not in repr(node)
 
 
+def test_a_file_with_the_tokens_of_many_nodes_is_read_whole(tmp_path: Path) -> None:
+    lines = "\n".join(f"node-{number:04} token" for number in range(2000))
+    (tmp_path / "node-token").write_text(lines)
+    node = read_environ({"CREDENTIALS_DIRECTORY": str(tmp_path)}).node
+    assert node.token is not None
+    assert node.token.get_secret_value() == lines
+
+
 def test_a_nodes_directory_of_systemd_is_taken_unless_one_is_named() -> None:
     given = {"STATE_DIRECTORY": "/var/lib/mograder-node", "MOGRADER_NODE_TOKEN": "t"}
     assert read_environ(given).node.state == Path("/var/lib/mograder-node")
