@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sqlite3
 import stat
@@ -13,6 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, make_url, text
 
 from mograder.core.errors import Busy, Conflict, InvalidInput
+from mograder.store.database import upgrades
 from mograder.store.database.database import database_url, open_engine, writing
 from mograder.store.database.upgrades import MIGRATIONS, head_version, schema_version, upgrade
 from mograder.store.hub.hub_state import HubState
@@ -150,6 +152,25 @@ def test_an_older_sqlite_database_is_copied_before_it_is_changed(
     assert schema_version(older) == head_version()
     assert HubState(older).slot_of("alice") == 1
     older.dispose()
+
+
+def test_a_copy_that_the_disk_has_no_room_for_is_not_left_there(
+    tmp_path: Path, next_migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every try of the service manager fills the disk again."""
+    engine = open_engine(database_url("", tmp_path))
+    upgrade(engine)
+
+    def half(_: Path, target: Path) -> None:
+        for each in (target, Path(f"{target}-journal")):
+            each.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(upgrades, "copy_sqlite", half)
+    with pytest.raises(OSError, match="No space left"):
+        upgrade(engine, migrations=next_migrations)
+    engine.dispose()
+    assert list((tmp_path / ".mograder").glob("*before*")) == []
 
 
 def test_a_file_that_is_no_database_is_named_so(tmp_path: Path) -> None:

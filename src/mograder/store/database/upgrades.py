@@ -67,8 +67,14 @@ def _upgrade(engine: Engine, migrations: Path, path: Path | None) -> None:
         target = path.with_name(f"{path.name}.before-{head}")
         temporary = target.with_name(target.name + ".tmp")
         temporary.unlink(missing_ok=True)
-        copy_sqlite(path, temporary)
-        move_file(temporary, target)
+        try:
+            copy_sqlite(path, temporary)
+            move_file(temporary, target)
+        except BaseException:
+            # Half a copy would keep a full disk full.
+            for each in (temporary, temporary.with_name(f"{temporary.name}-journal")):
+                each.unlink(missing_ok=True)
+            raise
         message = "The database at %s was copied to %s before its upgrade."
         _log.info(message, current or "0.3.16", target.name)
     config = _alembic_config(migrations)
