@@ -103,7 +103,7 @@ def test_work_that_moodle_refuses_with_a_warning_is_a_conflict(
         act(sign_in("alice"))
 
 
-@pytest.mark.parametrize("token", ["", "with space", "né", "line\nbreak"])
+@pytest.mark.parametrize("token", ["", "with space", "line\nbreak"])
 def test_a_token_that_is_none_is_refused_before_anything_is_sent(
     token: str, moodle: Replay
 ) -> None:
