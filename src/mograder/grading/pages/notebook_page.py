@@ -147,7 +147,8 @@ def cells_of_page(page: str) -> str:
     cells, end, _ = rest.partition(_END)
     if not (begin and end):
         return ""
-    names = {name.lower() for name in _OPENED.findall(cells)}
+    # One by one: a call that finds all in megabytes would hold up the hub's other threads.
+    names = {found[1].lower() for found in _OPENED.finditer(cells)}
     return cells if names <= PAGE_ELEMENTS and not _HANDLER.search(cells) else ""
 
 

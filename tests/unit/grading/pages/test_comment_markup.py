@@ -80,3 +80,10 @@ def check(html: str) -> None:
             assert address.startswith(("http://", "https://"))
     assert "<!--" not in html
     assert "\u202e" not in html
+
+
+def test_a_text_whose_tables_would_grow_without_bound_is_shown_as_it_is() -> None:
+    table = f"{'|a' * 1000}|\n{'|-' * 1000}|\n" + "|x\n" * 2000
+    assert comment_html(table).startswith("<pre>")
+    honest = "|a|b|\n|-|-|\n" + "|1|2|\n" * 40
+    assert comment_html(honest).count("<tr>") == 41
