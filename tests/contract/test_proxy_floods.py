@@ -20,7 +20,15 @@ import pytest
 
 from mograder.core.rate_limit import Rate
 from mograder.web.hub.proxy.upstream import Allowances
-from tests.support.proxy_flood import Flood, draining, flooding, open_socket
+from tests.support.proxy_flood import (
+    MESSAGES,
+    PINGS,
+    PONGS,
+    Flood,
+    draining,
+    flooding,
+    open_socket,
+)
 from tests.support.proxy_upstream import Upstream
 from tests.support.session_proxy import Rig, bearer, running_rig, served_on_unix
 from tests.support.supervisors import until
@@ -46,10 +54,12 @@ class RunningProxy:
 
 
 @asynccontextmanager
-async def _house(allowances: Allowances) -> AsyncIterator[RunningProxy]:
+async def _house(
+    allowances: Allowances, block: bytes = MESSAGES, head: bytes = b""
+) -> AsyncIterator[RunningProxy]:
     calm = Upstream()
     async with served_on_unix(calm) as path, running_rig(allowances=allowances) as rig:
-        with flooding(rig.hub.course) as flood:
+        with flooding(rig.hub.course, block, head) as flood:
             rig.session(flood.path)
             rig.session(path, user="bob")
             yield RunningProxy(rig, flood, calm)
@@ -91,6 +101,42 @@ async def test_a_flood_gets_its_burst_and_then_its_rate_and_no_more() -> None:
             assert proxied.rig.traffic.messages_out <= most
             assert drain.got < 10_000
             assert proxied.flood.sent < 2 * 2**20, "the session's server is held up, not the hub"
+
+
+@pytest.mark.parametrize("block", [PINGS, PONGS], ids=["pings", "pongs"])
+async def test_a_flood_of_control_frames_is_slowed_down_too(block: bytes) -> None:
+    rates = Allowances(_UNBOUNDED, Rate(1000, 10), _UNBOUNDED)
+    async with _house(rates, block) as proxied:
+        with draining(proxied.address, _SOCKET, _ALICE):
+            await until(lambda: proxied.flood.sent > 0)
+            async with httpx.AsyncClient(
+                base_url=proxied.rig.url, trust_env=False, timeout=60
+            ) as http:
+                for _ in range(20):
+                    await _ask(http)
+            assert proxied.flood.sent < 2 * 2**20
+
+
+async def test_a_server_that_sends_interim_responses_without_end_is_left() -> None:
+    rates, interim = Allowances(_UNBOUNDED, _UNBOUNDED, _UNBOUNDED), b"HTTP/1.1 100 \r\n\r\n"
+    async with _house(rates, interim * 1000, interim) as proxied:
+        async with httpx.AsyncClient(base_url=proxied.rig.url, trust_env=False, timeout=60) as http:
+            answer = await http.get("/edit/user/alice/A1/x", headers=bearer("alice"))
+        assert answer.status_code == 502
+        assert proxied.flood.sent < 4 * 2**20
+
+
+@pytest.mark.parametrize("frame", [b"\x89\x80", b"\x8a\x80"], ids=["pings", "pongs"])
+async def test_a_page_that_floods_with_control_frames_loses_its_connection(frame: bytes) -> None:
+    upstream = Upstream()
+    async with served_on_unix(upstream) as path, running_rig() as rig:
+        rig.session(path)
+        loop, (host, port) = asyncio.get_running_loop(), rig.host.split(":")
+        with open_socket((host, int(port)), _SOCKET, _ALICE) as connection:
+            connection.setblocking(False)
+            assert b" 101 " in await loop.sock_recv(connection, 4096)
+            with pytest.raises(ConnectionError):
+                await loop.sock_sendall(connection, (frame + bytes(4)) * 1_000_000)
 
 
 async def test_many_connections_gain_a_flood_nothing() -> None:

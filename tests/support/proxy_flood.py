@@ -1,7 +1,7 @@
 """A session's server that floods: a thread of its own, so that it never waits for the hub's loop.
 
-It accepts any WebSocket and sends one-byte messages as fast as the socket takes them. What was
-sent and received is counted, never timed.
+It accepts any WebSocket and sends one-byte messages as fast as the socket takes them, or another
+block of bytes again and again. What was sent and received is counted, never timed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_BLOCK = b"\x81\x01x" * 4096
+MESSAGES = b"\x81\x01x" * 4096
+PINGS, PONGS = b"\x89\x00" * 4096, b"\x8a\x00" * 4096
 
 
 @dataclass
@@ -28,14 +29,17 @@ class Flood:
 
 
 @contextmanager
-def flooding(directory: Path) -> Iterator[Flood]:
-    """Listen on a Unix socket in this directory until the end of the block."""
+def flooding(directory: Path, block: bytes = MESSAGES, head: bytes = b"") -> Iterator[Flood]:
+    """Listen on a Unix socket in this directory until the end of the block.
+
+    With ``head`` requests get this, instead of a WebSocket, before the first ``block``.
+    """
     flood = Flood(directory / "flood.sock")
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(flood.path))
     listening.listen(4)
     over = threading.Event()
-    thread = threading.Thread(target=_serve, args=(listening, flood, over))
+    thread = threading.Thread(target=_serve, args=(listening, flood, over, block, head))
     thread.start()
     try:
         yield flood
@@ -46,13 +50,17 @@ def flooding(directory: Path) -> Iterator[Flood]:
         listening.close()
 
 
-def _serve(listening: socket.socket, flood: Flood, over: threading.Event) -> None:
-    with suppress(OSError), listening.accept()[0] as connection:
-        connection.settimeout(1)
-        connection.sendall(_handshake(_head(connection)))
-        while not over.is_set():
-            with suppress(TimeoutError):
-                flood.sent += connection.send(_BLOCK)
+def _serve(
+    listening: socket.socket, flood: Flood, over: threading.Event, block: bytes, head: bytes
+) -> None:
+    while not over.is_set():
+        with suppress(OSError), listening.accept()[0] as connection:
+            connection.settimeout(1)
+            asked = _head(connection)
+            connection.sendall(head or _handshake(asked))
+            while not over.is_set():
+                with suppress(TimeoutError):
+                    flood.sent += connection.send(block)
 
 
 def _head(connection: socket.socket) -> bytes:

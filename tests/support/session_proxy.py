@@ -32,6 +32,7 @@ from mograder.web.hub.proxy.replies import FramePages
 from mograder.web.hub.proxy.session_proxy import SessionProxy
 from mograder.web.hub.proxy.upstream import Allowances
 from mograder.web.hub.proxy.websocket_relay import CLIENT_MESSAGE_BYTES
+from mograder.web.hub.server import WebSocketProtocol
 from mograder.web.pages import load_pages
 from mograder.web.serving import KEPT_SECONDS, HttpProtocol
 from tests.support.hub_app import SECRET, FakeSession, Hub, make_hub
@@ -203,7 +204,7 @@ async def served(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
         log_config=None,
         access_log=False,
         http=HttpProtocol,
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_max_size=CLIENT_MESSAGE_BYTES,
         timeout_keep_alive=KEPT_SECONDS,
         ws_per_message_deflate=False,

@@ -12,9 +12,13 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol, cast
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import RawResponseMessage
+from aiohttp.streams import StreamReader
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from mograder.core.log import get_logger
@@ -36,14 +40,40 @@ class Connections(Protocol):
         ...
 
 
+class SessionResponses(ResponseHandler):
+    """A connection to a session's server, where student code may answer.
+
+    An interim response but 101 (RFC 9110 15.2) ends it: the hub asks for none, and aiohttp skips
+    any number. Up to 256 KB are read at once, so responses are parsed in pieces.
+    """
+
+    def data_received(self, data: bytes) -> None:
+        size = max(len(data), 1) if self.upgraded else _PIECE_BYTES
+        for begin in range(0, max(len(data), 1), size):
+            if self.transport is not None:
+                super().data_received(data[begin : begin + size])
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        if data[0].code < _FINAL and data[0].code != _UPGRADED:
+            self.abort()
+        else:
+            super().feed_data(data, size)
+
+
+class _LocalConnector(aiohttp.UnixConnector):
+    def __init__(self, path: str, **options: Any) -> None:
+        super().__init__(path, **options)
+        self._factory = cast("partial[ResponseHandler]", partial(SessionResponses, loop=self._loop))
+
+
 class LocalConnections:
     def connector(
         self, endpoint: Endpoint, *, limit: int = 100, keepalive: float | None = None
     ) -> aiohttp.BaseConnector:
         path = str(endpoint.socket)
         if keepalive is None:
-            return aiohttp.UnixConnector(path, limit=limit, force_close=True)
-        return aiohttp.UnixConnector(path, limit=limit, keepalive_timeout=keepalive)
+            return _LocalConnector(path, limit=limit, force_close=True)
+        return _LocalConnector(path, limit=limit, keepalive_timeout=keepalive)
 
     def is_dead(self, endpoint: Endpoint) -> bool:
         with socket.socket(socket.AF_UNIX) as line:
@@ -56,6 +86,9 @@ class LocalConnections:
                 pass
         return False
 
+
+_PIECE_BYTES = 16_384
+_FINAL, _UPGRADED = 200, 101
 
 Probe = Callable[[Endpoint, str], Awaitable[bool]]
 Census = Callable[[Endpoint, str], Awaitable[int | None]]

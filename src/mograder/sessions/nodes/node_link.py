@@ -28,7 +28,7 @@ from mograder.core.tasks import BackgroundTasks
 from mograder.sandbox.client.supervisor_client import Connection
 from mograder.sandbox.nodes.transports import OpenSession, prepare, streams_of
 from mograder.sandbox.protocol import LINE_LIMIT, Endpoint, encode
-from mograder.sessions.connections import LocalConnections
+from mograder.sessions.connections import LocalConnections, SessionResponses
 
 _log = get_logger(__name__)
 
@@ -281,7 +281,7 @@ class _NodeConnector(aiohttp.BaseConnector):
         return protocol
 
 
-class _Responses(ResponseHandler):
+class _Responses(SessionResponses):
     """A connection that is used for no other request after a response with a failure."""
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:

@@ -21,6 +21,8 @@ import uvicorn
 import uvloop
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 
 from mograder.auth.credentials import (
     LINK_LIFE,
@@ -78,6 +80,8 @@ _HEAD_SECONDS = 5.0
 _REST_SECONDS = 2.0
 _REST_BYTES = 1 << 20
 _PIECE = 1 << 16
+_FRAMES_BYTES = 8192
+_MOST_PARTS, _PARTS_SECONDS = 1000, 60.0
 
 
 def serve_hub(loaded: LoadedSettings, *, dev: bool, headless: bool) -> None:
@@ -220,6 +224,49 @@ class WhileAtWork:
             await PlainTextResponse(WAITS_ANSWER, 503, headers)(scope, receive, send)
 
 
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's protocol that supports binary frames and all close codes, with one change.
+
+    uvicorn parses all that it has read at once, 256 KB of empty frames, and answers each ping, also
+    to a client that does not read. Here data is parsed in pieces, and a connection ends after a
+    thousand pings, pongs and parts of a message within a minute and without a whole message.
+
+    Mutable state: ``_parts``, the count of these frames since the event loop's time ``_since``.
+    """
+
+    _parts = 0
+    _since = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        for begin in range(0, len(data), _FRAMES_BYTES):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[begin : begin + _FRAMES_BYTES])
+
+    def handle_cont(self, event: Frame) -> None:
+        self._bound_parts()
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        self._bound_parts()
+        super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        self._bound_parts()
+        super().handle_pong(event)
+
+    def send_receive_event_to_app(self) -> None:
+        self._parts = 0
+        super().send_receive_event_to_app()
+
+    def _bound_parts(self) -> None:
+        if (now := self.loop.time()) - self._since > _PARTS_SECONDS:
+            self._parts, self._since = 0, now
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            self.transport.abort()
+
+
 def _configuration(services: Services, notifier: Notifier) -> uvicorn.Config:
     app = create_app(services, notifier)
     if services.at_work is not None:
@@ -228,7 +275,7 @@ def _configuration(services: Services, notifier: Notifier) -> uvicorn.Config:
         app,
         grace_seconds=_GRACE_SECONDS,
         lifespan="on",
-        ws="websockets-sansio",  # it supports binary frames and all close codes
+        ws=WebSocketProtocol,
         ws_max_size=CLIENT_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=_PING_SECONDS,

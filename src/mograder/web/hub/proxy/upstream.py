@@ -116,6 +116,7 @@ class Upstream:
             headers=headers,
             protocols=protocols,
             compress=0,
+            autoping=False,  # aiohttp would answer a flood of pings without giving up its turn
             max_msg_size=limit,
             timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
         )

@@ -44,6 +44,7 @@ _TOO_BIG = 1009
 _CLOSE_SECONDS = 2.0
 _REASON_BYTES = 123
 _DATA = frozenset((aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY))
+_CONTROL = frozenset((aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG))
 _log = get_logger("mograder.web.hub.proxy.websocket_relay")
 
 
@@ -190,6 +191,12 @@ class _Relay:
         traffic, socket = self.traffic, self.socket
         while True:
             message = await socket.receive()
+            if message.type in _CONTROL:
+                if message.type is aiohttp.WSMsgType.PING:
+                    with contextlib.suppress(aiohttp.ClientError, OSError):
+                        await socket.pong(message.data)
+                await rate_limit.passed(len(message.data))
+                continue
             if message.type not in _DATA:
                 if message.type is not aiohttp.WSMsgType.CLOSE:
                     return legal_close(socket.close_code, otherwise=_FAILED)
