@@ -202,9 +202,9 @@ def changes(
 def to_remember(verdict: Verdict, sent: SentGrade | None, *, team: bool, me: int = 0) -> SentGrade:
     """Return the record to keep after Moodle has confirmed an outcome.
 
-    A comment or files of another person that the mark does not replace are not recorded as ours.
-    If another account than ``me`` saved the grade after us, its time is not recorded, so that the
-    next upload compares everything.
+    A grade, comment or files of another person that the mark does not replace are not recorded as
+    ours. If another account than ``me`` saved the grade after us, its time is not recorded, so that
+    the next upload compares everything.
     """
     outcome = verdict.outcome
     mark, held = outcome.mark, outcome.held
@@ -229,9 +229,16 @@ def to_remember(verdict: Verdict, sent: SentGrade | None, *, team: bool, me: int
             comment, modified = sent.comment, 0
         if not mark.files and sent.files is not None:
             files = sent.files
-    return SentGrade(
-        mark.user_id, grade_text(outcome.after), attempt, modified, comment, files, team
-    )
+    ours = _ours(sent, mark.user_id, attempt)
+    grade = ours.grade if mark.grade is None else grade_text(outcome.after)
+    return SentGrade(mark.user_id, grade, attempt, modified, comment, files, team)
+
+
+def _ours(sent: SentGrade | None, user: int, attempt: int) -> SentGrade:
+    """Return our record of an attempt: without an upload nothing of it is ours."""
+    if sent and sent.attempt in (attempt, UNKNOWN_ATTEMPT):
+        return sent
+    return SentGrade(user, "", attempt, 0, "", ())
 
 
 def settled(verdict: Verdict, sent: SentGrade | None, intent: SentGrade | None) -> SentGrade | None:
@@ -255,6 +262,8 @@ def settled(verdict: Verdict, sent: SentGrade | None, intent: SentGrade | None) 
         files = before.files if before else None
     team = all(each.team for each in known)
     grade = grade_text(held.grade.grade)
+    if mark.grade is None and all(grade != each.grade for each in known):
+        grade = _ours(sent, mark.user_id, held.attempt).grade
     return SentGrade(mark.user_id, grade, held.attempt, modified, comment, files, team)
 
 
@@ -308,17 +317,15 @@ def _changes_without_record(
 ) -> tuple[str, ...]:
     """Name what was changed on a newer attempt, or after an interrupted first upload."""
     held = outcome.held
-    if intent is None or intent.attempt != held.attempt:
-        if held.grade is None:
-            return ()
-        if is_new:
-            return _of_others(outcome)
-        says = held.feedback is not None and (held.feedback.comment or held.feedback.files)
-        given = held.grade.grade is not None or says
-        return (f"attempt {held.attempt + 1} was graded there",) if given else ()
-    if held.grade is None or _modified(held) == intent.modified:
+    if held.grade is None:
         return ()
-    return _overwritten(outcome, files, [intent], intent, saved=True)
+    if intent and intent.attempt == held.attempt and intent.modified != _modified(held):
+        return _overwritten(outcome, files, [intent], intent, saved=True)
+    if is_new:
+        return _of_others(outcome)
+    says = held.feedback is not None and (held.feedback.comment or held.feedback.files)
+    given = held.grade.grade is not None or says
+    return (f"attempt {held.attempt + 1} was graded there",) if given else ()
 
 
 def _of_others(outcome: Outcome) -> tuple[str, ...]:
@@ -449,7 +456,7 @@ def _is_as_we_left_it(outcome: Outcome, sent: SentGrade | None) -> bool:
         and bool(sent.modified)
         and held.attempt == sent.attempt
         and _modified(held) == sent.modified
-        and grade_text(_held_grade(held)) == sent.grade
+        and (outcome.mark.grade is None or grade_text(_held_grade(held)) == sent.grade)
     )
 
 

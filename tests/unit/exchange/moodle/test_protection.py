@@ -32,6 +32,7 @@ from mograder.exchange.moodle.protection import (
     known_unchanged,
     replaced_files,
     settle_plan,
+    settled,
     to_remember,
 )
 from mograder.store.gradebook.gradebook import UNKNOWN_ATTEMPT, SentGrade
@@ -106,6 +107,36 @@ def test_only_what_would_be_overwritten_counts() -> None:
     assert kept == SentGrade(4, "70.00", 0, 0, "mine", ()), "their comment does not become ours"
     again = judged(planned(Mark(4, Decimal(70), "two"), "70", "better words"), kept)
     assert again.changed == ("comment",)
+
+
+@pytest.mark.parametrize(
+    ("sent", "grade"),
+    [
+        (OURS, "45.00"),
+        (None, ""),
+        (replace(OURS, attempt=UNKNOWN_ATTEMPT), "45.00"),
+    ],
+)
+def test_a_grade_of_somebody_else_does_not_become_ours_with_a_comment(
+    sent: SentGrade | None, grade: str
+) -> None:
+    """The next list with our mark for it overwrote a colleague's 92."""
+    words = Mark(4, None, "two")
+    held = planned(words, "92", "two" if sent is None else "mine")
+    found = judged(held, sent)
+    kept = to_remember(found, sent, team=False)
+    assert kept.grade == grade
+    full = planned(replace(NEW, grade=Decimal(84)), "92", "two")
+    changed = (f"grade {grade or 'none'} to 92.00",)
+    assert judged(full, kept).changed == changed
+    hidden = planned(words, "92", "")
+    assert known_unchanged(hidden, kept).result is Result.UNCHANGED, "its time tells"
+    # The process was killed after it had saved the comment.
+    before = replace(kept, modified=UNIX)
+    after = settled(Verdict(planned(Mark(4, None, "three"), "92", "two")), sent, before)
+    assert after is not None
+    assert (after.grade, after.comment) == (grade, "two")
+    assert judged(full, after).changed == changed
 
 
 def test_markup_that_moodle_itself_rewrote_is_no_change() -> None:
@@ -212,17 +243,17 @@ def test_an_interrupted_upload_counts_as_ours(
 @pytest.mark.parametrize(
     ("grade", "at", "changed"),
     [
-        ("20", AT, ()),
+        ("20", AT, (BEFORE_FIRST, "grade 20.00")),
         ("33", LATER, ()),
-        ("50", LATER, ("grade 33.00 to 50.00",)),
+        ("50", LATER, ("grade 33.00 to 50.00", "comment")),
     ],
 )
-def test_an_interrupted_first_upload_protects_what_came_after_it(
+def test_an_interrupted_first_upload_protects_what_was_there_and_what_came_after_it(
     grade: str, at: datetime, changed: tuple[str, ...]
 ) -> None:
     intent = SentGrade(4, "33.00", 0, UNIX, "new", ())
     outcome = planned(NEW, grade, "new" if grade == "33" else "", at=at)
-    assert judged(outcome, None, intent).changed == ((*changed, "comment") if changed else changed)
+    assert judged(outcome, None, intent).changed == changed
 
 
 def test_a_new_attempt_is_no_strangers_change_but_a_grade_on_it_is() -> None:
