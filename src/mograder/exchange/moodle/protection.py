@@ -150,8 +150,8 @@ def judge(
     why = "" if force else _mark_of_earlier(outcome, known)
     if why:
         return Verdict(replace(outcome, result=Result.SKIPPED, why=why), changed, files)
-    is_ours = bool(files) and _are_one(files, [sent] if sent else [])
-    if is_ours and _same_content(fingerprints(outcome.mark.files), files):
+    is_ours = sent and sent.attempt == outcome.held.attempt and _are_one(files, [sent])
+    if files and is_ours and _same_content(fingerprints(outcome.mark.files), files):
         # A grade that is saved without files leaves those there (recording 177).
         outcome = replace(outcome, mark=replace(outcome.mark, files=()))
     return Verdict(outcome, changed, files)
@@ -203,8 +203,8 @@ def to_remember(verdict: Verdict, sent: SentGrade | None, *, team: bool, me: int
     """Return the record to keep after Moodle has confirmed an outcome.
 
     A grade, comment or files of another person that the mark does not replace are not recorded as
-    ours. If another account than ``me`` saved the grade after us, its time is not recorded, so that
-    the next upload compares everything.
+    ours. If another account than ``me`` (0 before sending) saved the grade after us, its time is
+    not recorded, so that the next upload compares everything.
     """
     outcome = verdict.outcome
     mark, held = outcome.mark, outcome.held
@@ -223,13 +223,13 @@ def to_remember(verdict: Verdict, sent: SentGrade | None, *, team: bool, me: int
     if outcome.kept and me and outcome.kept.grader != me:
         modified = 0
     attempt = kept.attempt if kept else held.attempt
-    if sent and sent.attempt == attempt:
-        if mark.comment is None and sent.comment is not None and comment != sent.comment:
-            # Without a time the comment is compared the next time.
-            comment, modified = sent.comment, 0
-        if not mark.files and sent.files is not None:
-            files = sent.files
     ours = _ours(sent, mark.user_id, attempt)
+    if mark.comment is None and ours.comment is not None:
+        if me and comment not in (None, ours.comment):
+            modified = 0  # Without a time the comment is compared the next time.
+        comment = ours.comment
+    if not mark.files and ours.files is not None:
+        files = ours.files
     grade = ours.grade if mark.grade is None else grade_text(outcome.after)
     return SentGrade(mark.user_id, grade, attempt, modified, comment, files, team)
 
@@ -253,17 +253,17 @@ def settled(verdict: Verdict, sent: SentGrade | None, intent: SentGrade | None) 
     if sent is None and _modified(held) == intent.modified:
         return None
     known = [each for each in (sent, intent) if each and each.attempt == held.attempt]
-    before = sent if sent in known else None
+    ours = _ours(sent, mark.user_id, held.attempt)
     comment, modified = held.feedback.comment if held.feedback else None, _modified(held)
     if comment is not None and mark.comment is None and comment not in _comments(known):
-        comment, modified = before.comment if before else None, 0
+        comment, modified = ours.comment, 0
     files = verdict.files
     if not mark.files and not _are_one(files, known):
-        files = before.files if before else None
+        files = ours.files
     team = all(each.team for each in known)
     grade = grade_text(held.grade.grade)
     if mark.grade is None and all(grade != each.grade for each in known):
-        grade = _ours(sent, mark.user_id, held.attempt).grade
+        grade = ours.grade
     return SentGrade(mark.user_id, grade, held.attempt, modified, comment, files, team)
 
 

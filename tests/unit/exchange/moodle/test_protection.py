@@ -103,10 +103,46 @@ def test_only_what_would_be_overwritten_counts() -> None:
     """A grade alone leaves the better comment where it is, so that it may be sent."""
     found = judged(planned(Mark(4, Decimal(70)), "45", "better words"), OURS)
     assert (found.outcome.result, found.changed) == (Result.CHANGED, ())
-    kept = to_remember(found, OURS, team=False)
+    kept = to_remember(found, OURS, team=False, me=3)
     assert kept == SentGrade(4, "70.00", 0, 0, "mine", ()), "their comment does not become ours"
     again = judged(planned(Mark(4, Decimal(70), "two"), "70", "better words"), kept)
     assert again.changed == ("comment",)
+
+
+def test_feedback_from_before_the_first_upload_does_not_become_ours(tmp_path: Path) -> None:
+    """A first upload of grades recorded a colleague's comment and scan; the next one had them."""
+    page = tmp_path / "a.html"
+    page.write_text("two")
+    scan = RemoteFile("scan.pdf", "x", 9)
+    grades = Mark(4, Decimal(70))
+    first = judged(planned(grades, None, "theirs", scan))
+    kept = to_remember(first, None, team=False, me=3)
+    assert kept == SentGrade(4, "70.00", 0, 0, "", ())
+    full = Mark(4, Decimal(70), "two", (Upload("a.html", page),))
+    assert judged(planned(full, "70", "theirs", scan), kept).changed == (
+        "comment",
+        "feedback files",
+    )
+    earlier = replace(OURS, attempt=UNKNOWN_ATTEMPT, comment=None, files=None)
+    assert to_remember(first, earlier, team=False, me=3).comment == "theirs", "it may be ours"
+
+
+def test_an_interrupted_first_upload_does_not_make_feedback_from_before_it_ours(
+    tmp_path: Path,
+) -> None:
+    page = tmp_path / "a.html"
+    page.write_text("two")
+    scan = RemoteFile("scan.pdf", "x", 9)
+    grades, files = Mark(4, Decimal(70)), (Upload("a.html", page),)
+    full = Mark(4, Decimal(70), "two", files)
+    intent = to_remember(judged(planned(grades, None, "theirs", scan, at=AT)), None, team=False)
+    changed = ("comment", "feedback files")
+    unsaved = planned(full, None, "theirs", scan, at=AT)
+    assert judged(unsaved, None, intent).changed == (BEFORE_FIRST, *changed)
+    assert judged(replace(unsaved, mark=grades), None, intent).changed == ()
+    assert judged(planned(full, "70", "theirs", scan), None, intent).changed == changed
+    saved = judged(planned(Mark(4, Decimal(80)), "70", "theirs", scan), None, intent)
+    assert settled(saved, None, intent) == SentGrade(4, "70.00", 0, 0, "", ())
 
 
 @pytest.mark.parametrize(
@@ -296,6 +332,9 @@ def test_the_same_file_is_not_sent_again(tmp_path: Path) -> None:
     found = judged(planned(higher, "45", "mine", page_there, at=AT), sent)
     assert (found.outcome.result, found.outcome.mark.files) == (Result.CHANGED, ())
     assert to_remember(found, sent, team=False).files == sent.files
+    forced = planned(higher, "45", "mine", page_there, at=AT)
+    found = judged(forced, None, sent, force=True)
+    assert found.outcome.mark.files == mark.files, "without a record it is sent, and becomes ours"
     page.write_text("new")
     assert known_unchanged(outcome, sent).result is Result.CHANGED
     found = judged(planned(higher, "45", "mine", page_there, at=AT), sent)
