@@ -324,7 +324,7 @@ def _changes_without_record(
     if is_new:
         return _of_others(outcome)
     says = held.feedback is not None and (held.feedback.comment or held.feedback.files)
-    given = held.grade.grade is not None or says
+    given = held.grade.grade is not None or says or _may_hide_feedback(outcome)
     return (f"attempt {held.attempt + 1} was graded there",) if given else ()
 
 
@@ -338,7 +338,19 @@ def _of_others(outcome: Outcome) -> tuple[str, ...]:
         found.append("comment")
     if mark.files and feedback and feedback.files:
         found.append("feedback files")
+    if _may_hide_feedback(outcome) and (mark.comment is not None or mark.files):
+        found.append("feedback that Moodle hides before the release")
     return (BEFORE_FIRST, *found) if found else ()
+
+
+def _may_hide_feedback(outcome: Outcome) -> bool:
+    """Return whether a person saved this grade, whose feedback the workflow hides.
+
+    A row that Moodle itself made, as for workflow states that are set in bulk, names no grader.
+    """
+    held = outcome.held
+    graded = held.grade is not None and held.grade.grader > 0
+    return graded and held.is_read and held.feedback is None
 
 
 def _overwritten(

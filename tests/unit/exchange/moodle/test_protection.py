@@ -384,3 +384,27 @@ def test_a_comment_that_the_workflow_hides_is_not_erased() -> None:
     assert judged(with_words, assignment=workflow, force=True).outcome.result is Result.CHANGED
     saved = judged(with_words, OURS, assignment=workflow)
     assert saved.changed == ("the grade or the feedback was saved again",)
+
+
+@pytest.mark.parametrize(
+    ("grader", "theirs"), [(9, True), (-1, False)], ids=["a person's", "a row that Moodle made"]
+)
+def test_a_first_upload_leaves_a_grade_with_hidden_feedback_alone(
+    grader: int, theirs: bool, tmp_path: Path
+) -> None:
+    """The tutor's comment, which the workflow hides, was replaced unseen."""
+    page = tmp_path / "a.html"
+    page.write_text("two")
+    workflow = replace(A1, workflow=True)
+    row = Held(0, Grade(4, 0, None, grader, AT), "inmarking", None, is_read=True)
+    outcome = replace(planned(NEW, None, ""), held=row)
+    hidden = (BEFORE_FIRST, "feedback that Moodle hides before the release")
+    for mark in (NEW, replace(NEW, files=(Upload("a.html", page),))):
+        found = judged(replace(outcome, mark=mark), assignment=workflow)
+        assert found.changed == (hidden if theirs else ())
+        assert found.outcome.result is (Result.SKIPPED if theirs else Result.CHANGED)
+    assert judged(outcome, force=True, assignment=workflow).outcome.result is Result.CHANGED
+    second = replace(outcome, held=replace(row, attempt=1))
+    assert bool(judged(second, OURS, assignment=workflow).changed) is theirs
+    fresh = replace(outcome, held=Held(is_read=True))
+    assert judged(fresh, assignment=workflow).outcome.result is Result.CHANGED
