@@ -217,6 +217,35 @@ def test_a_held_back_student_whom_moodle_does_not_know_by_name_may_be_any_line_o
         assert "as they are held back: bob@example.edu, carol, dora. --unreleased" in said.err
 
 
+@pytest.mark.parametrize(
+    ("bob", "sent", "left"),
+    [
+        ("bsmith", ["alice", "dora"], "bob@example.edu."),
+        ("bobby", ["alice"], "bob@example.edu, dora."),
+    ],
+)
+def test_feedback_files_of_students_who_are_held_back_are_left_out_by_any_name(
+    bob: str, sent: list[str], left: str, teacher: CourseSetup
+) -> None:
+    """Those of released students were dropped, unless they had the gradebook's very name."""
+    pages = teacher.course / "pages"
+    pages.mkdir()
+    for name in ("Alice.pdf", "bob@example.edu.pdf", "dora.pdf"):
+        (pages / name).write_bytes(b"x")
+    upload = ["moodle", "upload-feedback", "A1", "--map", "students.csv", "--dry-run", "--json"]
+    upload += ["--feedback-dir", "pages"]
+    export = ["moodle", "export", "A1", "--worksheet", str(WORKSHEET), "--feedback-dir", "pages"]
+    item, students = "A1-Introduction", ("alice", bob, "carol")
+    with open_released_course(teacher.course, assignment=item, students=students) as course:
+        course.release("alice")
+        said = cli(*upload)
+        assert [each["student"] for each in said.json if "file" in each["sent"]] == sent
+        assert f"Left out of pages, as they are held back: {left} --unreleased" in said.err
+        # The worksheet names neither bsmith nor bobby.
+        assert ": 1 feedback files.\n" in cli(*export).out
+        assert ": 3 feedback files.\n" in cli(*export, "--unreleased").out
+
+
 def test_a_worksheet_gets_no_line_of_a_file_whose_student_is_held_back(
     teacher: CourseSetup,
 ) -> None:

@@ -7,7 +7,7 @@ the zip to upload to Moodle by hand.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -35,7 +35,7 @@ from mograder.clients.moodle.client import MoodleClient
 from mograder.clients.moodle.grading import Outcome
 from mograder.clients.moodle.grading import Result as Fate
 from mograder.clients.moodle.grading_files import parse_worksheet, render_worksheet
-from mograder.clients.moodle.records import Assignment, WorkflowState
+from mograder.clients.moodle.records import Assignment, Person, WorkflowState
 from mograder.clients.moodle.texts import Scale
 from mograder.core.clock import SystemClock
 from mograder.core.csv_table import number_text
@@ -97,11 +97,20 @@ class _Given:
         return lines if released is None else _without_held_back(lines, released, people)
 
     def files(
-        self, loaded: LoadedSettings, released: ReleasedCourseMarks | None, *names: str
+        self,
+        loaded: LoadedSettings,
+        released: ReleasedCourseMarks | None,
+        people: Participants,
+        *names: str,
     ) -> Mapping[str, tuple[Upload, ...]]:
         """Return the feedback files by student; ``names`` are those of the assignment."""
-        usual = feedback_dir_of(loaded, *names)
-        return feedback_files(released_files(released, self.feedback_dir, usual))
+        given, usual = self.feedback_dir, feedback_dir_of(loaded, *names)
+        if given is None or released is None:
+            return feedback_files(released_files(released, given, usual))
+        files, held_back = feedback_files(given), _held_back(released, people)
+        left = [each for each in files if people.find(each, from_here=True) in held_back]
+        _tell_left_out(str(given), left)
+        return {each: files[each] for each in files if each not in left}
 
 
 _feedback_dir_option = click.option(
@@ -175,8 +184,8 @@ def upload_feedback(
         chosen = site.assignment(client, assignment)
         name = item_name(assignment, loaded, chosen)
         released = given.released(loaded, name)
-        files = given.files(loaded, released, assignment, name)
         people = list_participants(client, chosen, remembered_people(book, client.url), naming)
+        files = given.files(loaded, released, people, assignment, name)
         note_renamed(people)
         scale = scale_of(client, chosen, people)
         lines = given.lines(loaded, name, released, people, scale)
@@ -203,24 +212,33 @@ def _send(client: MoodleClient, drafted: Draft, book: Path) -> tuple[Outcome, ..
 def _without_held_back(
     lines: Sequence[GradeLine], released: ReleasedCourseMarks, people: Participants
 ) -> tuple[GradeLine, ...]:
-    """Return a file's lines but those of students who are held back, who are told on stderr.
+    """Return a file's lines but those of students who are held back, who are told on stderr."""
+    held_back = _held_back(released, people)
+    sent: list[GradeLine] = []
+    left: list[GradeLine] = []
+    for line in lines:
+        (left if person_of(line, people) in held_back else sent).append(line)
+    _tell_left_out("the file", [each.who for each in left])
+    return tuple(sent)
+
+
+def _held_back(released: ReleasedCourseMarks, people: Participants) -> Set[Person | None]:
+    """Return the participants who are held back.
 
     A held-back student who is on Moodle under no name that is known here may be any participant
     whose marks are not released.
     """
-    held_back = {people.find(each, from_here=True) for each in released.held_back}
-    if None in held_back:
+    found = {people.find(each, from_here=True) for each in released.held_back}
+    if None in found:
         known = {people.find(each, from_here=True) for each in released.marks}
-        held_back |= {each for each in people.people if each not in known}
-    sent: list[GradeLine] = []
-    left: list[GradeLine] = []
-    for line in lines:
-        person = person_of(line, people)
-        (left if person and person in held_back else sent).append(line)
-    if left:
-        told = f"Left out of the file, as they are held back: {listed([each.who for each in left])}"
+        found |= {each for each in people.people if each not in known}
+    return found - {None}
+
+
+def _tell_left_out(source: str, names: Sequence[str]) -> None:
+    if names:
+        told = f"Left out of {source}, as they are held back: {listed(names)}"
         click.echo(plain(f"{told}. --unreleased takes them, too."), err=True)
-    return tuple(sent)
 
 
 def _warn_of_settings(
@@ -345,7 +363,8 @@ def export(
     lines = given.lines(loaded, item, released, people)
     if given.grades_csv is None and sheet.rows:
         _warn_of_maximum(loaded, item, sheet.maximum(sheet.rows[0]))
-    files, clear = given.files(loaded, released, assignment, item), given.clear_comments
+    files = given.files(loaded, released, people, assignment, item)
+    clear = given.clear_comments
     now = SystemClock().now().astimezone(course_zone(settings))
     made = fill_worksheet(sheet, lines, files, people, now, clear_comments=clear)
     place.mkdir(parents=True, exist_ok=True)

@@ -150,8 +150,8 @@ def judge(
     why = "" if force else _mark_of_earlier(outcome, known)
     if why:
         return Verdict(replace(outcome, result=Result.SKIPPED, why=why), changed, files)
-    is_ours = bool(files) and _are_one(files, [sent] if sent else [])
-    if is_ours and _same_content(fingerprints(outcome.mark.files), files):
+    is_ours = sent and sent.attempt == outcome.held.attempt and _are_one(files, [sent])
+    if files and is_ours and _same_content(fingerprints(outcome.mark.files), files):
         # A grade that is saved without files leaves those there (recording 177).
         outcome = replace(outcome, mark=replace(outcome.mark, files=()))
     return Verdict(outcome, changed, files)
@@ -202,9 +202,9 @@ def changes(
 def to_remember(verdict: Verdict, sent: SentGrade | None, *, team: bool, me: int = 0) -> SentGrade:
     """Return the record to keep after Moodle has confirmed an outcome.
 
-    A comment or files of another person that the mark does not replace are not recorded as ours.
-    If another account than ``me`` saved the grade after us, its time is not recorded, so that the
-    next upload compares everything.
+    A grade, comment or files of another person that the mark does not replace are not recorded as
+    ours. If another account than ``me`` (0 before sending) saved the grade after us, its time is
+    not recorded, so that the next upload compares everything.
     """
     outcome = verdict.outcome
     mark, held = outcome.mark, outcome.held
@@ -223,15 +223,22 @@ def to_remember(verdict: Verdict, sent: SentGrade | None, *, team: bool, me: int
     if outcome.kept and me and outcome.kept.grader != me:
         modified = 0
     attempt = kept.attempt if kept else held.attempt
-    if sent and sent.attempt == attempt:
-        if mark.comment is None and sent.comment is not None and comment != sent.comment:
-            # Without a time the comment is compared the next time.
-            comment, modified = sent.comment, 0
-        if not mark.files and sent.files is not None:
-            files = sent.files
-    return SentGrade(
-        mark.user_id, grade_text(outcome.after), attempt, modified, comment, files, team
-    )
+    ours = _ours(sent, mark.user_id, attempt)
+    if mark.comment is None and ours.comment is not None:
+        if me and comment not in (None, ours.comment):
+            modified = 0  # Without a time the comment is compared the next time.
+        comment = ours.comment
+    if not mark.files and ours.files is not None:
+        files = ours.files
+    grade = ours.grade if mark.grade is None else grade_text(outcome.after)
+    return SentGrade(mark.user_id, grade, attempt, modified, comment, files, team)
+
+
+def _ours(sent: SentGrade | None, user: int, attempt: int) -> SentGrade:
+    """Return our record of an attempt: without an upload nothing of it is ours."""
+    if sent and sent.attempt in (attempt, UNKNOWN_ATTEMPT):
+        return sent
+    return SentGrade(user, "", attempt, 0, "", ())
 
 
 def settled(verdict: Verdict, sent: SentGrade | None, intent: SentGrade | None) -> SentGrade | None:
@@ -246,15 +253,17 @@ def settled(verdict: Verdict, sent: SentGrade | None, intent: SentGrade | None) 
     if sent is None and _modified(held) == intent.modified:
         return None
     known = [each for each in (sent, intent) if each and each.attempt == held.attempt]
-    before = sent if sent in known else None
+    ours = _ours(sent, mark.user_id, held.attempt)
     comment, modified = held.feedback.comment if held.feedback else None, _modified(held)
     if comment is not None and mark.comment is None and comment not in _comments(known):
-        comment, modified = before.comment if before else None, 0
+        comment, modified = ours.comment, 0
     files = verdict.files
     if not mark.files and not _are_one(files, known):
-        files = before.files if before else None
+        files = ours.files
     team = all(each.team for each in known)
     grade = grade_text(held.grade.grade)
+    if mark.grade is None and all(grade != each.grade for each in known):
+        grade = ours.grade
     return SentGrade(mark.user_id, grade, held.attempt, modified, comment, files, team)
 
 
@@ -308,17 +317,15 @@ def _changes_without_record(
 ) -> tuple[str, ...]:
     """Name what was changed on a newer attempt, or after an interrupted first upload."""
     held = outcome.held
-    if intent is None or intent.attempt != held.attempt:
-        if held.grade is None:
-            return ()
-        if is_new:
-            return _of_others(outcome)
-        says = held.feedback is not None and (held.feedback.comment or held.feedback.files)
-        given = held.grade.grade is not None or says
-        return (f"attempt {held.attempt + 1} was graded there",) if given else ()
-    if held.grade is None or _modified(held) == intent.modified:
+    if held.grade is None:
         return ()
-    return _overwritten(outcome, files, [intent], intent, saved=True)
+    if intent and intent.attempt == held.attempt and intent.modified != _modified(held):
+        return _overwritten(outcome, files, [intent], intent, saved=True)
+    if is_new:
+        return _of_others(outcome)
+    says = held.feedback is not None and (held.feedback.comment or held.feedback.files)
+    given = held.grade.grade is not None or says or _may_hide_feedback(outcome)
+    return (f"attempt {held.attempt + 1} was graded there",) if given else ()
 
 
 def _of_others(outcome: Outcome) -> tuple[str, ...]:
@@ -331,7 +338,19 @@ def _of_others(outcome: Outcome) -> tuple[str, ...]:
         found.append("comment")
     if mark.files and feedback and feedback.files:
         found.append("feedback files")
+    if _may_hide_feedback(outcome) and (mark.comment is not None or mark.files):
+        found.append("feedback that Moodle hides before the release")
     return (BEFORE_FIRST, *found) if found else ()
+
+
+def _may_hide_feedback(outcome: Outcome) -> bool:
+    """Return whether a person saved this grade, whose feedback the workflow hides.
+
+    A row that Moodle itself made, as for workflow states that are set in bulk, names no grader.
+    """
+    held = outcome.held
+    graded = held.grade is not None and held.grade.grader > 0
+    return graded and held.is_read and held.feedback is None
 
 
 def _overwritten(
@@ -449,7 +468,7 @@ def _is_as_we_left_it(outcome: Outcome, sent: SentGrade | None) -> bool:
         and bool(sent.modified)
         and held.attempt == sent.attempt
         and _modified(held) == sent.modified
-        and grade_text(_held_grade(held)) == sent.grade
+        and (outcome.mark.grade is None or grade_text(_held_grade(held)) == sent.grade)
     )
 
 

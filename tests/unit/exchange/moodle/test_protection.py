@@ -32,6 +32,7 @@ from mograder.exchange.moodle.protection import (
     known_unchanged,
     replaced_files,
     settle_plan,
+    settled,
     to_remember,
 )
 from mograder.store.gradebook.gradebook import UNKNOWN_ATTEMPT, SentGrade
@@ -102,10 +103,76 @@ def test_only_what_would_be_overwritten_counts() -> None:
     """A grade alone leaves the better comment where it is, so that it may be sent."""
     found = judged(planned(Mark(4, Decimal(70)), "45", "better words"), OURS)
     assert (found.outcome.result, found.changed) == (Result.CHANGED, ())
-    kept = to_remember(found, OURS, team=False)
+    kept = to_remember(found, OURS, team=False, me=3)
     assert kept == SentGrade(4, "70.00", 0, 0, "mine", ()), "their comment does not become ours"
     again = judged(planned(Mark(4, Decimal(70), "two"), "70", "better words"), kept)
     assert again.changed == ("comment",)
+
+
+def test_feedback_from_before_the_first_upload_does_not_become_ours(tmp_path: Path) -> None:
+    """A first upload of grades recorded a colleague's comment and scan; the next one had them."""
+    page = tmp_path / "a.html"
+    page.write_text("two")
+    scan = RemoteFile("scan.pdf", "x", 9)
+    grades = Mark(4, Decimal(70))
+    first = judged(planned(grades, None, "theirs", scan))
+    kept = to_remember(first, None, team=False, me=3)
+    assert kept == SentGrade(4, "70.00", 0, 0, "", ())
+    full = Mark(4, Decimal(70), "two", (Upload("a.html", page),))
+    assert judged(planned(full, "70", "theirs", scan), kept).changed == (
+        "comment",
+        "feedback files",
+    )
+    earlier = replace(OURS, attempt=UNKNOWN_ATTEMPT, comment=None, files=None)
+    assert to_remember(first, earlier, team=False, me=3).comment == "theirs", "it may be ours"
+
+
+def test_an_interrupted_first_upload_does_not_make_feedback_from_before_it_ours(
+    tmp_path: Path,
+) -> None:
+    page = tmp_path / "a.html"
+    page.write_text("two")
+    scan = RemoteFile("scan.pdf", "x", 9)
+    grades, files = Mark(4, Decimal(70)), (Upload("a.html", page),)
+    full = Mark(4, Decimal(70), "two", files)
+    intent = to_remember(judged(planned(grades, None, "theirs", scan, at=AT)), None, team=False)
+    changed = ("comment", "feedback files")
+    unsaved = planned(full, None, "theirs", scan, at=AT)
+    assert judged(unsaved, None, intent).changed == (BEFORE_FIRST, *changed)
+    assert judged(replace(unsaved, mark=grades), None, intent).changed == ()
+    assert judged(planned(full, "70", "theirs", scan), None, intent).changed == changed
+    saved = judged(planned(Mark(4, Decimal(80)), "70", "theirs", scan), None, intent)
+    assert settled(saved, None, intent) == SentGrade(4, "70.00", 0, 0, "", ())
+
+
+@pytest.mark.parametrize(
+    ("sent", "grade"),
+    [
+        (OURS, "45.00"),
+        (None, ""),
+        (replace(OURS, attempt=UNKNOWN_ATTEMPT), "45.00"),
+    ],
+)
+def test_a_grade_of_somebody_else_does_not_become_ours_with_a_comment(
+    sent: SentGrade | None, grade: str
+) -> None:
+    """The next list with our mark for it overwrote a colleague's 92."""
+    words = Mark(4, None, "two")
+    held = planned(words, "92", "two" if sent is None else "mine")
+    found = judged(held, sent)
+    kept = to_remember(found, sent, team=False)
+    assert kept.grade == grade
+    full = planned(replace(NEW, grade=Decimal(84)), "92", "two")
+    changed = (f"grade {grade or 'none'} to 92.00",)
+    assert judged(full, kept).changed == changed
+    hidden = planned(words, "92", "")
+    assert known_unchanged(hidden, kept).result is Result.UNCHANGED, "its time tells"
+    # The process was killed after it had saved the comment.
+    before = replace(kept, modified=UNIX)
+    after = settled(Verdict(planned(Mark(4, None, "three"), "92", "two")), sent, before)
+    assert after is not None
+    assert (after.grade, after.comment) == (grade, "two")
+    assert judged(full, after).changed == changed
 
 
 def test_markup_that_moodle_itself_rewrote_is_no_change() -> None:
@@ -212,17 +279,17 @@ def test_an_interrupted_upload_counts_as_ours(
 @pytest.mark.parametrize(
     ("grade", "at", "changed"),
     [
-        ("20", AT, ()),
+        ("20", AT, (BEFORE_FIRST, "grade 20.00")),
         ("33", LATER, ()),
-        ("50", LATER, ("grade 33.00 to 50.00",)),
+        ("50", LATER, ("grade 33.00 to 50.00", "comment")),
     ],
 )
-def test_an_interrupted_first_upload_protects_what_came_after_it(
+def test_an_interrupted_first_upload_protects_what_was_there_and_what_came_after_it(
     grade: str, at: datetime, changed: tuple[str, ...]
 ) -> None:
     intent = SentGrade(4, "33.00", 0, UNIX, "new", ())
     outcome = planned(NEW, grade, "new" if grade == "33" else "", at=at)
-    assert judged(outcome, None, intent).changed == ((*changed, "comment") if changed else changed)
+    assert judged(outcome, None, intent).changed == changed
 
 
 def test_a_new_attempt_is_no_strangers_change_but_a_grade_on_it_is() -> None:
@@ -265,6 +332,9 @@ def test_the_same_file_is_not_sent_again(tmp_path: Path) -> None:
     found = judged(planned(higher, "45", "mine", page_there, at=AT), sent)
     assert (found.outcome.result, found.outcome.mark.files) == (Result.CHANGED, ())
     assert to_remember(found, sent, team=False).files == sent.files
+    forced = planned(higher, "45", "mine", page_there, at=AT)
+    found = judged(forced, None, sent, force=True)
+    assert found.outcome.mark.files == mark.files, "without a record it is sent, and becomes ours"
     page.write_text("new")
     assert known_unchanged(outcome, sent).result is Result.CHANGED
     found = judged(planned(higher, "45", "mine", page_there, at=AT), sent)
@@ -314,3 +384,27 @@ def test_a_comment_that_the_workflow_hides_is_not_erased() -> None:
     assert judged(with_words, assignment=workflow, force=True).outcome.result is Result.CHANGED
     saved = judged(with_words, OURS, assignment=workflow)
     assert saved.changed == ("the grade or the feedback was saved again",)
+
+
+@pytest.mark.parametrize(
+    ("grader", "theirs"), [(9, True), (-1, False)], ids=["a person's", "a row that Moodle made"]
+)
+def test_a_first_upload_leaves_a_grade_with_hidden_feedback_alone(
+    grader: int, theirs: bool, tmp_path: Path
+) -> None:
+    """The tutor's comment, which the workflow hides, was replaced unseen."""
+    page = tmp_path / "a.html"
+    page.write_text("two")
+    workflow = replace(A1, workflow=True)
+    row = Held(0, Grade(4, 0, None, grader, AT), "inmarking", None, is_read=True)
+    outcome = replace(planned(NEW, None, ""), held=row)
+    hidden = (BEFORE_FIRST, "feedback that Moodle hides before the release")
+    for mark in (NEW, replace(NEW, files=(Upload("a.html", page),))):
+        found = judged(replace(outcome, mark=mark), assignment=workflow)
+        assert found.changed == (hidden if theirs else ())
+        assert found.outcome.result is (Result.SKIPPED if theirs else Result.CHANGED)
+    assert judged(outcome, force=True, assignment=workflow).outcome.result is Result.CHANGED
+    second = replace(outcome, held=replace(row, attempt=1))
+    assert bool(judged(second, OURS, assignment=workflow).changed) is theirs
+    fresh = replace(outcome, held=Held(is_read=True))
+    assert judged(fresh, assignment=workflow).outcome.result is Result.CHANGED
