@@ -111,6 +111,14 @@ async def test_the_files_in_a_zip_are_beside_the_notebook_as_after_a_fetch(
     await runs(page, "Checks: 1 of 1 passed")
 
 
+async def test_a_notebooks_own_form_which_asks_for_the_token_is_hidden_as_on_a_hub(
+    served: Course, people: People
+) -> None:
+    page = await open_signed_in(await people.person("yuri"), served, "yuri")
+    await answer(page, 'mean = int(__import__("os").environ.get("MOGRADER_DASHBOARD", "0")) * 4')
+    await runs(page, "Checks: 1 of 1 passed")
+
+
 async def test_the_newest_version_is_never_overwritten_in_silence(
     served: Course, people: People
 ) -> None:

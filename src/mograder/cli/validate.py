@@ -32,6 +32,7 @@ _MOST_STEPS = 20
 _FETCHED = ".mograder/release"
 """Where ``fetch`` keeps releases, below the directory that it writes into."""
 
+_ASSIGNMENT = "mograder-assignment"
 _TRUSTED = "Code that you trust as your own runs without one with --no-sandbox."
 
 
@@ -214,7 +215,8 @@ def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> _Read | V
         found = None
     else:
         bases = (*_releases(loaded), path.parent / _FETCHED) if release is None else (release,)
-        found = find_release(path, read_key(text, "mograder-assignment"), bases)
+        found = find_release(path, read_key(text, _ASSIGNMENT), bases)
+        found = _fetched(path, text) if found is None and release is None else found
     if release is not None and found is None:
         raise InvalidInput(f"{shown(release)} holds no release of {shown(path)}.")
     released = None if found is None else read_notebook(found)
@@ -225,6 +227,14 @@ def _read(path: Path, release: Path | None, loaded: LoadedSettings) -> _Read | V
     # A submission's own header must not raise its limits.
     folder = None if found is None else found.parent
     return _Read(text, released, released or "", item, folder)
+
+
+def _fetched(path: Path, text: str) -> Path | None:
+    """Return the kept release of a fetched notebook, whose folder may have a title of Moodle's."""
+    kept = (each / path.name for each in (path.parent / _FETCHED).glob("*"))
+    texts = ((each, read_notebook(each)) for each in kept if each.is_file())
+    same = [e for e, its in texts if read_key(its, _ASSIGNMENT) == read_key(text, _ASSIGNMENT)]
+    return same[0] if len(same) == 1 else None
 
 
 def _is_below(path: Path, directory: str, loaded: LoadedSettings) -> bool:

@@ -104,7 +104,7 @@ def sentinels(tree: ast.Module, blocks: Sequence[Lines]) -> Mapping[Lines, tuple
 def bound_names(statements: Iterable[ast.stmt]) -> frozenset[str]:
     """Return the names that statements bind in their own scope."""
     module = ast.Module(body=list(statements), type_ignores=[])
-    return frozenset(name for name, _ in _bound(_own_nodes(module)))
+    return frozenset(name for name, _ in _bound(own_nodes(module)))
 
 
 def bound_between(tree: ast.Module, block: Lines, removed: Sequence[Lines]) -> frozenset[str]:
@@ -149,7 +149,7 @@ def graph_errors(graph: CellGraph, filename: str) -> Iterator[Finding]:
 
 def _missing(scope: Scope, block: Lines, removed: Sequence[Lines]) -> tuple[str, ...]:
     begin, end = block
-    returns = (n for n in _own_nodes(scope) if isinstance(n, ast.Return) and n.lineno > end)
+    returns = (n for n in own_nodes(scope) if isinstance(n, ast.Return) and n.lineno > end)
     returned = min(returns, key=lambda each: each.lineno, default=None)
     if returned is None:
         return ()
@@ -157,7 +157,7 @@ def _missing(scope: Scope, block: Lines, removed: Sequence[Lines]) -> tuple[str,
     later: set[str] = set()
     hints = {  # `x: int` alone gives no value
         (node.target.id, node.lineno)
-        for node in _own_nodes(scope)
+        for node in own_nodes(scope)
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and not node.value
     }
     for name, line in {*_bindings(scope)} - hints:
@@ -184,7 +184,7 @@ def returned_names(node: ast.Return) -> Iterator[str]:
     return (value.id for value in values if isinstance(value, ast.Name))
 
 
-def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
+def own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes of a scope, without those of nested scopes.
 
     A comprehension is a nested scope, but a name bound by ``:=`` in it belongs to this one.
@@ -203,7 +203,7 @@ def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
 
 
 def _elsewhere(scope: Scope) -> frozenset[str]:
-    declared = (n for n in _own_nodes(scope) if isinstance(n, ast.Global | ast.Nonlocal))
+    declared = (n for n in own_nodes(scope) if isinstance(n, ast.Global | ast.Nonlocal))
     return frozenset(name for node in declared for name in node.names)
 
 
@@ -213,7 +213,7 @@ def _bindings(scope: Scope) -> Iterator[tuple[str, int]]:
     for argument in (*every, arguments.vararg, arguments.kwarg):
         if argument is not None:
             yield argument.arg, scope.lineno
-    yield from _bound(_own_nodes(scope))
+    yield from _bound(own_nodes(scope))
 
 
 def _bound(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, int]]:

@@ -83,6 +83,26 @@ def test_a_fetched_notebook_is_compared_with_its_release_from_any_directory(
     assert "x == 1" in request.text
 
 
+@pytest.mark.parametrize(
+    ("releases", "level"),
+    [
+        ({"Homework 1_ curves": "A1"}, "source"),
+        ({"Homework 1_ curves": "A1", "Homework 2": "A2"}, "source"),
+        ({"Homework 1": "A1", "Homework 1_ curves": "A1"}, "none"),
+        ({"Homework 2": "A2"}, "none"),
+    ],
+)
+def test_a_notebook_fetched_by_its_title_is_compared_with_the_only_release_of_its_assignment(
+    here: Path, runs: FakeRuns, releases: dict[str, str], level: str
+) -> None:
+    """Its header names the assignment, and `moodle fetch` keeps the release by the title there."""
+    header = '# /// script\n# mograder-assignment = "{}"\n# ///\n' + NOTEBOOK
+    kept = {f".mograder/release/{title}/hw1.py": own for title, own in releases.items()}
+    write(here, {name: header.format(own) for name, own in {"hw1.py": "A1", **kept}.items()})
+    (answer,) = cli("validate --json hw1.py", status=1).json
+    assert answer["integrity_level"] == level
+
+
 @pytest.mark.parametrize("file", ["source/A1/A1.py", "submitted/A1/ada.py"])
 def test_limits_are_the_items_by_the_teachers_header_and_the_settings(
     here: Path, runs: FakeRuns, file: str

@@ -15,6 +15,7 @@ from tests.unit.notebook.grading_sources import (
     planned,
     solved,
     source,
+    told,
 )
 
 CHECK = 'check("Q1", [(x == 1, "one")])'
@@ -120,3 +121,33 @@ def test_questions_may_be_unprotected_by_key() -> None:
     made = plan_source(source(IMPORTS, joined, "mo.md(f'{score}')"), NAME, unprotected=["Q1"])
     assert made.errors == ()
     assert labels(made.plan.beside) == [["Q1"]]
+
+
+BESIDE = "# mograder: unprotected\n"
+SECRET = hidden("x > 7")
+
+
+@pytest.mark.parametrize(
+    ("cells", "lost"),
+    [
+        ((f"{BESIDE}{CHECK}\n{SECRET}",), False),
+        ((named("test_q1", f"{BESIDE}assert x\n{SECRET}"),), False),
+        ((BESIDE + CASES + '\ncheck("Q2", [])', f"{BESIDE}check('Q1', [(x in cases, '')])"), False),
+        ((CASES, BESIDE + CHECK, 'check("Q2", [(x in cases, "")])'), False),
+        ((f"{BESIDE}{solved('y = 1')}\n{CHECK}\n{SECRET}",), True),
+        ((f"{BESIDE}{CHECK}\n{SECRET}\n{solved('y = 1')}",), True),
+        ((f"{BESIDE}check(f'Q{{x}}', [])\n{SECRET}",), True),
+        ((f"{BESIDE}check('Q1', [(x, '# YOUR CODE HERE')])\n{SECRET}",), True),
+        ((CASES, f"{BESIDE}check('Q1', [(x in cases, '')])"), True),
+        ((BESIDE + CASES, f"{BESIDE}check('Q1', [(x in cases, '')])"), True),
+        ((CASES + '\ncheck("Q2", [])', f"{BESIDE}check('Q1', [(x in cases, '')])"), True),
+        ((BESIDE + CASES, f"{BESIDE}check('Q1', [(x in cases, '')])\n{solved('y = 1')}"), True),
+    ],
+)
+def test_hidden_tests_that_an_unprotected_check_would_lack_are_an_error(
+    cells: tuple[str, ...], lost: bool
+) -> None:
+    """It runs in the student's notebook, where only released cells with labels are restored."""
+    made = planned(IMPORTS, solved("x = 1"), *cells)
+    assert ("runs without these hidden tests" in told(made.errors)) == lost
+    assert bool(made.errors) == lost

@@ -38,6 +38,7 @@ from mograder.core.files.windows_files import digests
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.student.fetch import OURS, FetchedFile, keep_beside, put_in_place
 from mograder.exchange.student.submit import kept_receipts
+from mograder.store.copies.student_folder import is_notebook
 
 _FOLDER = "seen"
 ABOUT_ONE = (NotFound, Forbidden, InvalidInput, Conflict)
@@ -195,9 +196,13 @@ def take(
 
 
 def notebook_of(assignment: RemoteAssignment, files: Sequence[FetchedFile]) -> FetchedFile:
-    """Return the fetched file that a draft is a version of, by its name; raises NotFound."""
+    """Return the fetched file that a draft is a version of; raises NotFound.
+
+    It is the one named like the assignment, else the first notebook by name.
+    """
     found = [each for each in files if each.name.endswith(".py") and "/" not in each.name]
-    found.sort(key=lambda each: (each.path.stem != folder_of(assignment), each.name))
+    own = folder_of(assignment)
+    found.sort(key=lambda each: (each.path.stem != own, not is_notebook(each.path), each.name))
     if not found:
         raise NotFound(f"{assignment.name} has no notebook.")
     return found[0]

@@ -257,7 +257,8 @@ class _Division:
         if node.unprotected:
             labels = _labels(code.tree.body, code, checkers)
             facts = CheckFacts(labels=labels, hidden=bool(code.hidden))
-            node.part = Part(cell=cell.index, line=cell.code_first, code="", uses=(), check=facts)
+            line, uses = cell.code_first, tuple(code.names.used)
+            node.part = Part(cell=cell.index, line=line, code="", uses=uses, check=facts)
         for line, why in mistakes if not node.unprotected else ():
             message = f"this check stands in one cell with the answer, {why}."
             self._findings.error(line, message)

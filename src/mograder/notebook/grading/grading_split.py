@@ -29,7 +29,7 @@ from mograder.notebook.grading.grading_plan import (
     keys_when_run,
     source_sha256,
 )
-from mograder.notebook.points import marks_of
+from mograder.notebook.points import is_editable, marks_of
 from mograder.notebook.scopes import (
     CellGraph,
     GraphCell,
@@ -72,7 +72,7 @@ def plan_source(text: str, filename: str, *, unprotected: Collection[str] = ()) 
     off = _disabled(nodes, graph, findings)
     live = [node for node in nodes if node.check and node.cell.index not in off]
     wanted = [node for node in live if not node.unprotected]
-    _hide_what_needs_hidden_tests(live, nodes, graph)
+    _hide_what_needs_hidden_tests(live, nodes, graph, findings)
     answers, template, judged = _needed(nodes, graph, wanted)
     findings.advice.extend(_given_with_answers(nodes, answers, filename))
     beside = {n.cell.index: _with_uses(n.part, n, graph) for n in live if n.unprotected and n.part}
@@ -142,19 +142,37 @@ def _advise_bound_names(node: CellRole, findings: FoundSoFar) -> None:
 
 
 def _hide_what_needs_hidden_tests(
-    checks: Sequence[CellRole], nodes: Sequence[CellRole], graph: CellGraph
+    checks: Sequence[CellRole], nodes: Sequence[CellRole], graph: CellGraph, findings: FoundSoFar
 ) -> None:
-    """Hide the checks that use names of hidden tests' cells: those run with them, in one log."""
+    """Hide the checks that use names of hidden tests' cells: those run with them, in one log.
+
+    Tell the hidden tests that an unprotected check would lack: it runs in the student's notebook.
+    """
     secret = {node.cell.index for node in checks if node.code.hidden}
+    restored = {node.cell.index for node in checks if _is_restored(node)}
     for node in checks:
         part, (needed, _) = node.part, _followed(nodes, graph, [node])
-        if part is not None and part.check is not None and needed & secret - {node.cell.index}:
+        for index in sorted(needed & secret - restored) if node.unprotected else ():
+            message = f"the unprotected check at line {node.cell.code_first} runs without these "
+            hint = (
+                "Put both into one cell without answers, whose check has a plain text as its label."
+            )
+            findings.error(nodes[index].code.hidden[0], f"{message}hidden tests.", hint)
+        others = needed & secret - {node.cell.index}
+        if part is not None and part.check is not None and others:
             labels = tuple(
                 label.model_copy(update={"hidden": True, "visible": ()})
                 for label in part.check.labels
             )
             facts = part.check.model_copy(update={"labels": labels, "hidden": True})
             node.part = part.model_copy(update={"check": facts})
+
+
+def _is_restored(node: CellRole) -> bool:
+    """Whether a cell runs beside the answers as it is in the source (``integrity.py``)."""
+    facts = node.part.check if node.part is not None and node.unprotected else None
+    labels = () if facts is None or is_editable(node.cell) else facts.labels
+    return node.role is Role.CHECK and any(each.label is not None for each in labels)
 
 
 def _planned_cells(

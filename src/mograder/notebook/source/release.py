@@ -47,7 +47,7 @@ from mograder.notebook.points import (
     text_call,
 )
 from mograder.notebook.references import app_call
-from mograder.notebook.scopes import bound_between, sentinels
+from mograder.notebook.scopes import bound_between, own_nodes, sentinels
 from mograder.notebook.source.solution_markers import Block, BlockKind, find_blocks
 
 HIDDEN = "# HIDDEN TESTS"
@@ -251,18 +251,20 @@ def _without_types(source: NotebookText, blocks: Sequence[Block]) -> Iterator[Li
     marimo writes a name's type there, which may tell the answer: ``x: Literal[42]``.
     """
     solutions = [(b.begin, b.end) for b in blocks if b.kind is BlockKind.SOLUTION]
-    statements = statements_of(plain_text(source.text))
+    cells = [
+        node
+        for node in statements_of(plain_text(source.text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (cell := source.cell_at(node.lineno)) is not None
+        and cell.kind is CellKind.CELL
+    ]
     hidden, shown = set[str](), set[str]()
-    for node in (each for statement in statements for each in ast.walk(statement)):
+    for node in (each for cell in cells for each in own_nodes(cell)):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             inside = any(begin < node.lineno < end for begin, end in solutions)
             (hidden if inside else shown).add(node.target.id)
     lines: dict[int, str] = {}
-    for node in statements:
-        cell = source.cell_at(node.lineno)
-        is_cell = cell is not None and cell.kind is CellKind.CELL
-        if not is_cell or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
+    for node in cells:
         for arg in reversed(node.args.args):  # columns behind a changed one are others
             named = arg.annotation is not None and arg.arg in hidden - shown
             if named and arg.lineno == arg.end_lineno:

@@ -45,6 +45,7 @@ _LARGEST_RECORD = 20_000_000
 _LARGEST_DOCUMENT = 128_000_000
 _EARLIER = re.compile(r"\.bak\.\d{8}T\d{6}(-\d+)?\Z")
 _MOST_LOOKED_AT = 200
+_HEAD = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +115,15 @@ class StudentFolder:
         """Return the notebook of an assignment; None before it is fetched.
 
         It is the one named like its folder; else one of the released ones, else the first by
-        name. Earlier versions kept beside it are ignored.
+        name. Modules come behind notebooks; earlier versions kept beside it are ignored.
         """
         directory = self.directory(folder)
-        handed_out = {path.name for path in self._releases(folder)}
+        given = {path.name: path for path in self._releases(folder)}
         files = sorted(directory.glob("*.py"))[:_MOST_LOOKED_AT]
         plain = (path for path in files if path.is_file() and not path.name.startswith("."))
         found = [path for path in plain if not _EARLIER.search(path.stem)]
-        found.sort(key=lambda path: (path.stem != folder, path.name not in handed_out, path.name))
+        found.sort(key=lambda path: not is_notebook(given.get(path.name) or path))
+        found.sort(key=lambda path: (path.stem != folder, path.name not in given))
         for path in found[:1]:
             with suppress(FileNotFoundError):
                 return Notebook(folder, path, path.stat().st_mtime)
@@ -363,6 +365,13 @@ def _plain(name: str) -> str:
     with suppress(InvalidInput):
         return local_name(FileName.parse(name), windows=SYSTEM == "windows")
     return "feedback.html" if name.lower().endswith((".html", ".htm")) else "feedback.txt"
+
+
+def is_notebook(path: Path) -> bool:
+    """Whether a file is a marimo notebook by its first bytes; one that cannot be read is none."""
+    with suppress(OSError), reachable(path).open("rb") as file:
+        return b"marimo.App(" in file.read(_HEAD)
+    return False
 
 
 def _bytes(path: Path, limit: int) -> bytes | None:

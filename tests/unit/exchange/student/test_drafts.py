@@ -240,13 +240,14 @@ def test_a_server_without_drafts_is_asked_for_none(tmp_path: Path) -> None:
 def test_the_notebook_of_a_draft_is_named_like_the_assignment(
     server: DraftCourse, tmp_path: Path
 ) -> None:
-    server.files["hw1"] = {"data.csv": b"", "a.py": RELEASE, "hw1.py": RELEASE}
+    notebook = b"app = marimo.App()\n"
+    server.files["hw1"] = {"data.csv": b"", "a.py": b"", "b.py": notebook, "hw1.py": notebook}
     hw1 = server.assignment("hw1")
     files = fetch(server, hw1, tmp_path, quiet, START)
     assert notebook_of(hw1, files).name == "hw1.py"
-    assert notebook_of(replace(hw1, name="other"), files).name == "a.py"
+    assert notebook_of(replace(hw1, name="other"), files).name == "b.py", "no module"
     with pytest.raises(NotFound):
-        notebook_of(hw1, files[1:2])
+        notebook_of(hw1, files[2:3])
 
 
 class Writers:

@@ -194,8 +194,12 @@ def test_the_type_of_a_solutions_name_is_released_in_no_parameters() -> None:
         '@app.cell\ndef _(\n    check, w: "Literal[\\"ä\\"]", x: "Literal[\\"ä\\"]", y: int\n):\n'
         "    print(w, x, y)\n    return\n\n\n@app.function\ndef f(x: int):\n    return x\n"
     )
+    others = (  # names of the same letters, in other scopes
+        "\n\n@app.class_definition\nclass A:\n    x: float = 0.0\n\n\n"
+        "@app.cell\ndef _():\n    def g():\n        w: int = 1\n        return w\n    return (g,)\n"
+    )
     solved = f"@app.cell\ndef _():\n{typed}{typed.replace('x:', 'w:')}    return w, x\n"
-    made = release(f"{HEAD}{given}\n\n{solved}\n\n{users}")
+    made = release(f"{HEAD}{given}\n\n{solved}\n\n{users}{others}")
     assert "Literal" not in made.text
     assert "def _(\n    check, w, x, y: int\n):\n" in made.text
     assert "def f(x: int):" in made.text

@@ -62,8 +62,14 @@ def test_the_notebook_is_the_one_that_was_handed_out_and_no_earlier_version(
     put(folder, "hw1", ".hidden.py")
     release(folder, "hw1", "homework.py")
     assert the(folder, "hw1").path.name == "homework.py"
+    release(folder, "hw1", "helper.py")
+    release(folder, "hw1", "homework.py", b"app = marimo.App()\n")
+    assert the(folder, "hw1").path.name == "homework.py", "a released module is no notebook"
     put(folder, "hw1", "hw1.py")
     assert the(folder, "hw1").path.name == "hw1.py", "the one named like the assignment"
+    put(folder, "hw2", "helper.py")
+    put(folder, "hw2", "work.py", b"app = marimo.App()\n")
+    assert the(folder, "hw2").path.name == "work.py", "also where none is known to be released"
 
 
 @pytest.mark.parametrize("name", ["..", ".mograder", "a/b", ""])
