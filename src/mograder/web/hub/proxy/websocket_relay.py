@@ -192,9 +192,7 @@ class _Relay:
         while True:
             message = await socket.receive()
             if message.type in _CONTROL:
-                if message.type is aiohttp.WSMsgType.PING:
-                    with contextlib.suppress(aiohttp.ClientError, OSError):
-                        await socket.pong(message.data)
+                await self._answer(message)
                 await rate_limit.passed(len(message.data))
                 continue
             if message.type not in _DATA:
@@ -213,6 +211,12 @@ class _Relay:
             traffic.messages_out += 1
             traffic.bytes_out += size
             await rate_limit.passed(size)
+
+    async def _answer(self, control: aiohttp.WSMessage) -> None:
+        """Answer a ping; the next read tells that the server has gone."""
+        if control.type is aiohttp.WSMsgType.PING:
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                await self.socket.pong(control.data)
 
 
 async def _race(
