@@ -106,14 +106,14 @@ async def test_a_flood_gets_its_burst_and_then_its_rate_and_no_more() -> None:
 @pytest.mark.parametrize("block", [PINGS, PONGS], ids=["pings", "pongs"])
 async def test_a_flood_of_control_frames_is_slowed_down_too(block: bytes) -> None:
     rates = Allowances(_UNBOUNDED, Rate(1000, 10), _UNBOUNDED)
-    async with _house(rates, block) as proxied:
+    async with (
+        _house(rates, block) as proxied,
+        httpx.AsyncClient(base_url=proxied.rig.url, trust_env=False, timeout=60) as http,
+    ):
         with draining(proxied.address, _SOCKET, _ALICE):
             await until(lambda: proxied.flood.sent > 0)
-            async with httpx.AsyncClient(
-                base_url=proxied.rig.url, trust_env=False, timeout=60
-            ) as http:
-                for _ in range(20):
-                    await _ask(http)
+            for _ in range(20):
+                await _ask(http)
             assert proxied.flood.sent < 2 * 2**20
 
 

@@ -58,9 +58,13 @@ def _serve(
             connection.settimeout(1)
             asked = _head(connection)
             connection.sendall(head or _handshake(asked))
-            while not over.is_set():
-                with suppress(TimeoutError):
-                    flood.sent += connection.send(block)
+            _send(connection, flood, over, block)
+
+
+def _send(connection: socket.socket, flood: Flood, over: threading.Event, block: bytes) -> None:
+    while not over.is_set():
+        with suppress(TimeoutError):
+            flood.sent += connection.send(block)
 
 
 def _head(connection: socket.socket) -> bytes:
