@@ -27,6 +27,7 @@ from tests.support.proxy_flood import (
     Flood,
     draining,
     flooding,
+    handshake,
     open_socket,
 )
 from tests.support.proxy_upstream import Upstream
@@ -101,6 +102,25 @@ async def test_a_flood_gets_its_burst_and_then_its_rate_and_no_more() -> None:
             assert proxied.rig.traffic.messages_out <= most
             assert drain.got < 10_000
             assert proxied.flood.sent < 2 * 2**20, "the session's server is held up, not the hub"
+
+
+async def test_a_ping_of_a_sessions_server_is_answered() -> None:
+    """marimo's closes a connection whose pings nobody answers."""
+    answered = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(handshake(await reader.readuntil(b"\r\n\r\n")) + b"\x89\x02hi")
+        answered.set_result(await reader.readexactly(8))
+        writer.close()
+
+    async with running_rig() as rig:
+        path, (host, port) = rig.hub.course / "pinging.sock", rig.host.split(":")
+        async with await asyncio.start_unix_server(serve, path):
+            rig.session(path)
+            with open_socket((host, int(port)), _SOCKET, _ALICE):
+                frame = await asyncio.wait_for(answered, 60)
+    assert frame[:2] == b"\x8a\x82", "a pong of two bytes, with a mask"
+    assert bytes(text ^ mask for text, mask in zip(frame[6:], frame[2:], strict=False)) == b"hi"
 
 
 @pytest.mark.parametrize("block", [PINGS, PONGS], ids=["pings", "pongs"])

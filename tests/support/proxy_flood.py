@@ -57,7 +57,7 @@ def _serve(
         with suppress(OSError), listening.accept()[0] as connection:
             connection.settimeout(1)
             asked = _head(connection)
-            connection.sendall(head or _handshake(asked))
+            connection.sendall(head or handshake(asked))
             _send(connection, flood, over, block)
 
 
@@ -74,7 +74,7 @@ def _head(connection: socket.socket) -> bytes:
     return head
 
 
-def _handshake(head: bytes) -> bytes:
+def handshake(head: bytes) -> bytes:
     name = b"sec-websocket-key: "
     line = next(line for line in head.split(b"\r\n") if line.lower().startswith(name))
     key = line[len(name) :]
