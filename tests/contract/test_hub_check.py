@@ -199,10 +199,10 @@ async def test_the_proof_sees_what_is_not_hidden(course: Path) -> None:
     config = supervisor_config(load_settings(course), read_environ())
     exposed = config.model_copy(update={"sandbox": "none"})
     async with momentary_supervisor(exposed, own_cache=True) as moment:
-        lock = moment.place / "lock"
-        found = await look_from_inside(moment.client, moment.place / "proof", [lock])
+        socket = moment.place / "supervisor.sock"
+        found = await look_from_inside(moment.client, moment.place / "proof", [socket])
     assert {"file", "process"} <= {each.what for each in found}
-    assert str(lock) in {each.which for each in found}
+    assert str(socket) in {each.which for each in found}
 
 
 @pytest.mark.full

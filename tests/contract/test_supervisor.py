@@ -23,7 +23,7 @@ from mograder.sandbox.client.supervisor_client import (
 )
 from mograder.sandbox.environments.record import take
 from mograder.sandbox.protocol import ANSWER, PROTOCOL, Call, Done, Execute, Failed, encode
-from mograder.sandbox.supervisor.config import SupervisorConfig
+from mograder.sandbox.supervisor.config import SESSIONS, SupervisorConfig
 from tests.support.supervisors import (
     PATIENCE,
     UID_BASE,
@@ -286,12 +286,13 @@ async def test_one_that_nobody_waits_for_any_more_is_not_left_behind(
     """A hub that is stopped while it starts a supervisor ends that one too."""
     client = SupervisorClient(config)
     asking = asyncio.create_task(client.open())
-    await until((config.runtime / "lock").exists)
+    await until((config.runtime / SESSIONS).exists)
     asking.cancel()
     await client.close()
     assert _leftovers(config.runtime) == []
-    with (config.runtime / "lock").open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where one is at work
+    held = os.open(config.runtime, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where one is at work
+    os.close(held)
 
 
 async def test_a_call_that_cannot_be_read_is_answered_with_an_error(
@@ -367,7 +368,7 @@ async def test_a_hub_whose_sandbox_was_switched_on_leaves_nothing_unconfined(
 
 def _leftovers(runtime: Path) -> list[str]:
     """Return the files of the runtime directory that the next supervisor does not reuse."""
-    expected = {"s", "lock", "etc", "etc-build", "scripts"}
+    expected = {"s", "etc", "etc-build", "scripts"}
     kept = [path.name for path in runtime.iterdir() if path.name not in expected]
     return sorted([*kept, *(path.name for path in (runtime / "s").iterdir())])
 
