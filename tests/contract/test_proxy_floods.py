@@ -105,7 +105,7 @@ async def test_a_flood_gets_its_burst_and_then_its_rate_and_no_more() -> None:
 
 
 async def test_a_ping_of_a_sessions_server_is_answered() -> None:
-    """marimo's closes a connection whose pings nobody answers."""
+    """The server of marimo closes a connection that does not answer its pings."""
     answered = asyncio.get_running_loop().create_future()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

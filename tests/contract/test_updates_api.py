@@ -675,7 +675,7 @@ async def test_what_takes_the_place_of_a_merged_copy_has_no_places_to_look_at(
     if way == "upload":
         done = await send(hub, NEW.replace("# YOUR ANSWER\n    area = 0", ANSWER))
     else:
-        if "alice" not in way:  # it is made anew where there is none
+        if "alice" not in way:  # these requests make a copy anew if there is no notebook
             notebook.unlink()
         done = await ask(hub, "POST", f"/{way}")
     assert done.status_code == 200

@@ -12,9 +12,9 @@ import secrets
 from dataclasses import dataclass, field
 
 from mograder.core.errors import InvalidInput
+from mograder.core.settings import MAX_NODE_TOKENS
 
 _SECRET_BYTES = 32
-_LONGEST = 65_536
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _SECRET = re.compile(r"[A-Za-z0-9_-]{16,100}")
 
@@ -37,7 +37,7 @@ class NodeToken:
     @classmethod
     def find(cls, text: str, name: str) -> NodeToken:
         """Return the only token in a text, or that of this name; raises InvalidInput."""
-        lines = text.split() if len(text) <= _LONGEST else []
+        lines = text.split() if len(text) <= MAX_NODE_TOKENS else []
         found = [cls._parse(line) for line in lines or [""]]
         for each in found:
             if len(found) == 1 or each.name == name:

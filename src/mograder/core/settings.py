@@ -65,8 +65,8 @@ _WINDOWS_VARIABLES = frozenset(
 """Where Windows keeps things; without some of them no program starts there."""
 _NOT_FOR_BUILDS = ("UV_CACHE_DIR", "UV_PROJECT")
 _MAX_SECRET = 4096
-_MAX_NODE_TOKENS = 65_536
-"""A file of node tokens has a line for each machine."""
+MAX_NODE_TOKENS = 65_536
+"""Characters of a file of node tokens, which has a line for each machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -548,7 +548,7 @@ def _node_environ(environ: Mapping[str, str], home: Path) -> NodeEnviron:
     state = environ.get("MOGRADER_NODE_STATE") or environ.get("STATE_DIRECTORY", "").split(":")[0]
     cache = environ.get("MOGRADER_NODE_UV_CACHE", "")
     token = environ.get("MOGRADER_NODE_TOKEN", "").strip()
-    token = token or _credential(environ, "node-token", _MAX_NODE_TOKENS)
+    token = token or _credential(environ, "node-token", MAX_NODE_TOKENS)
     return NodeEnviron(
         state=Path(state) if state else home / ".local/state/mograder-node",
         shares=tuple(map(Path, filter(None, environ.get("MOGRADER_NODE_SHARE", "").split(":")))),

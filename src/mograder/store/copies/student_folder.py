@@ -368,7 +368,7 @@ def _plain(name: str) -> str:
 
 
 def is_notebook(path: Path) -> bool:
-    """Whether a file is a marimo notebook by its first bytes; one that cannot be read is none."""
+    """Return whether a file begins as a marimo notebook; False if it cannot be read."""
     with suppress(OSError), reachable(path).open("rb") as file:
         return b"marimo.App(" in file.read(_HEAD)
     return False
