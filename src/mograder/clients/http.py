@@ -69,26 +69,47 @@ def make_client(
 
     The paths of its requests are below ``url``, unless they are whole addresses.
     ``read`` and ``write`` are timeouts in seconds between bytes; ``write`` is ``read`` by default.
+
+    Raises: InvalidInput if the computer's settings name a proxy or a file that cannot be used.
     """
-    return httpx.Client(
-        base_url=url,
-        # A name in a token may have any letters, which a hub reads as UTF-8.
-        headers=httpx.Headers({"Authorization": f"Bearer {token}"} if token else {}, "utf-8"),
-        timeout=httpx.Timeout(read, connect=min(read, _CONNECT_SECONDS), write=write or read),
-        follow_redirects=False,
-        # No cookies: a session cookie beside a token would mix up accounts.
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        # A proxy from the environment must not receive a token for this machine.
-        trust_env=not is_loopback(httpx.URL(url).host),
-        verify=trusted_authorities(),
-        transport=transport,
-    )
+    base = httpx.URL(url)
+    with _settings_of_the_computer():
+        return httpx.Client(
+            base_url=base,
+            # A name in a token may have any letters, which a hub reads as UTF-8.
+            headers=httpx.Headers({"Authorization": f"Bearer {token}"} if token else {}, "utf-8"),
+            timeout=httpx.Timeout(read, connect=min(read, _CONNECT_SECONDS), write=write or read),
+            follow_redirects=False,
+            # No cookies: a session cookie beside a token would mix up accounts.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            # A proxy from the environment must not receive a token for this machine.
+            trust_env=not is_loopback(base.host),
+            verify=trusted_authorities(),
+            transport=transport,
+        )
 
 
 @cache
 def trusted_authorities() -> ssl.SSLContext:
-    """Return the TLS of all clients, of SSL_CERT_FILE or httpx; reading it takes some 20 ms."""
-    return httpx.create_ssl_context()
+    """Return the TLS of all clients, of SSL_CERT_FILE or httpx; reading it takes some 20 ms.
+
+    Raises: InvalidInput if SSL_CERT_FILE names a file that cannot be used.
+    """
+    with _settings_of_the_computer():
+        return httpx.create_ssl_context()
+
+
+@contextmanager
+def _settings_of_the_computer() -> Iterator[None]:
+    """Translate what httpx raises for a proxy or a certificate file that it cannot use."""
+    try:
+        yield
+    except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+        raise InvalidInput(
+            f"A proxy or certificate setting of this computer cannot be used: {one_line(error)}.",
+            hint="Look at HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and SSL_CERT_FILE; "
+            "SSL_CERT_FILE needs the whole path of a file in PEM form.",
+        ) from error
 
 
 def check_token(token: str, hint: str) -> str:

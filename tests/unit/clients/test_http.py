@@ -10,8 +10,16 @@ import httpx
 import pytest
 
 from mograder.clients.file_upload import Upload, opened
-from mograder.clients.http import RetryPolicy, make_client, redirect_target, retry_after, send
+from mograder.clients.http import (
+    RetryPolicy,
+    make_client,
+    redirect_target,
+    retry_after,
+    send,
+    trusted_authorities,
+)
 from mograder.core.clock import SystemClock
+from mograder.core.errors import InvalidInput
 
 Answer = httpx.Response | Exception
 
@@ -156,6 +164,26 @@ def test_retry_after_may_be_a_date() -> None:
     assert 95 < retry_after(text) <= 100
     assert retry_after(busy(retry_after="soon")) == 0
     assert retry_after(busy(retry_after=_http_date(0))) == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:1080"),
+        ("ALL_PROXY", "socks://127.0.0.1:1080/"),
+        ("HTTPS_PROXY", "http://proxy:port"),
+        ("SSL_CERT_FILE", "/nonexistent/root.crt"),
+        ("SSL_CERT_FILE", __file__),
+    ],
+)
+def test_a_setting_of_the_computer_that_cannot_be_used_is_said(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    trusted_authorities.cache_clear()
+    with pytest.raises(InvalidInput, match="certificate setting of this computer") as caught:
+        make_client("https://x.test", read=1.0)
+    assert variable in str(caught.value.hint)
 
 
 def test_no_cookie_of_an_answer_is_sent_and_no_redirect_followed() -> None:
