@@ -337,6 +337,20 @@ async def test_a_reminder_goes_to_all_who_can_still_hand_in(new_hub: NewHub, box
     ]
 
 
+async def test_a_reminder_goes_to_members_of_a_platforms_course_who_have_not_begun(
+    new_hub: NewHub, box: MailBox
+) -> None:
+    hub = new_hub('["due"]')
+    (hub.course / "allowed_users.txt").write_text("guest\n")
+    hub.services.roster.more = Members("carol")
+    hub.clock.advance(60)
+    await look(hub, box, 2)
+    assert sorted(str(each["To"]) for each in box.letters) == [
+        "carol@students.example.edu",
+        "guest@students.example.edu",
+    ]
+
+
 async def test_the_days_letter_tells_what_closes_and_what_is_not_graded(
     new_hub: NewHub, box: MailBox
 ) -> None:
