@@ -597,6 +597,23 @@ def test_more_events_than_a_statement_may_name_give_a_letter_each(tmp_path: Path
     engine.dispose()
 
 
+def test_letters_of_two_courses_about_the_same_event_are_two(tmp_path: Path, box: MailBox) -> None:
+    """A mail server keeps one of two letters with one Message-ID."""
+    clock = ManualClock()
+    now = clock.now()
+    for course in ("numerics", "statistics"):
+        (tmp_path / course).mkdir()
+        engine = open_engine(database_url("", tmp_path / course))
+        upgrade(engine)
+        rows = Letters(engine)
+        rows.add([LetterRow("due", "due", "alice", "A1", ALICE, course, "text", now, now)])
+        post = Post(rows, a_server(box.port), f"https://{course}.example.edu")
+        post.look(clock, lambda *_: iter(()))
+        engine.dispose()
+    numbers = {str(each["Message-ID"]) for each in box.letters}
+    assert len(numbers) == len(box.letters) == 2
+
+
 def test_letters_are_written_after_a_clock_that_was_ahead_was_put_right(
     engine: Engine, box: MailBox
 ) -> None:
