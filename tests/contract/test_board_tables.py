@@ -6,10 +6,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from mograder.core.errors import Conflict, NotFound
-from mograder.store.hub.board import MOST_MESSAGES, Board, CheckRow, HelpRow, MessageRow
+from mograder.store.hub.board import (
+    MOST_MESSAGES,
+    Board,
+    CheckRow,
+    HelpRow,
+    MessageRow,
+    help_requests,
+)
 from tests.support.threads import at_once
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
@@ -80,6 +87,19 @@ def test_a_request_of_yesterday_is_not_shown_and_does_not_block_a_new_one(board:
     assert board.requests(tomorrow) == ()
     assert board.ask(replace(ASKED, asked_at=tomorrow))
     assert len(board.requests(tomorrow)) == 1
+
+
+@pytest.mark.parametrize("how", ["another asks", "a hub starts"])
+def test_a_request_that_nobody_closed_is_forgotten(board: Board, engine: Engine, how: str) -> None:
+    board.ask(ASKED)
+    board.ask(replace(ASKED, username="bob", asked_at=NOW + MINUTE))
+    now = NOW + timedelta(hours=12)
+    if how == "a hub starts":
+        board.forget_old(now)
+    else:
+        board.ask(replace(ASKED, item="A2", username="bob", asked_at=now))
+    with engine.connect() as connection:
+        assert set(connection.execute(select(help_requests.c.username)).scalars()) == {"bob"}
 
 
 def test_one_of_many_helpers_gets_a_request(board: Board) -> None:

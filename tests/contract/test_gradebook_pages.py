@@ -26,6 +26,7 @@ from mograder.web.hub import gradebook
 from tests.support.gradebooks import FAIR, a_run
 from tests.support.hub_app import Hub, running_hub
 from tests.support.hub_copies import begin, press, read, see
+from tests.support.identity import Members
 from tests.support.released_course import open_released_course
 
 SETTINGS = """title = "Numerics"
@@ -174,6 +175,19 @@ async def test_a_name_makes_no_line_for_a_student_who_is_not_on_the_list(hub: Hu
     assert {"gone", "hal"} & (await rows(hub)).keys() == {"hal"}, "a mark makes a line"
     (hub.course / "allowed_users.txt").unlink()
     assert (await rows(hub))["gone"]["name"] == "Gil Gone"
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_members_of_a_platforms_course_have_lines_before_they_begin(
+    hub: Hub, *, listed: bool
+) -> None:
+    if not listed:
+        (hub.course / "allowed_users.txt").unlink()
+    hub.services.roster.more = Members("zoe", "prof")
+    found = await rows(hub)
+    assert found["zoe"]["A1 state"] == "not begun"
+    assert "prof" not in found
+    assert ("alice" in found) == listed
 
 
 async def test_items_stand_in_the_order_of_their_due_dates(hub: Hub) -> None:

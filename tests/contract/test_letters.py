@@ -337,6 +337,20 @@ async def test_a_reminder_goes_to_all_who_can_still_hand_in(new_hub: NewHub, box
     ]
 
 
+async def test_a_reminder_goes_to_members_of_a_platforms_course_who_have_not_begun(
+    new_hub: NewHub, box: MailBox
+) -> None:
+    hub = new_hub('["due"]')
+    (hub.course / "allowed_users.txt").write_text("guest\n")
+    hub.services.roster.more = Members("carol")
+    hub.clock.advance(60)
+    await look(hub, box, 2)
+    assert sorted(str(each["To"]) for each in box.letters) == [
+        "carol@students.example.edu",
+        "guest@students.example.edu",
+    ]
+
+
 async def test_the_days_letter_tells_what_closes_and_what_is_not_graded(
     new_hub: NewHub, box: MailBox
 ) -> None:
@@ -581,6 +595,23 @@ def test_more_events_than_a_statement_may_name_give_a_letter_each(tmp_path: Path
     post.look(clock, lambda *_: (letter(f"{number}") for number in range(2000)))
     assert {row.key for row in rows.due(now, 3000)} == {f"{number}" for number in range(2000)}
     engine.dispose()
+
+
+def test_letters_of_two_courses_about_the_same_event_are_two(tmp_path: Path, box: MailBox) -> None:
+    """A mail server keeps one of two letters with one Message-ID."""
+    clock = ManualClock()
+    now = clock.now()
+    for course in ("numerics", "statistics"):
+        (tmp_path / course).mkdir()
+        engine = open_engine(database_url("", tmp_path / course))
+        upgrade(engine)
+        rows = Letters(engine)
+        rows.add([LetterRow("due", "due", "alice", "A1", ALICE, course, "text", now, now)])
+        post = Post(rows, a_server(box.port), f"https://{course}.example.edu")
+        post.look(clock, lambda *_: iter(()))
+        engine.dispose()
+    numbers = {str(each["Message-ID"]) for each in box.letters}
+    assert len(numbers) == len(box.letters) == 2
 
 
 def test_letters_are_written_after_a_clock_that_was_ahead_was_put_right(

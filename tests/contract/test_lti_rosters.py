@@ -106,6 +106,23 @@ def test_the_members_are_let_in_and_all_others_are_not(desk: Desk) -> None:
     assert not desk.allows("admin")
 
 
+def test_the_students_are_all_members_but_teachers_also_beside_a_list(
+    desk: Desk, tmp_path: Path
+) -> None:
+    assert desk.allowlist.students() == frozenset(), "no reading has told of any"
+    desk.read()
+    found = desk.allowlist.students()
+    assert found is not None
+    assert found >= {"alice", "bob", "dora"}
+    assert desk.allows("teach1")
+    assert "teach1" not in found
+    (tmp_path / "allowed_users.txt").write_text("guest\n")
+    assert desk.allowlist.students() == found | {"guest"}
+    desk.platform.always("members", 500)
+    desk.read(DAY)
+    assert desk.allowlist.students() == frozenset({"guest"}), "as they are not let in"
+
+
 def test_who_leaves_the_course_is_not_let_in_after_the_next_reading(desk: Desk) -> None:
     desk.read()
     before = desk.allowlist.version()

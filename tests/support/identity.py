@@ -54,5 +54,8 @@ class Members:
     def has(self, username: str) -> bool:
         return username in self.users
 
+    def students(self) -> frozenset[str]:
+        return frozenset(self.users)
+
     def version(self) -> object:
         return self.users

@@ -220,13 +220,14 @@ class Authenticator:
         return Username.claimed(text) if text else ""
 
     def _login(self, values: Sequence[str]) -> Login | None:
-        if not values:
-            return None
-        if len(values) > 1:
+        secret, now = self._policy.secret, self._clock.now()
+        # Others may be of a hub below another path of this host, which has its own secret.
+        logins = [each for value in values if (each := read_cookie(secret, value, now))]
+        if len(logins) > 1:
             raise InvalidInput(
                 "The request has two login cookies.", hint="Delete this site's cookies."
             )
-        login = read_cookie(self._policy.secret, values[0], self._clock.now())
+        login = logins[0] if logins else None
         if login is None or login.epoch != self._revocations.epoch(login.username):
             return None
         if login.login_id.startswith(_DEV_LOGIN) and not self._policy.dev:

@@ -36,6 +36,8 @@ _NAMES_AND_ROLES = "https://purl.imsglobal.org/spec/lti-nrps/claim/namesroleserv
 _MEMBERSHIP = "http://purl.imsglobal.org/vocab/lis/v2/membership"
 _INSTRUCTOR = frozenset({f"{_MEMBERSHIP}#Instructor", "Instructor"})
 _ASSISTANT = f"{_MEMBERSHIP}/Instructor#TeachingAssistant"
+STAFF = _INSTRUCTOR | {_ASSISTANT}
+"""The roles of those who teach a course of a platform."""
 
 VERSION = "1.3.0"
 _LONGEST_TITLE = 500

@@ -10,6 +10,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from mograder.auth.lti_claims import STAFF
 from mograder.clients.lti_platform import LtiServices
 from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
@@ -41,8 +42,15 @@ class CourseMembers:
     @property
     def allowed(self) -> frozenset[str]:
         """The users whom the course's members let in, while the reading is valid."""
-        subjects = (each.subject for each in self.members)
-        return frozenset(self.users[each] for each in subjects if each in self.users)
+        return self._users_of(self.members)
+
+    @property
+    def students(self) -> frozenset[str]:
+        """Those of ``allowed`` who are no teachers of the course."""
+        return self._users_of(each for each in self.members if STAFF.isdisjoint(each.roles))
+
+    def _users_of(self, members: Iterable[RosterMember]) -> frozenset[str]:
+        return frozenset(self.users[m.subject] for m in members if m.subject in self.users)
 
 
 def users_of(
@@ -112,14 +120,15 @@ class RosterNames:
     """The users whom platforms' courses let in, as an access list asks for them; thread-safe.
 
     A person who has launched is let in before the next reading. Mutable state, each replaced as a
-    whole: ``_decides``, ``_courses``, the names of each course, and ``_launched``, the launches by
-    username, which ``_lock`` guards while it is replaced.
+    whole: ``_decides``, ``_courses``, with the names and the students of each course and until
+    when they count, and ``_launched``, the launches by username, which ``_lock`` guards while it
+    is replaced.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._decides = False
-        self._courses: tuple[tuple[frozenset[str], datetime], ...] = ()
+        self._courses: tuple[tuple[frozenset[str], frozenset[str], datetime], ...] = ()
         self._launched: Mapping[str, tuple[Course, datetime]] = {}
         self._lock = threading.Lock()
 
@@ -130,7 +139,7 @@ class RosterNames:
         for each in courses:
             if each.roster.read_at is not None:
                 read[each.roster.course] = each.roster.read_at
-                entries.append((each.allowed, each.roster.read_at + VALID))
+                entries.append((each.allowed, each.students, each.roster.read_at + VALID))
         self._decides, self._courses = decides, tuple(entries)
         with self._lock:
             self._launched = {
@@ -152,12 +161,17 @@ class RosterNames:
         now, launch = self._clock.now(), self._launched.get(username)
         if launch is not None and now - launch[1] < VALID:
             return True
-        return any(username in names and now < until for names, until in self._courses)
+        return any(username in names and now < until for names, _, until in self._courses)
+
+    def students(self) -> frozenset[str]:
+        """Return the students of courses that were read; what a launch tells is no list of them."""
+        now = self._clock.now()
+        return frozenset[str]().union(*(names for _, names, until in self._courses if now < until))
 
     def version(self) -> Hashable:
         """Return a value that differs after a user was removed, also by time."""
         now = self._clock.now()
-        valid = [each for each in self._courses if now < each[1]]
+        valid = [each for each in self._courses if now < each[-1]]
         launched = (name for name, (_, at) in self._launched.items() if now - at < VALID)
         return self._decides, tuple(valid), frozenset(launched)
 

@@ -18,7 +18,7 @@ from mograder.clients.mail import MailServer, Sending, is_address
 from mograder.core.clock import Clock
 from mograder.core.errors import RemoteFailed
 from mograder.core.log import get_logger
-from mograder.store.hub.letters import INVITED, LetterRow, Letters, LetterState
+from mograder.store.hub.letters import INVITED, LetterRow, Letters, LetterState, letter_key
 
 _BACK = timedelta(days=3)
 """How long an event may have been over before its letter is written, such as after a break."""
@@ -143,7 +143,8 @@ class Post:
         message["From"], message["To"] = self.server.sender, row.address
         message["Subject"] = " ".join(row.subject.split())
         message["Date"] = format_datetime(row.at)
-        message["Message-ID"] = f"<{row.key}@{self.server.sender.rpartition('@')[2]}>"
+        number = letter_key(self.home, row.key)  # courses may send from one domain
+        message["Message-ID"] = f"<{number}@{self.server.sender.rpartition('@')[2]}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic reply
         message.set_content(row.text, cte="quoted-printable")
         return message.as_bytes()

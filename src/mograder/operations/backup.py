@@ -131,7 +131,7 @@ def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
     the course or its directory is missing, :class:`Busy` when the disk is full.
     """
     target = target.absolute()
-    _demand_new(target)
+    demand_new(target)
     if not target.parent.is_dir():
         raise InvalidInput(f"There is no directory {target.parent}.")
     if _member_of(target.resolve(), _plan(loaded).roots):
@@ -148,7 +148,7 @@ def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
             descriptor = os.open(temporary, open_flags.CREATE, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 made = write_backup(loaded, file, report)
-            _demand_new(target)  # another run may have written it meanwhile
+            demand_new(target)  # another run may have written it meanwhile
             move_file(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -158,7 +158,8 @@ def back_up(loaded: LoadedSettings, target: Path, report: Progress) -> Made:
     return made
 
 
-def _demand_new(target: Path) -> None:
+def demand_new(target: Path) -> None:
+    """Raise Conflict if there is such a file already."""
     if target.exists():
         raise Conflict(f"There is a file {target} already.", hint="Choose another name.")
 

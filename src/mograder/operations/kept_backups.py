@@ -1,4 +1,4 @@
-"""The backups in ``[backup] directory``: writing the next one, and the lines of ``hub check``.
+"""A course's backups in ``[backup] directory``: writing the next, and the lines of ``hub check``.
 
 ``mograder hub backup --scheduled`` runs every night by a timer (``deploy/mograder-backup.timer``).
 It reads back the new backup, and removes old ones. An incomplete backup, or one that was not read
@@ -9,24 +9,26 @@ made unreadable are listed and do not make a backup incomplete.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mograder.core.clock import from_unix
 from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.settings import LoadedSettings
 from mograder.core.tasks import Progress
 from mograder.operations.archive import verify
-from mograder.operations.backup import Made, back_up
+from mograder.operations.backup import Made, back_up, demand_new
 from mograder.operations.report import Line, note, ok, problem
 
 _INCOMPLETE = "-incomplete.tar.gz"
-_NAME = re.compile(r"hub-\d{8}T\d{6}Z(-incomplete)?\.tar\.gz")
-"""The names that the job gives; a backup of another name is an administrator's own."""
-
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9.]+")
+_LONGEST_NAME = 60
 _UNFINISHED = ".hub-*.partial"
 _UNFINISHED_DAYS = 1
 """Days without a write after which an unfinished backup counts as left by a killed run."""
@@ -77,14 +79,17 @@ def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
         with contextlib.suppress(FileNotFoundError):
             if partial.lstat().st_mtime < before:
                 partial.unlink()
-    name = f"hub-{now:%Y%m%dT%H%M%SZ}"
+    begin = names_begin(loaded)
+    name = f"{begin}-{now:%Y%m%dT%H%M%SZ}"
     path = directory / f"{name}{_INCOMPLETE}"  # until it has been read back
     made = back_up(loaded, path, report)
     verify(path, report)
     missing = len(made.left_out) - made.by_students
     if not missing:
-        path = path.rename(directory / f"{name}.tar.gz")
-    kept = list_backups(directory)
+        complete = directory / f"{name}.tar.gz"
+        demand_new(complete)
+        path = path.rename(complete)
+    kept = list_backups(directory, begin)
     newest = next((each.path for each in kept if each.complete), path)
     spared = {path, newest}  # the others may be of the future
     beyond = kept[loaded.settings.backup.keep :]
@@ -94,11 +99,28 @@ def back_up_scheduled(loaded: LoadedSettings, report: Progress) -> Scheduled:
     return Scheduled(path, made, old, missing)
 
 
-def list_backups(directory: Path) -> list[Kept]:
-    """Return the job's backups in a directory, the newest first. Raises: ``OSError``."""
+def names_begin(loaded: LoadedSettings) -> str:
+    """Return how the names of a course's backups begin, since courses may share a directory.
+
+    They differ if the hubs' addresses or the courses' directories do: the settings of one course
+    may be copied from another, and two machines have the same paths.
+    """
+    hub, course = loaded.settings.hub, loaded.course_dir
+    identity = os.fsencode(f"{hub.public_url}{hub.base_url}\0{course}")
+    name = urlsplit(hub.public_url).hostname or course.name
+    shown = _NOT_IN_A_NAME.sub("-", name)[:_LONGEST_NAME]
+    return f"hub-{shown}-{hashlib.sha256(identity).hexdigest()[:8]}"
+
+
+def list_backups(directory: Path, begin: str) -> list[Kept]:
+    """Return the job's backups whose names begin so, the newest first. Raises: ``OSError``.
+
+    A backup of another name is another course's, or an administrator's own.
+    """
+    own = re.compile(rf"{re.escape(begin)}-\d{{8}}T\d{{6}}Z(-incomplete)?\.tar\.gz")
     found = []
     for path in directory.iterdir():
-        if _NAME.fullmatch(path.name) and path.is_file():
+        if own.fullmatch(path.name) and path.is_file():
             status = path.stat()
             written = from_unix(status.st_mtime)
             found.append(Kept(path, status.st_size, written))
@@ -113,14 +135,14 @@ def backup_lines(loaded: LoadedSettings, now: datetime | None = None) -> Iterato
         yield note("backups", text, "Set it, and enable mograder-backup.timer.")
         return
     try:
-        kept = list_backups(directory)
+        kept = list_backups(directory, names_begin(loaded))
     except OSError as error:
         text = f"backups: {directory} cannot be listed ({error.strerror})"
         yield problem("backups", text, "Make it, or let the hub's user read it.")
         return
     if not kept:
         hint = "mograder hub backup --scheduled; deployed: systemctl start mograder-backup"
-        yield problem("backups", f"backups: there is none in {directory}", hint)
+        yield problem("backups", f"backups: there is none of this course in {directory}", hint)
         return
     wrong = list(_faults(kept, loaded, now or datetime.now(UTC)))
     if wrong:

@@ -211,11 +211,22 @@ def test_repeated_credentials_are_refused() -> None:
     for headers in (
         [remote("alice"), remote("alice")],
         [cookie(), cookie()],
-        [("cookie", f"{COOKIE}=a; {COOKIE}=b")],
         [bearer("alice"), bearer("alice")],
     ):
         with pytest.raises(InvalidInput):
             ask(*headers, client=PROXY)
+
+
+@pytest.mark.parametrize("own_first", [True, False])
+def test_the_login_cookie_of_another_hub_of_this_host_does_not_count(*, own_first: bool) -> None:
+    """Browsers send both to a hub at /stats, if the other is at /."""
+    other = ("cookie", f"{COOKIE}={make_cookie(SECRET[::-1], login('mallory'))}")
+    found = ask(*([cookie(), other] if own_first else [other, cookie()]))
+    assert found is not None
+    assert found.username == "alice"
+    assert ask(other, other) is None
+    with pytest.raises(InvalidInput, match="two login cookies"):
+        ask(cookie(), other, cookie("carol"))
 
 
 def test_a_name_that_unicode_turns_into_another_is_refused() -> None:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from mograder.core.errors import InvalidInput
+from mograder.core.errors import Conflict, InvalidInput
 from mograder.core.settings import LoadedSettings, load_settings
 from mograder.operations import kept_backups
-from mograder.operations.kept_backups import back_up_scheduled, backup_lines, list_backups
+from mograder.operations.kept_backups import (
+    Kept,
+    back_up_scheduled,
+    backup_lines,
+    list_backups,
+    names_begin,
+)
 from mograder.operations.report import Level
 from tests.support.command_line import cli
 from tests.support.progress import quiet
@@ -27,19 +34,28 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def loaded(tmp_path: Path, place: Path) -> LoadedSettings:
-    course = tmp_path / "course"
+    return a_course(tmp_path / "course", place)
+
+
+def a_course(course: Path, place: Path, hub: str = "") -> LoadedSettings:
     (course / "hub-notebooks/alice/A1").mkdir(parents=True)
     (course / "hub-notebooks/alice/A1/A1.py").write_text("work")
-    (course / "mograder.toml").write_text(f"[backup]\ndirectory = '{place}'\nkeep = 2\n")
+    settings = f"[backup]\ndirectory = '{place}'\nkeep = 2\n[hub]\n{hub}\n"
+    (course / "mograder.toml").write_text(settings)
     return load_settings(course, environ={})
+
+
+def kept_of(loaded: LoadedSettings) -> list[Kept]:
+    return list_backups(Path(loaded.settings.backup.directory), names_begin(loaded))
 
 
 def said(loaded: LoadedSettings, now: datetime | None = None) -> list[tuple[Level, str]]:
     return [(line.level, line.text) for line in backup_lines(loaded, now)]
 
 
-def earlier(place: Path, name: str, size: int, *, days: int) -> Path:
-    path = place / f"hub-202601{name}T020000Z.tar.gz"
+def earlier(loaded: LoadedSettings, name: str, size: int, *, days: int) -> Path:
+    place = Path(loaded.settings.backup.directory)
+    path = place / f"{names_begin(loaded)}-202601{name}T020000Z.tar.gz"
     path.write_bytes(b"x" * size)
     then = (datetime.now(UTC) - timedelta(days=days)).timestamp()
     os.utime(path, (then, then))
@@ -52,10 +68,10 @@ def test_the_job_writes_reads_back_and_removes_the_oldest_but_none_of_an_adminis
     own = place / "hub-before-the-upgrade.tar.gz"
     own.touch()
     os.utime(own, (0, 0))
-    old = [earlier(place, f"0{day}", 100, days=day) for day in (1, 2, 3)]
+    old = [earlier(loaded, f"0{day}", 100, days=day) for day in (1, 2, 3)]
     done = back_up_scheduled(loaded, quiet)
     assert (done.removed, done.missing) == ((old[1], old[2]), 0)
-    assert [each.path for each in list_backups(place)] == [done.path, old[0]]
+    assert [each.path for each in kept_of(loaded)] == [done.path, old[0]]
     assert own.exists()
     assert done.path.stat().st_mode & 0o777 == 0o600, "only its owner may read it"
     ((level, text),) = said(loaded)
@@ -63,11 +79,58 @@ def test_the_job_writes_reads_back_and_removes_the_oldest_but_none_of_an_adminis
     assert text.endswith(", read back without a fault")
 
 
+def test_courses_with_one_directory_keep_their_own_backups_and_are_checked_for_these(
+    loaded: LoadedSettings, place: Path, tmp_path: Path
+) -> None:
+    addressed = 'public_url = "https://stats.example.org"'
+    others = [
+        a_course(tmp_path / "next/course", place),
+        a_course(tmp_path / "статистика", place, addressed),
+        a_course(tmp_path / "алгебра", place, addressed),
+        a_course(tmp_path / "нормы", place, f'{addressed}\nbase_url = "/live"'),
+    ]
+    former = place / "hub-20260101T020000Z.tar.gz"
+    former.touch()
+    first = back_up_scheduled(loaded, quiet).path
+    for other in others:
+        assert [each for each, _ in said(other)] == [Level.PROBLEM], "that there is none"
+        old = [earlier(other, f"0{day}", 1, days=day) for day in (1, 2)]
+        assert back_up_scheduled(other, quiet).removed == (old[1],)
+    assert first.exists()
+    assert former.exists(), "of an earlier version, whose names did not tell the course"
+    assert [each.path for each in kept_of(loaded)] == [first]
+    assert [each for each, _ in said(loaded)] == [Level.OK]
+    assert first.name.startswith("hub-course-")
+    assert "hub-stats.example.org-" in kept_of(others[1])[0].path.name
+
+
+def test_one_address_in_one_place_is_one_course(tmp_path: Path, place: Path) -> None:
+    """Two machines may be the hub of a course, one after the other; and paths may be equal."""
+    addresses = [f'public_url = "https://{each}.example.org"' for each in ("a", "a", "b")]
+    begins = []
+    for hub in addresses:
+        course = a_course(tmp_path / "course", place, hub)
+        begins.append(names_begin(course))
+        shutil.rmtree(course.course_dir)
+    assert begins[0] == begins[1] != begins[2]
+
+
+def test_a_backup_never_replaces_another(loaded: LoadedSettings, place: Path) -> None:
+    now, begin = datetime.now(UTC), names_begin(loaded)
+    for seconds in range(120):
+        at = now + timedelta(seconds=seconds)
+        (place / f"{begin}-{at:%Y%m%dT%H%M%SZ}.tar.gz").touch()
+    with pytest.raises(Conflict, match="already"):
+        back_up_scheduled(loaded, quiet)
+    (made,) = (each for each in kept_of(loaded) if each.size)
+    assert not made.complete
+
+
 def test_the_new_one_stays_although_others_were_written_while_the_clock_was_ahead(
-    loaded: LoadedSettings, place: Path
+    loaded: LoadedSettings,
 ) -> None:
     for day in ("01", "02"):
-        earlier(place, day, 100, days=-400)
+        earlier(loaded, day, 100, days=-400)
     done = back_up_scheduled(loaded, quiet)
     assert done.removed == ()
     assert done.path.exists()
@@ -77,7 +140,7 @@ def test_an_empty_an_old_a_missing_and_a_damaged_one_are_problems(
     loaded: LoadedSettings, place: Path
 ) -> None:
     ((level, text),) = said(loaded)
-    assert (level, text) == (Level.PROBLEM, f"backups: there is none in {place}")
+    assert (level, text) == (Level.PROBLEM, f"backups: there is none of this course in {place}")
     (line,) = backup_lines(loaded)
     assert line.hint.startswith("mograder hub backup --scheduled; "), "also without the deployment"
     done = back_up_scheduled(loaded, quiet)
@@ -115,25 +178,26 @@ def unreadable(course: Path) -> Path:
     return course / "gradebook.db"
 
 
-def next_night(place: Path, night: int) -> None:
+def next_night(loaded: LoadedSettings, night: int) -> None:
     """Let a day pass over every backup; the newest has its time in its name, to the second."""
-    newest = list_backups(place)[0].path
-    newest.rename(place / newest.name.replace("hub-20", f"hub-{night:02}"))
+    newest, begin = kept_of(loaded)[0].path, names_begin(loaded)
+    place = newest.parent
+    newest.rename(place / newest.name.replace(f"{begin}-20", f"{begin}-{night:02}"))
     for path in place.iterdir():
         then = path.stat().st_mtime - 86400
         os.utime(path, (then, then))
 
 
 def test_n1_incomplete_ones_follow_each_other_and_the_newest_complete_one_stays(
-    loaded: LoadedSettings, place: Path
+    loaded: LoadedSettings,
 ) -> None:
     back_up_scheduled(loaded, quiet)
     unreadable(loaded.course_dir)
     for night in range(5):
-        next_night(place, night)
+        next_night(loaded, night)
         done = back_up_scheduled(loaded, quiet)
         assert done.missing == 1
-        kept = list_backups(place)
+        kept = kept_of(loaded)
         assert [each.complete for each in kept] == [False] * min(night + 1, 2) + [True]
         assert kept[0].path == done.path
         ((level, text),) = said(loaded)
@@ -141,16 +205,16 @@ def test_n1_incomplete_ones_follow_each_other_and_the_newest_complete_one_stays(
         assert "without 1: course/gradebook.db: " in text
     unreadable(loaded.course_dir).unlink()
     for night in (5, 6):
-        next_night(place, night)
+        next_night(loaded, night)
         assert back_up_scheduled(loaded, quiet).missing == 0
-    assert [each.complete for each in list_backups(place)] == [True, True]
+    assert [each.complete for each in kept_of(loaded)] == [True, True]
 
 
 def test_one_that_could_not_be_read_back_never_takes_the_place_of_a_good_one(
-    loaded: LoadedSettings, place: Path, monkeypatch: pytest.MonkeyPatch
+    loaded: LoadedSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = back_up_scheduled(loaded, quiet).path
-    next_night(place, 0)
+    good, begin = back_up_scheduled(loaded, quiet).path, names_begin(loaded)
+    next_night(loaded, 0)
 
     def fail(archive: Path, report: object) -> NoReturn:
         raise InvalidInput(f"{archive} is damaged.")
@@ -165,14 +229,14 @@ def test_one_that_could_not_be_read_back_never_takes_the_place_of_a_good_one(
     assert text.endswith("lacks something, or could not be read back")
     unreadable(loaded.course_dir)
     for night in (1, 2):
-        next_night(place, night)
+        next_night(loaded, night)
         back_up_scheduled(loaded, quiet)
-    assert [each.complete for each in list_backups(place)] == [False, False, True]
-    assert list_backups(place)[-1].path.name == good.name.replace("hub-20", "hub-00")
+    assert [each.complete for each in kept_of(loaded)] == [False, False, True]
+    assert kept_of(loaded)[-1].path.name == good.name.replace(f"{begin}-20", f"{begin}-00")
 
 
 def test_n1_a_students_doing_in_the_own_workspace_is_told_and_no_fault(
-    loaded: LoadedSettings, place: Path
+    loaded: LoadedSettings,
 ) -> None:
     """Else one student could let the alarm sound every night, and keep old backups for ever."""
     home = loaded.course_dir / "hub-notebooks/alice/A1"
@@ -187,7 +251,7 @@ def test_n1_a_students_doing_in_the_own_workspace_is_told_and_no_fault(
     assert "nested too deeply" in err
     assert "2 left out were made by students; this is not an error" in err
     assert "Error" not in err
-    assert [each.complete for each in list_backups(place)] == [True]
+    assert [each.complete for each in kept_of(loaded)] == [True]
     ((level, text),) = said(loaded)
     assert (level, "without 2: " in text) == (Level.NOTE, True)
 

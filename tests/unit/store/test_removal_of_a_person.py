@@ -20,10 +20,10 @@ _BY_ITSELF = frozenset({"sessions", "capabilities", "links", "external_people", 
 
 _OF_0316 = frozenset({"students", "submissions"})
 _OTHERS = {
-    "hub": {"version_checks", "versions"},
+    "hub": {"version_checks", "versions", "grading_jobs"},
     "gradebook": {"mark_details", "regrade_messages", "uploads", "upload_intents"},
 }
-"""Tables without a name, whose rows belong to those that have one."""
+"""Tables with no column of a person, whose rows belong to those that have one or contain names."""
 
 
 def _value(name: str, kind: str) -> object:

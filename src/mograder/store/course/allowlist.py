@@ -29,11 +29,14 @@ class MoreUsers(Protocol):
     """Users who may enter besides those in the file; asked for every request, so from memory.
 
     ``decides``: whether it counts at all. ``version`` differs after a user was removed.
+    ``students`` are all of them who are known before they come, without teachers.
     """
 
     def decides(self) -> bool: ...
 
     def has(self, username: str) -> bool: ...
+
+    def students(self) -> frozenset[str]: ...
 
     def version(self) -> Hashable: ...
 
@@ -133,6 +136,16 @@ class Allowlist:
     def listed(self) -> tuple[str, ...] | None:
         users = self._users()
         return None if users is None else tuple(sorted(users))
+
+    def students(self) -> frozenset[str] | None:
+        """Return the names in the file and the students of ``more``; None if every user may enter.
+
+        Staff may be in the file.
+        """
+        users = self._users()
+        if self.more is not None and self.more.decides():
+            return (users or frozenset()) | self.more.students()
+        return users
 
     def text(self) -> str:
         """Return the lines of the file with its comments; "" without one that can be read."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from sqlalchemy import Index, String, delete, false, func, insert, select, update
+from sqlalchemy import Delete, Index, String, delete, false, func, insert, select, update
 
 from mograder.core.errors import Conflict, NotFound
 from mograder.store.database.database import (
@@ -156,6 +156,7 @@ class Board(Tables):
             old = board_checks.c.last_at < now - _CHECKS_KEPT
             connection.execute(delete(board_checks).where(old))
             connection.execute(delete(item_messages).where(item_messages.c.until <= now))
+            connection.execute(_delete_old_requests(now))
 
     # ---- help
 
@@ -166,11 +167,9 @@ class Board(Tables):
 
     def ask(self, request: HelpRow) -> bool:
         """Add a request; return False if this copy has an open one already, which then stays."""
-        stale = help_requests.c.asked_at <= request.asked_at - _HELP_KEPT
-        ended = delete(help_requests).filter_by(item=request.item, username=request.username)
         try:
             with writing(self._engine) as connection:
-                connection.execute(ended.where(stale))
+                connection.execute(_delete_old_requests(request.asked_at))
                 connection.execute(insert(help_requests), values_of(request))
         except Conflict:
             return False
@@ -223,6 +222,10 @@ class Board(Tables):
 
     def take_back(self, item: str, number: int) -> bool:
         return self._change(delete(item_messages).filter_by(item=item, number=number)) > 0
+
+
+def _delete_old_requests(now: datetime) -> Delete:
+    return delete(help_requests).where(help_requests.c.asked_at <= now - _HELP_KEPT)
 
 
 @dataclass(frozen=True, slots=True)

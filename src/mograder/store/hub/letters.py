@@ -62,7 +62,7 @@ letters = table_of("letters", metadata, LetterRow, ("key",), Index(None, "state"
 
 
 def letter_key(*parts: str) -> str:
-    """Return the key of an event's letter, which stands in its Message-ID, too."""
+    """Return the key of an event's letter, which is another for other parts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
 
 

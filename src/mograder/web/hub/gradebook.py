@@ -412,11 +412,12 @@ def _people(
     names: Mapping[str, str],
     copies: Mapping[Username, Sequence[CopyFacts]],
 ) -> list[str]:
-    """Return the students on the access list, and those with a copy, a submission or a mark.
+    """Return the students who may enter, and those with a copy, a submission or a mark.
 
-    Without a list also the people whom the gradebook names: a name stays when its owner leaves.
+    Where every user may, also the people whom the gradebook names: a name stays when its owner
+    leaves.
     """
-    roster = app.services.roster.listed()
+    roster = app.services.roster.students()
     worked = {user for each in facts for user in (*each.marks, *each.received)}
     listed = {*(names if roster is None else roster), *map(str, copies)}
     found = (listed - app.services.policy.staff) | worked

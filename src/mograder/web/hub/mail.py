@@ -296,9 +296,9 @@ class _Events:
 
     @cached_property
     def _students(self) -> tuple[Username, ...]:
-        """Whoever has begun something or is on the access list; some may no longer come in."""
+        """The students who have begun something or may begin; some may no longer come in."""
         services = self.app.services
-        listed = map(Username.valid, services.roster.listed() or ())
+        listed = map(Username.valid, services.roster.students() or ())
         names = {*services.workspaces.people(), *listed} - services.policy.staff
         return tuple(each for each in names if each is not None)
 

@@ -123,11 +123,15 @@ def test_users_of_another_system_may_enter_besides_the_listed(
     assert roster.allows("dora", STUDENT)
     assert not roster.allows("carol", STUDENT)
     assert roster.allows("carol", INSTRUCTOR)
+    assert roster.students() == frozenset({"alice", "dora"})
+    path.unlink()
+    assert roster.students() == frozenset({"dora"})
 
 
 def test_another_system_that_does_not_decide_changes_nothing(roster: Allowlist) -> None:
     roster.more = Members("dora", counts=False)
     assert roster.allows("alice", STUDENT)
+    assert roster.students() is None
 
 
 def test_the_version_changes_with_either(roster: Allowlist, path: Path) -> None:
