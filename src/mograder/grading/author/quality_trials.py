@@ -7,6 +7,7 @@ with its checks only.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -153,10 +154,16 @@ class Trials:
         self._done = done
         self.room = asyncio.Semaphore(max(1, jobs))
 
-    async def run(self, text: str, seconds: float) -> Trial:
-        """Run a text; what prevents that is the trial's problem."""
+    async def run(self, text: str, seconds: float, end: float = math.inf) -> Trial:
+        """Run a text; what prevents that is the trial's problem.
+
+        If its turn comes after ``end`` (monotonic), it does not run: the trial has no problem then,
+        and no result.
+        """
         variant = NotebookVariant(text, self._source.name, self._source.folder, seconds)
         async with self.room:
+            if time.monotonic() > end:
+                return Trial()
             try:
                 result = await self._runs.run_variant(variant, lambda _: None)
             except MograderError as error:
@@ -221,8 +228,11 @@ class MutantTrials:
         every = frozenset(cell.index for cell in notebook.cells)
         return every, await self._run(notebook.text, every, self._seconds)
 
-    async def _run(self, text: str, cells: frozenset[int], seconds: float) -> Trial:
-        return await self._trials.run(await asyncio.to_thread(self._text, text, cells), seconds)
+    async def _run(
+        self, text: str, cells: frozenset[int], seconds: float, end: float = math.inf
+    ) -> Trial:
+        text = await asyncio.to_thread(self._text, text, cells)
+        return await self._trials.run(text, seconds, end)
 
     def _text(self, text: str, cells: frozenset[int]) -> str:
         names = [a.name for a in self._source.plan.answers if cells.issuperset(a.cells)]
@@ -230,13 +240,12 @@ class MutantTrials:
         return with_digests(parse_cells(chosen, self._source.filename), names)
 
     async def _try(self, mutant: Mutant, cells: frozenset[int], base: Trial) -> None:
-        if time.monotonic() > self._end:
-            return
         longest = min(self._seconds, max(_SHORTEST, _TIMES * base.seconds))
-        trial = await self._run(mutant.text, cells, longest)
-        if trial.result is None:  # the machine's fault, which no check has noticed
+        trial = await self._run(mutant.text, cells, longest, self._end)
+        if trial.result is None:  # time is over, or the machine's fault, which no check has noticed
             told = f"Wrong solutions could not be run: {trial.problem}"
-            self._report.notes += [told] if told not in self._report.notes else []
+            is_new = trial.problem and told not in self._report.notes
+            self._report.notes += [told] if is_new else []
             return
         expected = base.passed()
         self._report.tried += 1

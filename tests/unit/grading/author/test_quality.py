@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -190,6 +192,21 @@ async def test_when_time_is_over_nothing_more_is_tried_and_that_is_told(tmp_path
     )
     few = await examined(tmp_path, Runs(passes), mutants=2)
     assert (few.tried, few.mutants) == (2, 6)
+
+
+async def test_when_time_is_over_wrong_solutions_that_wait_for_their_turn_are_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(passes)
+    right = 4  # the solution, its release, and the solution with the checks of either answer
+    clock = SimpleNamespace(monotonic=lambda: math.inf if len(runs.texts) > right + 1 else 0.0)
+    monkeypatch.setattr("mograder.grading.author.quality_trials.time", clock)
+    report = await examined(tmp_path, runs, jobs=1)
+    assert (report.tried, len(runs.texts)) == (2, right + 2)
+    assert report.notes == [
+        "Junk was not tried: There is no judge.",
+        "4 of 6 wrong solutions were not tried; `--mutants` and `--time` allow more.",
+    ]
 
 
 async def test_a_byte_order_mark_is_taken_away_as_when_it_is_generated(tmp_path: Path) -> None:
