@@ -10,14 +10,14 @@ import asyncio
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.name_lookup import counted
 from mograder.grading.author.author_runs import AuthorRuns, NotebookVariant
-from mograder.notebook.cells import NotebookText, parse_cells
+from mograder.notebook.cells import CellKind, NotebookText, parse_cells
 from mograder.notebook.grading.checks_advice import Fault, QualityFinding
 from mograder.notebook.grading.grading_plan import (
     GradingPlan,
@@ -27,7 +27,8 @@ from mograder.notebook.grading.grading_plan import (
     only_cells,
 )
 from mograder.notebook.grading.mutants import Mutant, read_digests, with_digests
-from mograder.sandbox.execution.report import CheckResult, ExecutionResult, Outcome
+from mograder.notebook.points import checks_in
+from mograder.sandbox.execution.report import CellStatus, CheckResult, ExecutionResult, Outcome
 from mograder.store.submissions.submitted_files import SubmittedFile
 
 _SHORTEST, _TIMES = 5.0, 4.0
@@ -152,6 +153,8 @@ class Trials:
         self._source = source
         self._runs = runs
         self._done = done
+        found = (each for each in checks_in(source.notebook) if each.is_test)
+        self._tests = {each.label for each in found if each.cell.kind is CellKind.CELL}
         self.room = asyncio.Semaphore(max(1, jobs))
 
     async def run(self, text: str, seconds: float, end: float = math.inf) -> Trial:
@@ -170,7 +173,7 @@ class Trials:
                 return Trial(problem=str(error))
             finally:
                 self._done()
-        return await asyncio.to_thread(_trial, result)
+        return await asyncio.to_thread(_trial, result, self._tests)
 
 
 class MutantTrials:
@@ -266,13 +269,19 @@ class MutantTrials:
         )
 
 
-def _trial(result: ExecutionResult) -> Trial:
+def _trial(result: ExecutionResult, tests: Collection[str]) -> Trial:
+    """Return the trial of a run; ``tests`` are the names of cells with asserts that are checks."""
     digests: dict[str, str | None] = {}
     for cell in result.cells:
         digests |= read_digests(cell.output_tail)
     ended = result.outcome is Outcome.FINISHED
+    passed = {
+        each.name: CheckResult(each.name, "success", (), 1.0, 1.0, each.index)
+        for each in result.cells
+        if each.name in tests and each.status is CellStatus.OK
+    }
     return Trial(
-        checks={check.label: check for check in result.checks},
+        checks=passed | {check.label: check for check in result.checks},
         digests=digests,
         seconds=result.seconds,
         problem=result.problem or ("" if ended else f"its run ended early: {result.outcome}"),

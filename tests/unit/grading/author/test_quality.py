@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -47,6 +48,10 @@ SOURCE = notebook(
         return found
     """,
     'check("Q2: Young", [(lambda: young(17), "seventeen"), (lambda: not young(18), "eighteen")])',
+)
+TESTED = SOURCE.replace(
+    "\n\nif __name__",
+    "\n\n@app.cell\ndef test_Q2():\n    assert not young(18)\n    return\n\n\nif __name__",
 )
 DATED = SOURCE.replace(
     '    check("Q2: Young"', '    _now = datetime.datetime.now()\n    check("Q2: Young"'
@@ -126,6 +131,26 @@ async def test_a_wrong_solution_is_told_unless_it_is_noticed_or_gives_the_same_a
     assert report.notes == ["Junk was not tried: There is no judge."]
     assert report.summary().endswith(
         "2 findings; 2 checks; 2 of 6 wrong solutions noticed, 2 gave the same answers"
+    )
+
+
+@pytest.mark.parametrize("strong", [True, False])
+async def test_a_cell_with_asserts_is_a_check(tmp_path: Path, strong: bool) -> None:
+    class Asserting(Runs):
+        async def run_variant(self, variant: NotebookVariant, _: object, /) -> ExecutionResult:
+            result = await super().run_variant(variant, _)
+            if "def test_Q2" not in variant.text:
+                return result
+            fails = waits(variant.text) or (strong and "<= 18" in variant.text)
+            status = CellStatus.ERROR if fails else CellStatus.OK
+            return replace(result, cells=(*result.cells, CellResult(5, "test_Q2", status)))
+
+    report = await examined(tmp_path, Asserting(passes), TESTED)
+    assert report.labels == 3
+    area, *young = sorted(report.findings)
+    assert area.example == "- area = 2 * 3\n+ area = 2 / 3"
+    assert ["'Q2: Young', 'test_Q2' still pass" in each.message for each in young] == (
+        [] if strong else [True]
     )
 
 
