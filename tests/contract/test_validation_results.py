@@ -7,7 +7,13 @@ from pathlib import Path
 
 from sqlalchemy import Engine, insert
 
-from mograder.grading.validation_report import ValidationReport, answer_of
+from mograder.grading.validation_report import (
+    CheckStatus,
+    ValidatedCheck,
+    ValidationReport,
+    ValidationResult,
+    answer_of,
+)
 from mograder.hub.checks import ValidationResults
 from mograder.sandbox.execution.report import CellResult, CellStatus, ExecutionResult, Outcome
 from mograder.store.database.database import values_of, writing
@@ -50,6 +56,23 @@ def test_a_class_of_600_keeps_the_results_of_three_items(engine: Engine) -> None
     found = ValidationResults(KeptResults(engine))
     found.load()
     assert all(found.of(f"student{number}", "A1") for number in (0, 1799))
+
+
+async def test_of_a_long_answer_all_checks_are_kept_and_fewer_details(engine: Engine) -> None:
+    messages = tuple(f"{number} {500 * 'x'}" for number in range(9))
+    checks = tuple(
+        ValidatedCheck(f"Q{number}: part", f"Q{number}", CheckStatus.DANGER, messages)
+        for number in range(60)
+    )
+    report = ValidationReport("A1.py", Outcome.FINISHED, checks=checks)
+    found = ValidationResults(KeptResults(engine))
+    await found.put("alice", "A1", ValidationResult(NOW, answer_of(report, html_available=True)))
+    result = found.of("alice", "A1")
+    assert result is not None
+    assert [each.label for each in result.answer.checks] == [each.label for each in checks]
+    assert {each.details for each in result.answer.checks} == {
+        tuple(text[:500] for text in messages[:4])
+    }
 
 
 async def _home(hub: Hub) -> str:

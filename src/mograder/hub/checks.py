@@ -31,7 +31,7 @@ _MOST = 64_000_000
 """Maximum characters of all answers: those of a class of 600 to twenty items, at 5 kB each."""
 
 _LONGEST = 64_000
-"""Maximum characters of one answer; pages do not show more."""
+"""Characters of one answer; of a longer one less is kept."""
 
 _MOST_WAITING = 50_000
 """Checks with reports that are not written yet; further ones are dropped (the database hangs)."""
@@ -191,13 +191,15 @@ def _text(answer: ValidationAnswer) -> str:
     text = answer.model_dump_json()
     if len(text) <= _LONGEST:
         return text
-    # Without the cells' output, which can be long; the report has all of it.
+    # Without the cells' output, which can be long, and with 250 details; the report has all of it.
     errors = tuple(
         each.model_copy(update={"output": "", "message": each.message[:500]})
         for each in answer.errors[:50]
     )
+    kept = answer.checks[:MOST_CHECKS]
+    most = 250 // max(50, len(kept))
     checks = tuple(
-        each.model_copy(update={"details": tuple(text[:500] for text in each.details[:5])})
-        for each in answer.checks[:50]
+        each.model_copy(update={"details": tuple(text[:500] for text in each.details[:most])})
+        for each in kept
     )
     return answer.model_copy(update={"errors": errors, "checks": checks}).model_dump_json()

@@ -56,6 +56,8 @@ _CLOSE_SECONDS = 0.5
 _OPERATION = re.compile(r'\{"op":\s?"([a-z-]{1,40})"')
 _OUTPUT = re.compile(r'"output":\s?\{')
 _ERROR = "application/vnd.marimo+error"
+_STOPPED = '"ancestor-stopped"'
+"""The type of the error of a cell that did not run, since ``mo.stop`` ended one above it."""
 _RUNS_BY_ITSELF = re.compile(r'"auto_instantiated":\s?true')
 
 
@@ -274,7 +276,7 @@ class CellRun:
         elif operation == "cell-op":
             if self.first_output is None and _OUTPUT.search(message):
                 self.first_output = self._now()
-            self.errors += _ERROR in message
+            self.errors += _ERROR in message and _STOPPED not in message
         elif operation == "completed-run" and self.all_cells is None:
             self.all_cells = self._now()
         self._news.set()

@@ -7,16 +7,17 @@ with its checks only.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mograder.core.errors import MograderError
 from mograder.core.name_lookup import counted
 from mograder.grading.author.author_runs import AuthorRuns, NotebookVariant
-from mograder.notebook.cells import NotebookText, parse_cells
+from mograder.notebook.cells import CellKind, NotebookText, parse_cells
 from mograder.notebook.grading.checks_advice import Fault, QualityFinding
 from mograder.notebook.grading.grading_plan import (
     GradingPlan,
@@ -26,7 +27,8 @@ from mograder.notebook.grading.grading_plan import (
     only_cells,
 )
 from mograder.notebook.grading.mutants import Mutant, read_digests, with_digests
-from mograder.sandbox.execution.report import CheckResult, ExecutionResult, Outcome
+from mograder.notebook.points import checks_in
+from mograder.sandbox.execution.report import CellStatus, CheckResult, ExecutionResult, Outcome
 from mograder.store.submissions.submitted_files import SubmittedFile
 
 _SHORTEST, _TIMES = 5.0, 4.0
@@ -151,19 +153,27 @@ class Trials:
         self._source = source
         self._runs = runs
         self._done = done
+        found = (each for each in checks_in(source.notebook) if each.is_test)
+        self._tests = {each.label for each in found if each.cell.kind is CellKind.CELL}
         self.room = asyncio.Semaphore(max(1, jobs))
 
-    async def run(self, text: str, seconds: float) -> Trial:
-        """Run a text; what prevents that is the trial's problem."""
+    async def run(self, text: str, seconds: float, end: float = math.inf) -> Trial:
+        """Run a text; what prevents that is the trial's problem.
+
+        If its turn comes after ``end`` (monotonic), it does not run: the trial has no problem then,
+        and no result.
+        """
         variant = NotebookVariant(text, self._source.name, self._source.folder, seconds)
         async with self.room:
+            if time.monotonic() > end:
+                return Trial()
             try:
                 result = await self._runs.run_variant(variant, lambda _: None)
             except MograderError as error:
                 return Trial(problem=str(error))
             finally:
                 self._done()
-        return await asyncio.to_thread(_trial, result)
+        return await asyncio.to_thread(_trial, result, self._tests)
 
 
 class MutantTrials:
@@ -221,8 +231,11 @@ class MutantTrials:
         every = frozenset(cell.index for cell in notebook.cells)
         return every, await self._run(notebook.text, every, self._seconds)
 
-    async def _run(self, text: str, cells: frozenset[int], seconds: float) -> Trial:
-        return await self._trials.run(await asyncio.to_thread(self._text, text, cells), seconds)
+    async def _run(
+        self, text: str, cells: frozenset[int], seconds: float, end: float = math.inf
+    ) -> Trial:
+        text = await asyncio.to_thread(self._text, text, cells)
+        return await self._trials.run(text, seconds, end)
 
     def _text(self, text: str, cells: frozenset[int]) -> str:
         names = [a.name for a in self._source.plan.answers if cells.issuperset(a.cells)]
@@ -230,13 +243,12 @@ class MutantTrials:
         return with_digests(parse_cells(chosen, self._source.filename), names)
 
     async def _try(self, mutant: Mutant, cells: frozenset[int], base: Trial) -> None:
-        if time.monotonic() > self._end:
-            return
         longest = min(self._seconds, max(_SHORTEST, _TIMES * base.seconds))
-        trial = await self._run(mutant.text, cells, longest)
-        if trial.result is None:  # the machine's fault, which no check has noticed
+        trial = await self._run(mutant.text, cells, longest, self._end)
+        if trial.result is None:  # time is over, or the machine's fault, which no check has noticed
             told = f"Wrong solutions could not be run: {trial.problem}"
-            self._report.notes += [told] if told not in self._report.notes else []
+            is_new = trial.problem and told not in self._report.notes
+            self._report.notes += [told] if is_new else []
             return
         expected = base.passed()
         self._report.tried += 1
@@ -257,13 +269,19 @@ class MutantTrials:
         )
 
 
-def _trial(result: ExecutionResult) -> Trial:
+def _trial(result: ExecutionResult, tests: Collection[str]) -> Trial:
+    """Return the trial of a run; ``tests`` are the names of cells with asserts that are checks."""
     digests: dict[str, str | None] = {}
     for cell in result.cells:
         digests |= read_digests(cell.output_tail)
     ended = result.outcome is Outcome.FINISHED
+    passed = {
+        each.name: CheckResult(each.name, "success", (), 1.0, 1.0, each.index)
+        for each in result.cells
+        if each.name in tests and each.status is CellStatus.OK
+    }
     return Trial(
-        checks={check.label: check for check in result.checks},
+        checks=passed | {check.label: check for check in result.checks},
         digests=digests,
         seconds=result.seconds,
         problem=result.problem or ("" if ended else f"its run ended early: {result.outcome}"),

@@ -328,9 +328,9 @@ def _labels(plan: GradingPlan, part: Part) -> Iterator[LabelAnswers]:
 
 def _condition(given: ast.expr | None) -> str:
     """Return the text of the only condition in a check's list, if it is short."""
-    nodes = ast.walk(given) if given is not None else ()
-    match [each for each in nodes if isinstance(each, ast.List) and each.elts]:
-        case [ast.List(elts=[ast.Tuple(elts=[condition, *_])]), *_]:
+    either = [given.body, given.orelse] if isinstance(given, ast.IfExp) else [given]
+    match [each for each in either if isinstance(each, ast.List) and each.elts]:
+        case [ast.List(elts=[ast.Tuple(elts=[condition, *_])])]:
             body = condition.body if isinstance(condition, ast.Lambda) else condition
             text = ast.unparse(body)
             return text if len(text) <= _LONGEST else ""

@@ -243,7 +243,7 @@ class Rehearsal:
 def one_by_one(part: dict[str, Any]) -> dict[str, Any]:
     """Return a check whose conditions are evaluated one by one, so that an error ends only its own.
 
-    These are the conditions that stand in the list of a call with one of its labels.
+    These are the conditions that stand in the list that a call with one of its labels is given.
     """
     labels = {each["label"] for each in part["check"]["labels"]}
     tree = ast.parse(part["code"])
@@ -251,8 +251,8 @@ def one_by_one(part: dict[str, Any]) -> dict[str, Any]:
     for node in ast.walk(tree):
         match node:
             case ast.Call(args=[ast.Constant(value=label), given, *_]) if label in labels:
-                lists = [e for e in ast.walk(given) if isinstance(e, ast.List) and e.elts]
-                entries += lists[0].elts if lists else []
+                either = [given.body, given.orelse] if isinstance(given, ast.IfExp) else [given]
+                entries += [e for each in either if isinstance(each, ast.List) for e in each.elts]
     for entry in entries:
         if isinstance(entry, ast.Tuple) and len(entry.elts) > 1:
             entry.elts[0] = _later(entry.elts[0])

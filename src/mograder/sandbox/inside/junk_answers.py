@@ -108,12 +108,17 @@ def _differs(junk: Any, value: Any) -> bool:
     if _skipped(junk) != _skipped(value) or (type(junk) is list) != (type(value) is list):
         return True
     try:
-        same = junk == value
+        same = (junk == value) | (_is_missing(junk) & _is_missing(value))
         for _ in range(2):  # a data frame's all() is a series, whose all() is a scalar
             same = same.all() if callable(getattr(same, "all", None)) else same
         return not same
     except Exception:  # noqa: BLE001 - a comparison of arrays, or of an author's own class
         return True
+
+
+def _is_missing(value: Any) -> Any:
+    """Return whether a value is NaN, element by element in an array, a series or a data frame."""
+    return value != value  # noqa: PLR0124
 
 
 def _skipped(value: Any) -> int:
@@ -250,7 +255,8 @@ def _changed(value: Any) -> object:
     if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
         return type(value)(not value)
     if _is_number(value):
-        return value + type(value)(max(1, abs(value)))
+        step = type(value)(max(1, abs(value)))
+        return step if _is_missing(value) else value + step
     if type(value) is str:
         return value[:-1] + ("?" if value[-1:] != "?" else "!")
     if type(value) in (list, tuple) and value:

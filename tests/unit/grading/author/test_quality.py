@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,6 +48,10 @@ SOURCE = notebook(
         return found
     """,
     'check("Q2: Young", [(lambda: young(17), "seventeen"), (lambda: not young(18), "eighteen")])',
+)
+TESTED = SOURCE.replace(
+    "\n\nif __name__",
+    "\n\n@app.cell\ndef test_Q2():\n    assert not young(18)\n    return\n\n\nif __name__",
 )
 DATED = SOURCE.replace(
     '    check("Q2: Young"', '    _now = datetime.datetime.now()\n    check("Q2: Young"'
@@ -127,6 +134,26 @@ async def test_a_wrong_solution_is_told_unless_it_is_noticed_or_gives_the_same_a
     )
 
 
+@pytest.mark.parametrize("strong", [True, False])
+async def test_a_cell_with_asserts_is_a_check(tmp_path: Path, strong: bool) -> None:
+    class Asserting(Runs):
+        async def run_variant(self, variant: NotebookVariant, _: object, /) -> ExecutionResult:
+            result = await super().run_variant(variant, _)
+            if "def test_Q2" not in variant.text:
+                return result
+            fails = waits(variant.text) or (strong and "<= 18" in variant.text)
+            status = CellStatus.ERROR if fails else CellStatus.OK
+            return replace(result, cells=(*result.cells, CellResult(5, "test_Q2", status)))
+
+    report = await examined(tmp_path, Asserting(passes), TESTED)
+    assert report.labels == 3
+    area, *young = sorted(report.findings)
+    assert area.example == "- area = 2 * 3\n+ area = 2 / 3"
+    assert ["'Q2: Young', 'test_Q2' still pass" in each.message for each in young] == (
+        [] if strong else [True]
+    )
+
+
 async def test_a_wrong_solution_that_does_not_end_is_noticed(tmp_path: Path) -> None:
     def ends(text: str) -> Outcome:
         return Outcome.TIMED_OUT if "<= 18" in text or "2 / 3" in text else Outcome.FINISHED
@@ -190,6 +217,21 @@ async def test_when_time_is_over_nothing_more_is_tried_and_that_is_told(tmp_path
     )
     few = await examined(tmp_path, Runs(passes), mutants=2)
     assert (few.tried, few.mutants) == (2, 6)
+
+
+async def test_when_time_is_over_wrong_solutions_that_wait_for_their_turn_are_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(passes)
+    right = 4  # the solution, its release, and the solution with the checks of either answer
+    clock = SimpleNamespace(monotonic=lambda: math.inf if len(runs.texts) > right + 1 else 0.0)
+    monkeypatch.setattr("mograder.grading.author.quality_trials.time", clock)
+    report = await examined(tmp_path, runs, jobs=1)
+    assert (report.tried, len(runs.texts)) == (2, right + 2)
+    assert report.notes == [
+        "Junk was not tried: There is no judge.",
+        "4 of 6 wrong solutions were not tried; `--mutants` and `--time` allow more.",
+    ]
 
 
 async def test_a_byte_order_mark_is_taken_away_as_when_it_is_generated(tmp_path: Path) -> None:

@@ -61,6 +61,9 @@ def test_a_label_that_is_known_only_in_a_run_is_left_out() -> None:
         ('check("Q1", [(x == 1, ""), (y == 2, "")])', ""),
         ('check("Q1", [(x == "' + 60 * "a" + '", "")])', ""),
         ('check("Q1", [(v == 1, "") for v in [x]])', ""),
+        ('check("Q1", [(f(v) == w, "") for v, w in [(1, x)]])', ""),
+        ('check("Q1", [(x == 1, "")] if y is ... else [(x == 2, "")])', ""),
+        ('check("Q1", [(x in [1, 2], "")])', "x in [1, 2]"),
     ],
 )
 def test_the_only_condition_of_a_check_is_told(code: str, condition: str) -> None:

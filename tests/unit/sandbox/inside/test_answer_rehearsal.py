@@ -11,6 +11,7 @@ import pytest
 
 from mograder.notebook.grading.grading_plan import answers_of_labels
 from mograder.notebook.grading.grading_split import plan_source
+from tests.unit.sandbox.inside.codec import answer_rehearsal
 from tests.unit.sandbox.inside.judging import Judged, judged, notebook
 from tests.unit.sandbox.inside.test_check_idioms import IDIOMS, idioms_source
 
@@ -147,6 +148,25 @@ def test_the_interface_is_told_in_words(run: Judged) -> None:
         "same": "(value) → number",
         "words": "list",
     }
+
+
+def test_a_check_whose_conditions_are_made_of_cases_is_tried_with_junk(tmp_path: Path) -> None:
+    cases = "[(double(v) >= w, 'm') for v, w in [(1, 2), (3, 6)]]"
+    run = rehearsed(tmp_path, notebook(IMPORTS, ANSWERS, f"check('Q1', {cases})"))
+    assert "huge" in passed(run)["Q1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "apart"),
+    [
+        ("[(f([1, 2]), 'm'), (x, 'n')]", "[(lambda: f([1, 2]), 'm'), (x, 'n')]"),
+        ("[] if x is ... else [(f(x), 'm')]", "[] if x is ... else [(lambda: f(x), 'm')]"),
+        ("[(f(v), 'm') for v, w in [(1, 2)]]", "[(f(v), 'm') for v, w in [(1, 2)]]"),
+    ],
+)
+def test_the_conditions_that_a_list_holds_are_evaluated_one_by_one(given: str, apart: str) -> None:
+    part = {"code": f"check('Q1', {given})", "check": {"labels": [{"label": "Q1"}]}}
+    assert answer_rehearsal.one_by_one(part)["code"] == f"check('Q1', {apart})"
 
 
 def test_a_check_that_random_numbers_decide_is_found_and_a_seeded_one_is_not(

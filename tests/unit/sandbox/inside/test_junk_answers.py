@@ -56,6 +56,11 @@ MASKED = np.ma.array([1.0, 2.0, 3.0], mask=[False, False, True])
         (2.5, "changed", 5.0),
         (0, "changed", 1),
         (True, "changed", False),
+        (math.nan, "changed", 1.0),
+        ([2.5, math.nan], "changed", [2.5, 1.0]),
+        (np.array([2.5, math.nan]), "changed", np.array([2.5, 1.0])),
+        (np.array([2.5, math.nan]), "nan", np.array([math.nan, math.nan])),
+        (pd.Series([2.5, math.nan]), "changed", pd.Series([2.5, 1.0])),
         ("abc", "changed", "ab?"),
         ("", "changed", "?"),
         ("abc", "longer", "abcc"),
@@ -125,6 +130,15 @@ def test_junk_of_a_kind_differs_from_the_value(value: Any, kind: str, wrong: Any
         (np.float64(1), "ones"),
         (np.array([3.0]), "single"),
         (np.array([3.0]), "column"),
+        (math.nan, "nan"),
+        (np.float64(math.nan), "nan"),
+        (np.array([math.nan, math.nan]), "nan"),
+        (np.array([2.5, math.nan]), "first"),
+        (np.ma.array([math.nan, 1.0], mask=[False, True]), "first"),
+        (pd.Series([math.nan, math.nan]), "nan"),
+        (pd.Series([2.5, math.nan]), "first"),
+        (pd.DataFrame({"a": [math.nan], "b": ["x"]}), "nan"),
+        (pl.Series("s", [math.nan]), "nan"),
         (["a"], "nan"),
         ([1], "first"),
         (["a", "b"], "first"),
@@ -185,6 +199,9 @@ def test_results_that_do_not_differ_do_not_count() -> None:
     assert not trial.counts
     assert trial.value(-3) == 0
     assert trial.counts
+    trial = junk_answers.junk_for(lambda values: math.nan if not values else 1.0, "nan")
+    assert math.isnan(trial.value([]))
+    assert not trial.counts
 
 
 def test_what_a_function_without_a_result_does_is_its_answer() -> None:

@@ -11,6 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from marimo._messaging.errors import MarimoAncestorStoppedError, MarimoExceptionRaisedError
+from marimo._types.ids import CellId_t
+from msgspec import Struct, to_builtins
 
 from mograder.core.clock import SystemClock
 from mograder.core.errors import Conflict, RemoteFailed, SandboxUnavailable
@@ -314,11 +317,15 @@ async def test_all_cells_run_and_the_page_stays_open(tmp_path: Path, by_itself: 
         assert fake.pages == [f"{BASE}/"]
 
 
-async def test_cells_with_an_error_are_counted(tmp_path: Path) -> None:
-    output = {"mimetype": "application/vnd.marimo+error", "data": []}
-    error: dict[str, object] = {"op": "cell-op", "data": {"cell_id": "b", "output": output}}
+async def test_cells_with_an_error_are_counted_and_none_below_a_stopped_one(tmp_path: Path) -> None:
+    def ended(error: Struct) -> dict[str, object]:
+        output = {"mimetype": "application/vnd.marimo+error", "data": [to_builtins(error)]}
+        return {"op": "cell-op", "data": {"cell_id": "b", "output": output}}
+
+    error = ended(MarimoExceptionRaisedError('"ancestor-stopped"', "ValueError", None))
+    below = ended(MarimoAncestorStoppedError("stopped", CellId_t("a")))
     async with fake_marimo(tmp_path) as fake:
-        fake.extra = (error, {"op": "nonsense"}, error)
+        fake.extra = (error, {"op": "nonsense"}, below, error)
         async with page_of(fake) as page:
             await page.run_all()
             assert page.errors == 2
