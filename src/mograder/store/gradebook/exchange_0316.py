@@ -379,7 +379,12 @@ def write_export(
             if column.name not in present:
                 kind = column.type.compile(file.dialect)
                 file.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
-    for assignment in found.export.assignments:
+    stamps = select(submissions.c.assignment, submissions.c.student, submissions.c.updated_at)
+    now = {(row[0], row[1]): text_of(row[2]) for row in file.execute(stamps)}
+    news = [each for each, updated in found.rows if now.get(each.row.key) == updated]
+    # Another assignment's marks may have been changed there since.
+    written = {each.row.assignment for each in news}
+    for assignment in (each for each in found.export.assignments if each.name in written):
         keys, told = sorted(assignment.automatic), assignment.marks or {}
         # 0.3.16 writes whole marks without a fraction.
         marks = {key: int(mark) if mark == int(mark) else mark for key, mark in told.items()}
@@ -392,9 +397,6 @@ def write_export(
         put(file, assignments, row)
     for username, full_name in found.names.items():
         put(file, students, {"username": username, "full_name": full_name})
-    stamps = select(submissions.c.assignment, submissions.c.student, submissions.c.updated_at)
-    now = {(row[0], row[1]): text_of(row[2]) for row in file.execute(stamps)}
-    news = [each for each, updated in found.rows if now.get(each.row.key) == updated]
     updated_at = local_iso(at)
     values = [{**each.row.columns(), "updated_at": updated_at} for each in news]
     if values:

@@ -5,7 +5,9 @@ See compatibility-0.3.16.md 9.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -235,6 +237,17 @@ def test_a_row_that_both_have_changed_is_a_conflict(marked: Gradebook, path: Pat
     assert only(marked).total == 64.1
     points = [m.points for m in marked.history("A1", "alice") if m.marker]
     assert points == [30, 12, 42], "nothing is lost"
+
+
+def test_an_assignment_of_which_no_row_is_exported_stays_as_0_3_16_has_it(
+    marked: Gradebook, path: Path
+) -> None:
+    change(path, SAVED)
+    change(path, "UPDATE assignments SET max_mark = 200")
+    assert [each[1] for each in export_0316(marked)] == ["conflict"]
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT max_mark FROM assignments WHERE name = 'A1'").fetchall()
+    assert found == [(200,)]
 
 
 def test_what_0_3_16_has_changed_is_written_over_when_that_is_asked_for(
