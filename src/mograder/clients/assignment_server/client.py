@@ -38,7 +38,13 @@ from mograder.clients.downloads import Downloader, Meter, no_meter
 from mograder.clients.http import RetryPolicy
 from mograder.clients.server_url import parse_hub_url
 from mograder.clients.token_store import user_of
-from mograder.core.errors import InvalidInput, NotAuthenticated, NotFound, TooLarge
+from mograder.core.errors import (
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    RemoteFailed,
+    TooLarge,
+)
 from mograder.core.name_lookup import counted
 from mograder.core.portable_names import server_name
 from mograder.core.tasks import Progress
@@ -93,6 +99,12 @@ class HttpsTransport(Connection):
         return tuple(protocol.assignment_of(entry) for entry in listing)
 
     def download(self, file: RemoteFile, to: Path, progress: Progress = lambda _: None) -> None:
+        if not file.address:  # the other files of the course can be had
+            raise RemoteFailed(
+                f"The server names a file that lies elsewhere: {file.name[:100]!r}.",
+                hint="Tell your teacher; a token must not go to another server.",
+            )
+
         @contextmanager
         def ask(headers: Mapping[str, str]) -> Iterator[httpx.Response]:
             good = [HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT]

@@ -203,10 +203,16 @@ def test_a_redirect_is_told_and_never_followed() -> None:
 @pytest.mark.parametrize(
     "place", ["https://evil.org/x", "//evil.org/x", "/a/../../x", "/a/%2e%2e/x", "x", "@evil.org"]
 )
-def test_a_file_on_another_server_is_refused(place: str) -> None:
-    listing = [{"name": "hw1", "files": [{"filename": "a.py", "url": place}]}]
-    with pytest.raises(RemoteFailed, match="lies elsewhere"):
-        says(listing).transport().list_assignments()
+def test_a_file_on_another_server_is_refused_and_the_others_are_not(
+    place: str, tmp_path: Path
+) -> None:
+    files = [{"filename": "a.py", "url": place}, {"filename": "b.py"}]
+    server = says([{"name": "hw1", "files": files}])
+    elsewhere, other = server.transport().list_assignments()[0].files
+    with pytest.raises(RemoteFailed, match="lies elsewhere: 'a.py'"):
+        server.transport().download(elsewhere, tmp_path / "a.py")
+    assert other.address == "/assignments/hw1/files/b.py"
+    assert len(server.heard) == 1
 
 
 def test_with_leave_it_goes_in_the_clear_and_without_a_token_there_is_nothing_to_read() -> None:
