@@ -82,7 +82,7 @@ async def status(info: RequestInfo) -> Response:
         feedback = services.feedback_directory(assignment.name) / f"{user}.html"
         plain: dict[str, JsonValue] = {
             "status": "submitted" if counting else "new",
-            "graded": mark.grade is not None,
+            "graded": mark.grade is not None or bool(mark.feedback),
             "grade": mark.grade,
             "feedback": mark.feedback,
             "feedback_available": feedback.is_file(),

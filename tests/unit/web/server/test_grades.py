@@ -32,18 +32,20 @@ async def test_b147_the_instructor_uploads_grades(course: Course) -> None:
         "grades": [
             {"username": "alice", "grade": 8.5, "feedback": "Good.", "Q1": "3"},
             {"userid": "bob", "grade": "", "feedback": "?"},
+            {"username": "dan", "grade": "", "feedback": ""},
         ],
         "workflow_state": "released",
     }
     first = await course.ask("POST", GRADES, "prof", json=body)
-    assert (first.status_code, first.json()) == (200, {"status": "ok", "count": 2})
+    assert (first.status_code, first.json()) == (200, {"status": "ok", "count": 3})
     more = [{"username": "alice", "grade": "9"}, {"username": "carol", "grade": 0}]
     second = await course.ask("POST", GRADES, "prof", json={"grades": more})
-    assert second.json()["count"] == 3
+    assert second.json()["count"] == 4
     status = (await course.ask("GET", "/assignments/hw1/status?user=alice", "alice")).json()
     assert (status["graded"], status["grade"], status["feedback"]) == (True, "9", "Good.")
-    ungraded = (await course.ask("GET", "/assignments/hw1/status?user=bob", "bob")).json()
-    assert (ungraded["graded"], ungraded["grade"]) == (False, None)
+    for user, is_graded in (("bob", True), ("dan", False)):  # words alone are shown, too
+        given = (await course.ask("GET", f"/assignments/hw1/status?user={user}", user)).json()
+        assert (given["graded"], given["grade"]) == (is_graded, None)
     text = (course.root / "hw1" / "grades.json").read_text()
     assert text.startswith('[\n  {\n    "username": "alice"')
     assert json.loads(text)[0]["Q1"] == "3"
