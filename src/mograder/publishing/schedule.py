@@ -103,8 +103,8 @@ def parse_schedule(text: str, filename: str, timezone: str = DEFAULT_ZONE) -> Sc
         raise InvalidInput(f"{filename}: [weeks] needs a date in 'start'.")
     opens: dict[ItemName, datetime] = {}
     for number, names in words.weeks.items():
-        if not 1 <= int(number) <= _MOST_WEEKS or words.start is None:
-            raise InvalidInput(f"{filename}: there is no week {number}; the first is 1.")
+        if int(number) > _MOST_WEEKS or words.start is None:
+            raise InvalidInput(f"{filename}: there is no week {number}.")
         at = _in_zone(words.start + timedelta(weeks=int(number) - 1), zone, words.time)
         for item in (_item(name, filename) for name in names):
             if opens.setdefault(item, at) != at:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -27,6 +27,12 @@ LONDON = ZoneInfo("Europe/London")
 def test_a_day_opens_at_the_time_of_the_file_also_as_a_text(written: str, opens: datetime) -> None:
     plan = parse_schedule(f'time = "10:30"\n[items]\nA2 = {written}\n', "term.toml")
     assert plan.opens == {"A2": opens}
+
+
+def test_week_0_is_the_one_before_the_first() -> None:
+    """As in 0.3.16, for an induction week."""
+    plan = parse_schedule("start = 2026-10-05\n[weeks]\n0 = ['A0']\n1 = ['A1']", "term.toml")
+    assert plan.opens["A1"] - plan.opens["A0"] == timedelta(weeks=1)
 
 
 @pytest.mark.parametrize(
