@@ -209,7 +209,7 @@ def test_a_file_on_another_server_is_refused_and_the_others_are_not(
     files = [{"filename": "a.py", "url": place}, {"filename": "b.py"}]
     server = says([{"name": "hw1", "files": files}])
     elsewhere, other = server.transport().list_assignments()[0].files
-    with pytest.raises(RemoteFailed, match="lies elsewhere: 'a.py'"):
+    with pytest.raises(RemoteFailed, match=r"lies elsewhere: 'a\.py'"):
         server.transport().download(elsewhere, tmp_path / "a.py")
     assert other.address == "/assignments/hw1/files/b.py"
     assert len(server.heard) == 1
