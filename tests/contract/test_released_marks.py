@@ -603,6 +603,19 @@ async def test_a_decision_says_what_else_it_would_release(hub: Hub, course: Rele
     assert f"Essay 6 → 1, what was to be released on {moment(later(60))}." in page
 
 
+async def test_a_decision_says_that_it_would_release_another_mark_for_the_whole_too(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    for points in (9, 2):
+        marks = {WHOLE: MarkEntry(points)}
+        course.book.record_marks("A1", "alice", marks, marker=MARKER, at=AT)
+        if points == 9:
+            await release(hub)
+            await ask(hub, question="Q1")
+    page = " ".join((await read(hub, THREAD, "prof")).split())
+    assert "so these changes, too: The whole submission 9 → 2." in page
+
+
 async def test_a_decision_says_that_it_would_release_comments_at_lines_too(
     hub: Hub, course: ReleasedCourse
 ) -> None:
@@ -718,6 +731,23 @@ async def test_a_mark_that_was_changed_meanwhile_is_not_overwritten(
     assert answer.status_code == 409
     with Gradebook(course.loaded.gradebook_path) as book:
         assert book.grades("A1")[0].final == 14.5
+
+
+async def test_a_decision_releases_no_mark_of_another_question_that_came_meanwhile(
+    hub: Hub, course: ReleasedCourse
+) -> None:
+    await release(hub)
+    await ask(hub, question="Q1")
+    page = await read(hub, THREAD, "prof")
+    hidden = {name: hidden_field(page, name) for name in ("seen", "version")}
+    course.mark("alice", 1, marker="max")
+    answer = await post(hub, THREAD, "prof", action="change", points="9", text="Yes.", **hidden)
+    assert answer.status_code == 409
+    assert "so these changes, too: Essay 6 → 1." in " ".join(answer.text.split())
+    assert seen_mark(await read(hub, "/marks/alice/A1")) == "13.5"
+    closed = await post(hub, THREAD, "prof", action="keep", text="It stays.", **hidden)
+    assert closed.status_code == 303, "words release nothing"
+    assert seen_mark(await read(hub, "/marks/alice/A1")) == "13.5"
 
 
 async def test_a_mark_that_was_changed_since_its_release_is_not_offered_to_be_kept(

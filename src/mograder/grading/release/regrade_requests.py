@@ -72,8 +72,8 @@ class RequestRules:
 class Decision:
     """A person's decision: ``points`` is the new mark, None to keep the one there is.
 
-    ``seen`` is the thread's newest message that the person has read, ``version`` that of the mark,
-    "" for the present one.
+    ``seen`` is the thread's newest message that the person has read, ``version`` that of all marks
+    of the student, "" for the present ones: a decision for other points releases all of them.
     """
 
     by: str
@@ -226,6 +226,11 @@ def _decide(
         message = Message(MessageKind.KEPT, made.by, now, said, before=before, after=before)
         requests.add(request.number, message, seen=made.seen)
         return Decided(before, before, released=False)
+    if made.version not in ("", str(grade.version)):
+        raise Conflict(
+            "The marks of this student were changed meanwhile.",
+            hint="See what another mark releases now, then send yours again.",
+        )
     if made.points != present:
         _record_mark(book, request, made, now)
     # The new mark replaces the released one, or the one that a planned release will show.
@@ -245,7 +250,7 @@ def _record_mark(book: Gradebook, request: RegradeRequest, made: Decision, now: 
     details = MarkDetails(saved=saved, reason=readable(made.text).strip())
     comment = stands.comment if request.question == WHOLE else stands.question.comment
     entry = MarkEntry(made.points, comment, details)
-    change = Change(request.question, entry, made.by, now, made.version or stands.version)
+    change = Change(request.question, entry, made.by, now, stands.version)
     marks.give(request.assignment, request.student, change)
 
 
