@@ -94,8 +94,9 @@ class GivenMark:
 def steps_of(marks: Iterable[GivenMark]) -> tuple[GivenMark, ...]:
     """Return the steps that led to the present mark of a question, from its rows, oldest first.
 
-    A row that says the same as the last step, such as one that was computed again, belongs to that
-    step. One that takes a step back leaves the one before, or stands for it if that did not count.
+    A row of the same marker and run that says the same as the last step, such as one that was
+    computed again, belongs to that step. One that takes a step back leaves the one before, or
+    stands for it if that did not count.
     """
     steps: list[GivenMark] = []
     for each in marks:
@@ -103,9 +104,13 @@ def steps_of(marks: Iterable[GivenMark]) -> tuple[GivenMark, ...]:
             del steps[-1:]
             if steps and each.says() != steps[-1].says():
                 steps[-1] = each
-        elif each.says() != (steps[-1].says() if steps else NOTHING_SAID):
+        elif _origin(each) != _origin(steps[-1]) if steps else each.says() != NOTHING_SAID:
             steps.append(each)
     return tuple(steps)
+
+
+def _origin(given: GivenMark) -> tuple[object, ...]:
+    return given.says(), given.mark.marker, given.mark.run
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,22 @@ def test_undo_steps_over_what_was_computed_again(book: Gradebook) -> None:
         undone(book)
 
 
+def test_undo_takes_back_a_confirmation_of_newer_work_and_no_mark_before_it(
+    book: Gradebook,
+) -> None:
+    said(book, number(30, "Good."))
+    book.record_run(a_run("alice", FAIR, work="second", later=5))
+    said(book, number(30, "Good."), later=6)
+    assert not said(book, number(30, "Good."), by=BEN, later=7).question.look_again
+    with pytest.raises(AnswerChanged):
+        undone(book)
+    back = undone(book, by=BEN)
+    assert (back.question.points, back.question.marker) == (30, MIA)
+    back = undone(book)
+    assert (back.question.points, back.question.look_again) == (30, True)
+    assert undone(book).question.points is None
+
+
 @pytest.mark.parametrize("given", [(5, 8, 5), (3, 5, 8, 5), (5, None, 5), (5, None)])
 def test_undo_goes_back_step_by_step_though_a_mark_was_given_twice(
     book: Gradebook, given: tuple[float | None, ...]
