@@ -774,6 +774,8 @@ async def test_a_request_about_the_whole_mark_that_is_no_more_can_be_closed(
     page = await read(hub, THREAD, "prof")
     assert barred_buttons(page) == {}
     assert "Close the request" in page
+    assert "Marks of questions count in place of this one" in page
+    assert 'value="change"' not in page
     assert (await decide(hub, "prof", action="keep")).status_code == 303
 
 

@@ -211,11 +211,12 @@ def _decide(
     question = _question_or_none(grade, request.question)
     present = None if question is None else question.points
     before = points_seen(stands, request.question, present)
-    covered = question is not None and _is_covered(grade, question)
-    if covered and made.points is not None:
+    replaced = is_replaced(grade, request.question)
+    if replaced and made.points is not None:
+        by = f"One mark for the whole submission counts in place of {request.question}'s"
         raise Conflict(
-            f"One mark for the whole submission counts in place of {request.question}'s.",
-            hint="Change that mark, and close the request with a few words.",
+            f"{by if request.question else 'Marks of questions count in place of this one'}.",
+            hint="Change what counts, and close the request with a few words.",
         )
     if made.points is None and is_changed(grade, stands, request.question):
         raise Conflict(
@@ -254,12 +255,16 @@ def _record_mark(book: Gradebook, request: RegradeRequest, made: Decision, now: 
     marks.give(request.assignment, request.student, change)
 
 
-def _is_covered(grade: StudentGrade, question: QuestionGrade) -> bool:
+def is_replaced(grade: StudentGrade, key: str) -> bool:
     """Return whether one mark for the whole submission counts in place of a question's own.
 
-    A newer mark of the question would replace it, and leave the others without one.
+    A newer mark of the question would replace it, and leave the others without one. For the mark of
+    the whole, return whether marks that people gave to questions count in its place.
     """
-    return question.key != WHOLE and question.state == MANUAL and grade.whole is not None
+    manual = [each for each in grade.questions if each.state == MANUAL]
+    if key == WHOLE:
+        return grade.whole is None and any(each.marker for each in manual)
+    return grade.whole is not None and any(each.key == key for each in manual)
 
 
 def _question_or_none(grade: StudentGrade, key: str) -> QuestionGrade | None:
@@ -275,7 +280,7 @@ def is_changed(grade: StudentGrade, stands: Standing, key: str) -> bool:
     It cannot be kept then without saying which points shall count.
     """
     question = _question_or_none(grade, key)
-    if question is None or _is_covered(grade, question):
+    if question is None or is_replaced(grade, key):
         return False
     return question.points != points_seen(stands, key, question.points)
 

@@ -333,13 +333,25 @@ def _answer(rows: StudentRows, question: str, details: Mapping[int, MarkDetails]
         people[-1] if people and not people[-1].is_empty else None,
         grade.whole,
         grade.total,
-        # Another one after every mark of the question.
-        str(max((each.number for each in rows.marks if each.question == question), default=0)),
+        str(max((e.number for e in rows.marks if _is_replaced(e, question, grade)), default=0)),
         steps,
         rows.runs[-1].submission_sha256 if rows.runs else "",
         rows.runs[-1].number if rows.runs else None,
         grade.comment,
     )
+
+
+def _is_replaced(mark: RecordedMark, question: str, grade: StudentGrade) -> bool:
+    """Return whether a new mark of a question would count in place of this one.
+
+    Points that people give for the whole and to questions without checks replace each other.
+    """
+    if mark.question == question:
+        return True
+    if WHOLE not in (mark.question, question) or mark.marker == MACHINE or mark.points is None:
+        return False
+    single = mark.question or question
+    return any(each.key == single and each.state == MANUAL for each in grade.questions)
 
 
 def _details_of(

@@ -193,6 +193,22 @@ def test_a_question_under_a_mark_for_the_whole_gets_none_of_its_own_by_a_request
     assert asking(course, "Q1", student="bob", minutes=8).waits
 
 
+def test_a_mark_for_the_whole_that_newer_ones_of_questions_replaced_gets_no_points(
+    course: ReleasedCourse,
+) -> None:
+    marks = {WHOLE: MarkEntry(9)}
+    course.book.record_marks("A1", "alice", marks, marker="mia", at=later(0))
+    course.release()
+    request = asking(course, WHOLE)
+    course.mark("alice", 7, marker="max")
+    with pytest.raises(Conflict, match="Marks of questions count in place"):
+        decide(course.feedback(5), request, Decision("mia", "Yes.", 8, request.last))
+    assert present(course) == 14.5
+    course.book.record_marks("A1", "alice", {"Essay": MarkEntry(None)}, marker="max", at=later(6))
+    decide(course.feedback(7), request, Decision("mia", "Yes.", 8, request.last))
+    assert present(course) == 15.5
+
+
 def test_a_mark_that_is_kept_is_recorded_as_kept(course: ReleasedCourse) -> None:
     course.release()
     request = asking(course)

@@ -112,6 +112,24 @@ def test_what_is_imported_meanwhile_is_a_conflict(book: Gradebook, tmp_path: Pat
     assert caught.value.now.given.mark.marker == "mograder 0.3.16"
 
 
+@BOTH_WAYS
+def test_a_mark_replaces_no_newer_one_of_the_whole_or_of_questions_unseen(
+    book: Gradebook, one: str, other: str
+) -> None:
+    seen = QuestionMarks(book).state("A1", "alice", one).version
+    for comment in ("One.", "Two."):
+        said(book, number(None, comment), question=other, by=BEN)
+    seen = said(book, number(10), question=one, version=seen).version
+    for graded in ("Q1", "Q2"):
+        said(book, number(5, reason="So."), question=graded, by=BEN)
+    seen = said(book, number(20), question=one, version=seen).version
+    said(book, number(45), question=other, by=BEN)
+    with pytest.raises(AnswerChanged):
+        said(book, number(30), question=one, version=seen)
+    assert only(book).total == 55.0
+    assert said(book, number(30), question=one).total == 40.0
+
+
 def test_two_markers_at_once_lose_nothing(book: Gradebook) -> None:
     marks = QuestionMarks(book)
     seen = marks.state("A1", "alice", "Analysis").version
