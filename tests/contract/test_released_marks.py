@@ -653,7 +653,9 @@ async def test_points_that_the_pressed_button_does_not_record_are_not_dropped(
         assert "<i>You are right." in shown.text
         (request,) = RegradeRequests(course.book).of()
         assert len(request.messages) == 1
-    assert (await decide(hub, MARKER, action="keep", points="6")).status_code == 303
+    kept = await decide(hub, MARKER, action="keep", points="6")
+    assert "The mark stays as it is." in await read(hub, kept.headers["location"], "prof")
+    assert "The mark stays as it is: 6." in await read(hub, "/marks/alice/A1")
 
 
 async def test_words_beside_the_button_that_takes_a_request_back_are_sent(
@@ -776,7 +778,11 @@ async def test_a_request_about_the_whole_mark_that_is_no_more_can_be_closed(
     assert "Close the request" in page
     assert "Marks of questions count in place of this one" in page
     assert 'value="change"' not in page
-    assert (await decide(hub, "prof", action="keep")).status_code == 303
+    closed = await decide(hub, "prof", action="keep")
+    assert "The request is closed." in await read(hub, closed.headers["location"], "prof")
+    thread = await read(hub, "/marks/alice/A1")
+    assert "The request was closed." in thread
+    assert "The mark stays as it is" not in thread
 
 
 async def test_the_mark_stays_unless_points_are_given_and_the_next_request_follows(

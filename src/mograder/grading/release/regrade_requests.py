@@ -224,9 +224,10 @@ def _decide(
             hint="Give the points that shall count.",
         )
     if made.points is None or made.points == present == before:
-        message = Message(MessageKind.KEPT, made.by, now, said, before=before, after=before)
+        after = None if question is None or replaced else before  # it does not count any more
+        message = Message(MessageKind.KEPT, made.by, now, said, before=before, after=after)
         requests.add(request.number, message, seen=made.seen)
-        return Decided(before, before, released=False)
+        return Decided(before, after, released=False)
     if made.version not in ("", str(grade.version)):
         raise Conflict(
             "The marks of this student were changed meanwhile.",

@@ -184,7 +184,9 @@ def test_a_question_under_a_mark_for_the_whole_gets_none_of_its_own_by_a_request
         decide(course.feedback(5), request, Decision("mia", "Yes.", 8, request.last))
     assert present(course) == 16.5
     decide(course.feedback(5), request, Decision("mia", "See the whole.", None, request.last))
-    assert not found(course, request).waits
+    closed = found(course, request).decision
+    assert closed is not None
+    assert closed.after is None
     course.release("bob")
     course.book.record_marks("A1", "bob", marks, marker="mia", at=later(6))
     course.release("bob", minutes=7)
@@ -204,6 +206,12 @@ def test_a_mark_for_the_whole_that_newer_ones_of_questions_replaced_gets_no_poin
     with pytest.raises(Conflict, match="Marks of questions count in place"):
         decide(course.feedback(5), request, Decision("mia", "Yes.", 8, request.last))
     assert present(course) == 14.5
+    decide(course.feedback(5), request, Decision("mia", "See those.", None, request.last))
+    request = found(course, request)
+    assert request.decision is not None
+    assert (request.decision.kind, request.decision.after) == (MessageKind.KEPT, None)
+    reopen(course.book, request, "prof", "Again.", seen=request.last, now=later(6))
+    request = found(course, request)
     course.book.record_marks("A1", "alice", {"Essay": MarkEntry(None)}, marker="max", at=later(6))
     decide(course.feedback(7), request, Decision("mia", "Yes.", 8, request.last))
     assert present(course) == 15.5
