@@ -281,65 +281,19 @@ async def test_undo_takes_back_and_a_change_of_an_item_counts_in_all_marks_that_
     await prof.press("1")
     await prof.write("p", "2")
     await prof.is_saved()
-    await change_item(prof, "4", "2 marks change.")
+    await prof.press("v")
+    await tab_to(prof.page, "Edit States the rate")
+    await prof.press("Enter", "Tab")
+    await prof.press("Control+a")
+    await prof.page.keyboard.type("4")
+    await expect(prof.page.get_by_text("2 marks change.")).to_be_visible()
+    await prof.press("Control+Enter")
+    await expect(prof.page.locator("#item")).to_be_hidden()
+    await prof.press("Escape")
     told = {name: mark.points for name, mark in book.marks("Essay").items()}
     assert (told[first], told[second], told[third]) == (4, 4, 2)
     await prof.press("k")
     await expect(prof.points).to_have_value("4")
-
-
-async def change_item(desk: Desk, points: str, told: str) -> None:
-    """Give the item "States the rate" other points."""
-    await desk.press("v")
-    await tab_to(desk.page, "Edit States the rate")
-    await desk.press("Enter", "Tab")
-    await desk.press("Control+a")
-    await desk.page.keyboard.type(points)
-    await expect(desk.page.get_by_text(told)).to_be_visible()
-    await desk.press("Control+Enter")
-    await expect(desk.page.locator("#item")).to_be_hidden()
-    await desk.press("Escape")
-
-
-async def test_the_points_of_an_item_that_another_marker_changed_are_shown_with_each_answer(
-    start: Callable[[int], HubProcess], people: People
-) -> None:
-    hub = start(3)
-    book = Book(hub.course, 3)
-    prof = await sit_down(people, hub, "prof", "questions/Essay")
-    await prof.new_item("States the rate", "5")
-    await prof.is_saved()
-    first = await prof.answer()
-    marta = await sit_down(people, hub, "marta", f"questions/Essay?answer={first}")
-    title, jump = await marta.title.text_content() or "", marta.page.locator("#jump")
-    place, late = await jump.input_value(), asyncio.Event()
-
-    async def hold(route: Route) -> None:
-        await late.wait()
-        await route.continue_()
-
-    await marta.page.route("**/questions/Essay/comments", hold)
-    for points, field, words in (("4", marta.points, ""), ("3", marta.comment, "Half a")):
-        await marta.onward()
-        await change_item(prof, points, "One mark changes.")
-        await jump.select_option(place)
-        await expect(marta.title).to_have_text(title)
-        await field.focus()
-        await marta.page.keyboard.type(words)
-        late.set()
-        await expect(marta.points).to_have_value(points)
-        await expect(field).to_be_focused()
-        mark = book.marks("Essay")[first]
-        assert mark.points == float(points)
-        late.clear()
-        if not words:
-            assert mark.marker == "prof", "nothing is saved by that"
-            await marta.press("Escape")
-    await marta.page.keyboard.type(" sentence")
-    await marta.press("Escape")
-    await marta.is_saved()
-    mark = book.marks("Essay")[first]
-    assert (mark.points, mark.comment) == (3, "Half a sentence")
 
 
 async def test_a_mark_keeps_the_points_of_an_item_that_was_removed_since(

@@ -281,6 +281,21 @@ def test_a_decision_for_points_that_were_recorded_already_tells_the_right_differ
     assert seen(course) == 16
 
 
+def test_a_decision_releases_no_mark_of_another_question_that_came_meanwhile(
+    course: ReleasedCourse,
+) -> None:
+    course.release()
+    request = asking(course, "Q1")
+    made = Decision("prof", "So.", 9, request.last, str(course.book.grades("A1")[0].version))
+    course.mark("alice", 1, marker="max")
+    with pytest.raises(Conflict, match="marks of this student were changed meanwhile"):
+        decide(course.feedback(5), request, made)
+    assert seen(course) == 13.5
+    decide(course.feedback(5), request, replace(made, points=None))
+    assert not found(course, request).waits, "words release nothing"
+    assert seen(course) == 13.5
+
+
 def test_a_mark_that_was_changed_since_is_not_told_as_kept(course: ReleasedCourse) -> None:
     course.release()
     request = asking(course)
