@@ -182,6 +182,26 @@ async def test_each_event_gives_one_letter_and_none_again(new_hub: NewHub, box: 
     assert len(box.letters) == 7
 
 
+async def test_a_letter_tells_whether_a_decision_kept_the_mark_or_only_closed_the_request(
+    new_hub: NewHub, box: MailBox
+) -> None:
+    hub = new_hub('["decided"]')
+    await begun(hub)
+    now = hub.clock.now()
+    with Gradebook(hub.course / "gradebook.db") as book:
+        book.record_run(a_run("alice", FAIR))
+        requests = RegradeRequests(book)
+        for question, after in (("Q1", 1.0), ("Q2", None)):
+            asked = Message(MessageKind.ASKED, "alice", now, "Why?")
+            number = requests.ask("A1", "alice", question, asked)
+            decided = Message(MessageKind.KEPT, "prof", now, "", before=1.0, after=after)
+            requests.add(number, decided, seen=requests.find(number).last)
+    await look(hub, box, 2)
+    texts = sorted(letter.get_content() for letter in box.letters)
+    assert "look again at Q1 of A1 was decided: the mark was kept." in texts[0]
+    assert "look again at Q2 of A1 was decided." in texts[1]
+
+
 async def test_a_confirmation_tells_the_time_and_the_digest_of_the_submission(
     new_hub: NewHub, box: MailBox
 ) -> None:

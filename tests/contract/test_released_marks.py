@@ -598,9 +598,10 @@ async def test_a_decision_says_what_else_it_would_release(hub: Hub, course: Rele
     course.mark("alice", 1, marker=MARKER)
     page = " ".join((await read(hub, THREAD, "prof")).split())
     assert "so these changes, too: Essay 6 → 1." in page
+    course.book.record_marks("A1", "alice", {WHOLE: MarkEntry(2)}, marker=MARKER, at=AT)
     course.release("alice", at=later(60))
     page = " ".join((await read(hub, THREAD, "prof")).split())
-    assert f"Essay 6 → 1, what was to be released on {moment(later(60))}." in page
+    assert f"submission – → 2, what was to be released on {moment(later(60))}." in page
 
 
 async def test_a_decision_says_that_it_would_release_comments_at_lines_too(
@@ -743,8 +744,10 @@ async def test_a_request_about_the_whole_mark_that_is_no_more_can_be_closed(
     course.mark("alice", 7, marker="max")
     page = await read(hub, THREAD, "prof")
     assert barred_buttons(page) == {}
-    assert "Close the request" in page
-    assert (await decide(hub, "prof", action="keep")).status_code == 303
+    assert "Marks of questions count in place of this one" in page
+    await decide(hub, "prof", action="keep")
+    assert "The request is closed." in await read(hub, f"{THREAD}?done=keep", "prof")
+    assert "The request was closed." in await read(hub, "/marks/alice/A1")
 
 
 async def test_the_mark_stays_unless_points_are_given_and_the_next_request_follows(

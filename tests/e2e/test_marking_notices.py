@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,7 +17,9 @@ from mograder.grading.release.regrade_requests import Decision, RequestRules, as
 from mograder.grading.release.releasing import release
 from mograder.grading.submissions.autograde import run_of
 from mograder.grading.submissions.grading_result import GradingState
+from mograder.store.marking.question_marking import QuestionMarks
 from mograder.store.marking.regrade_requests import RegradeRequests
+from mograder.store.marking.saved_comments import Author, CommentWish, SavedComments
 from mograder.web.marking import api_answers
 from tests.support.browser import People
 from tests.support.browser_alone import answering
@@ -595,3 +598,49 @@ async def test_an_undo_over_an_automatic_mark_shows_the_automatic_points_again(
     await desk.press("u")
     await expect(page.locator("#news")).to_contain_text("Undone: automatic: ")
     await expect(listed).to_have_text(before)
+
+
+async def test_points_of_an_item_that_another_marker_changed_are_shown_with_each_answer(
+    course: MarkingCourse, url: str, people: People
+) -> None:
+    page = await open_answer(people, url, course, "dan")
+    desk, jump, late, sent = Desk(page), page.locator("#jump"), asyncio.Event(), list[str]()
+    await desk.new_item("Names the median", "5")
+    await desk.is_saved()
+    title, place = await desk.title.text_content() or "", await jump.input_value()
+
+    async def hold(route: Route) -> None:
+        await late.wait()
+        await route.continue_()
+
+    await page.route("**/questions/Essay/comments", hold)
+    page.on("request", lambda request: sent.append(request.method))
+    for points, field, words in ((4.0, desk.points, ""), (3.0, desk.comment, "Half a")):
+        await jump.select_option(index=(int(place) + 2) % 4)
+        await expect(desk.title).not_to_have_text(title)
+        put_item(course, points)
+        await jump.select_option(place)
+        await expect(desk.title).to_have_text(title)
+        await field.focus()
+        assert "PUT" not in sent, "nothing is saved by what is shown"
+        await page.keyboard.type(words)
+        late.set()
+        await expect(desk.points).to_have_value(f"{points:g}")
+        await expect(field).to_be_focused()
+        assert marks(course)["dan"] == (points, "mia")
+        late.clear()
+    await page.keyboard.type(" sentence")
+    await desk.press("Escape")
+    await desk.is_saved()
+    with course.book() as book:
+        given = QuestionMarks(book).state(A, "dan", "Essay").question
+    assert (given.points, given.comment) == (3, "Half a sentence")
+
+
+def put_item(course: MarkingCourse, points: float) -> None:
+    """Change the points of the only item of the Essay's rubric, as another marker."""
+    with course.book() as book:
+        bank, author = SavedComments(book), Author("ben", course.hub.clock.now())
+        (item,) = bank.of(A, "Essay").comments
+        wish = CommentWish(item.text, points)
+        bank.change(A, "Essay", item.comment, wish, author, item.version)

@@ -32,6 +32,7 @@ from mograder.core.errors import InvalidInput, MograderError
 from mograder.core.names import nfc
 from mograder.marks import sum_of_marks
 from mograder.store.gradebook.grading_records import (
+    MANUAL,
     WHOLE,
     MarkEntry,
     QuestionGrade,
@@ -322,6 +323,9 @@ def _marks(
         if not 0 <= mark <= question.available:
             raise InvalidInput(f"{key} can have 0 to {question.available:g} marks, not {told}.")
         _refuse_newer(f"{key} ({then or '-'} -> {now or '-'})", then, now)
+        if question.state == MANUAL:
+            wholes = [it.whole and it.whole.points for it in (exported, grade)]
+            _refuse_newer(f"the mark for the whole, which {key} would replace,", *wholes)
         marks[key] = MarkEntry(mark, question.comment)
     return marks
 

@@ -169,6 +169,24 @@ def test_a_changed_total_is_the_mark_for_the_whole_or_told() -> None:
         assert filled.marks.keys() == {"Q1"}, "a sum beside changed questions is not read"
 
 
+def test_a_cell_of_an_older_export_replaces_no_newer_mark_for_the_whole() -> None:
+    essay = QuestionGrade("Essay", None, 20, "manual")
+    questions = (*marked().questions, essay)
+    before = marked(questions=questions, version=1)
+    whole = QuestionGrade(WHOLE, 10.0, 20, "manual")
+    now = marked(questions=questions, whole=whole, version=2)
+    older = b"student,Q1,Essay,version\nalice,7.25,15,1\n"
+    with pytest.raises(InvalidInput, match="the whole, which Essay would replace, was changed"):
+        filled_marks(older, "marks.csv", [now], lambda *_: before)
+    newer = older.replace(b",1\n", b",2\n")
+    (filled,) = filled_marks(newer, "marks.csv", [now], never)
+    assert filled.marks == {"Essay": MarkEntry(15.0)}
+    (filled,) = filled_marks(
+        older.replace(b"7.25,15", b"8,"), "marks.csv", [now], lambda *_: before
+    )
+    assert filled.marks == {"Q1": MarkEntry(8.0)}, "a question with checks"
+
+
 @pytest.mark.parametrize("text", FORMULAS)
 def test_16_a_text_is_no_formula_and_comes_back_as_it_was(text: str) -> None:
     """Exploit: =HYPERLINK(...) in a name or a comment."""

@@ -72,8 +72,8 @@ class RequestRules:
 class Decision:
     """A person's decision: ``points`` is the new mark, None to keep the one there is.
 
-    ``seen`` is the thread's newest message that the person has read, ``version`` that of the mark,
-    "" for the present one.
+    ``seen`` is the thread's newest message that the person has read, ``version`` that of all marks
+    of the student, "" for the present ones: a decision for other points releases all of them.
     """
 
     by: str
@@ -211,11 +211,12 @@ def _decide(
     question = _question_or_none(grade, request.question)
     present = None if question is None else question.points
     before = points_seen(stands, request.question, present)
-    covered = question is not None and _is_covered(grade, question)
-    if covered and made.points is not None:
+    replaced = is_replaced(grade, request.question)
+    if replaced and made.points is not None:
+        by = f"One mark for the whole submission counts in place of {request.question}'s"
         raise Conflict(
-            f"One mark for the whole submission counts in place of {request.question}'s.",
-            hint="Change that mark, and close the request with a few words.",
+            f"{by if request.question else 'Marks of questions count in place of this one'}.",
+            hint="Change what counts, and close the request with a few words.",
         )
     if made.points is None and is_changed(grade, stands, request.question):
         raise Conflict(
@@ -223,9 +224,15 @@ def _decide(
             hint="Give the points that shall count.",
         )
     if made.points is None or made.points == present == before:
-        message = Message(MessageKind.KEPT, made.by, now, said, before=before, after=before)
+        after = None if question is None or replaced else before  # it does not count any more
+        message = Message(MessageKind.KEPT, made.by, now, said, before=before, after=after)
         requests.add(request.number, message, seen=made.seen)
-        return Decided(before, before, released=False)
+        return Decided(before, after, released=False)
+    if made.version not in ("", str(grade.version)):
+        raise Conflict(
+            "The marks of this student were changed meanwhile.",
+            hint="See what another mark releases now, then send yours again.",
+        )
     if made.points != present:
         _record_mark(book, request, made, now)
     # The new mark replaces the released one, or the one that a planned release will show.
@@ -245,16 +252,20 @@ def _record_mark(book: Gradebook, request: RegradeRequest, made: Decision, now: 
     details = MarkDetails(saved=saved, reason=readable(made.text).strip())
     comment = stands.comment if request.question == WHOLE else stands.question.comment
     entry = MarkEntry(made.points, comment, details)
-    change = Change(request.question, entry, made.by, now, made.version or stands.version)
+    change = Change(request.question, entry, made.by, now, stands.version)
     marks.give(request.assignment, request.student, change)
 
 
-def _is_covered(grade: StudentGrade, question: QuestionGrade) -> bool:
+def is_replaced(grade: StudentGrade, key: str) -> bool:
     """Return whether one mark for the whole submission counts in place of a question's own.
 
-    A newer mark of the question would replace it, and leave the others without one.
+    A newer mark of the question would replace it, and leave the others without one. For the mark of
+    the whole, return whether marks that people gave to questions count in its place.
     """
-    return question.key != WHOLE and question.state == MANUAL and grade.whole is not None
+    manual = [each for each in grade.questions if each.state == MANUAL]
+    if key == WHOLE:
+        return grade.whole is None and any(each.marker for each in manual)
+    return grade.whole is not None and any(each.key == key for each in manual)
 
 
 def _question_or_none(grade: StudentGrade, key: str) -> QuestionGrade | None:
@@ -270,7 +281,7 @@ def is_changed(grade: StudentGrade, stands: Standing, key: str) -> bool:
     It cannot be kept then without saying which points shall count.
     """
     question = _question_or_none(grade, key)
-    if question is None or _is_covered(grade, question):
+    if question is None or is_replaced(grade, key):
         return False
     return question.points != points_seen(stands, key, question.points)
 

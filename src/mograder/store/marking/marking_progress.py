@@ -26,7 +26,7 @@ from sqlalchemy import Connection, ScalarSelect, Table, exists, func, insert, se
 
 from mograder.core.errors import InvalidInput
 from mograder.core.files.disk import DISK, Disk, look_for
-from mograder.core.names import ItemName, nfc
+from mograder.core.names import ItemName, is_same_person, nfc
 from mograder.store.filesystem.parsed_file import ParsedFile, UnreadableFileError
 from mograder.store.gradebook.gradebook import Gradebook
 from mograder.store.gradebook.gradebook_marks import read_assignment
@@ -144,8 +144,11 @@ class Shares:
         self._chance.shuffle(free)
         self._chance.shuffle(names)
         # The own answers of markers come first, so that the others can still make the parts equal.
-        for student in sorted(free, key=lambda each: each not in names):
-            others = [each for each in names if each != student]
+        others_of = {
+            each: [name for name in names if not is_same_person(name, each)] for each in free
+        }
+        for student in sorted(free, key=lambda each: len(others_of[each])):
+            others = others_of[student]
             name = min(others or names, key=lambda each: counts[each])
             shares[student] = name
             counts[name] += 1

@@ -94,8 +94,9 @@ class GivenMark:
 def steps_of(marks: Iterable[GivenMark]) -> tuple[GivenMark, ...]:
     """Return the steps that led to the present mark of a question, from its rows, oldest first.
 
-    A row that says the same as the last step, such as one that was computed again, belongs to that
-    step. One that takes a step back leaves the one before, or stands for it if that did not count.
+    A row of the same marker and run that says the same as the last step, such as one that was
+    computed again, belongs to that step. One that takes a step back leaves the one before, or
+    stands for it if that did not count.
     """
     steps: list[GivenMark] = []
     for each in marks:
@@ -103,9 +104,13 @@ def steps_of(marks: Iterable[GivenMark]) -> tuple[GivenMark, ...]:
             del steps[-1:]
             if steps and each.says() != steps[-1].says():
                 steps[-1] = each
-        elif each.says() != (steps[-1].says() if steps else NOTHING_SAID):
+        elif _origin(each) != _origin(steps[-1]) if steps else each.says() != NOTHING_SAID:
             steps.append(each)
     return tuple(steps)
+
+
+def _origin(given: GivenMark) -> tuple[object, ...]:
+    return given.says(), given.mark.marker, given.mark.run
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,13 +333,25 @@ def _answer(rows: StudentRows, question: str, details: Mapping[int, MarkDetails]
         people[-1] if people and not people[-1].is_empty else None,
         grade.whole,
         grade.total,
-        # Another one after every mark of the question.
-        str(max((each.number for each in rows.marks if each.question == question), default=0)),
+        str(max((e.number for e in rows.marks if _is_replaced(e, question, grade)), default=0)),
         steps,
         rows.runs[-1].submission_sha256 if rows.runs else "",
         rows.runs[-1].number if rows.runs else None,
         grade.comment,
     )
+
+
+def _is_replaced(mark: RecordedMark, question: str, grade: StudentGrade) -> bool:
+    """Return whether a new mark of a question would count in place of this one.
+
+    Points that people give for the whole and to questions without checks replace each other.
+    """
+    if mark.question == question:
+        return True
+    if WHOLE not in (mark.question, question) or mark.marker == MACHINE or mark.points is None:
+        return False
+    single = mark.question or question
+    return any(each.key == single and each.state == MANUAL for each in grade.questions)
 
 
 def _details_of(

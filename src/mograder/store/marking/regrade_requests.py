@@ -30,7 +30,7 @@ class MessageKind(StrEnum):
     CHANGED = "changed"
     """The decision for another mark."""
     KEPT = "kept"
-    """The decision for the same mark."""
+    """The decision for the same mark; or without ``after``, where that counts no more."""
     REOPENED = "reopened"
     WITHDRAWN = "withdrawn"
 

@@ -193,7 +193,7 @@ class _Events:
                     ("decided", each.student, each.assignment, *numbers),
                     ("marks", each.student, each.assignment),
                     question=question_title(each.question),
-                    done="changed" if decision.kind is MessageKind.CHANGED else "kept",
+                    done="" if decision.after is None else decision.kind.value,
                 )
 
     def updated(self) -> Iterator[LetterEvent]:

@@ -28,6 +28,7 @@ from mograder.grading.release.releasing import ReleasedMarks, marks_now, readabl
 from mograder.grading.release.student_marks import telling, view_marks
 from mograder.grading.submissions.grading_result import GradedCheck
 from mograder.store.gradebook.gradebook import Gradebook
+from mograder.store.gradebook.grading_records import StudentGrade
 from mograder.store.gradebook.mark_release import MarkReleases, standing
 from mograder.store.marking.annotations import NO_REASONS
 from mograder.store.marking.marking_progress import open_for_marking
@@ -61,8 +62,9 @@ class ThreadView:
     ``mark`` is the mark as it stands, None if the assignment has no such question any more.
     ``reasons`` is what the student's page would say about the question now, None if it cannot be
     shown; ``checks`` are those of the question for staff. ``besides`` is what else of the student
-    another mark would release. ``changed`` is whether the mark is another than the one that the
-    student sees, which can then not be kept.
+    another mark would release, as of the ``version`` of all marks. ``changed`` is whether the mark
+    is another than the one that the student sees, which can then not be kept. ``replaced`` is
+    whether one for the whole counts in its place, or those of questions in place of one.
     ``people`` may be given the request. ``following`` waits for the same person, ``left`` do.
     """
 
@@ -73,6 +75,8 @@ class ThreadView:
     checks: tuple[GradedCheck, ...]
     besides: tuple[str, ...]
     changed: bool
+    replaced: bool
+    version: int
     people: tuple[str, ...]
     answer: str
     following: RegradeRequest | None
@@ -182,7 +186,7 @@ def _find(book: Gradebook, assignment: str, number: str) -> RegradeRequest:
 def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -> ThreadView:
     book = marking.book()
     found = _find(book, assignment, number)
-    reasons, checks, besides, changed = _reasons(marking, found)
+    reasons, checks, besides, changed, grade = _reasons(marking, found)
     others = [
         each
         for each in _visible(marking, marker)
@@ -197,6 +201,8 @@ def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -
         checks,
         besides,
         changed,
+        regrade_requests.is_replaced(grade, found.question),
+        grade.version,
         known_markers(marking, book, assignment),
         f"{answer_id(marking.key, assignment, found.student)}/"
         f"{path_segment(question_address(found.question))}",
@@ -214,10 +220,10 @@ def _mark(book: Gradebook, request: RegradeRequest) -> AnswerMark | None:
 
 def _reasons(
     marking: MarkingApp, request: RegradeRequest
-) -> tuple[QuestionView | None, tuple[GradedCheck, ...], tuple[str, ...], bool]:
+) -> tuple[QuestionView | None, tuple[GradedCheck, ...], tuple[str, ...], bool, StudentGrade]:
     """Return what the student's page says about the question, and the checks with all they say.
 
-    Then the other marks that a decision would release, and whether this one was changed.
+    Then the other marks that a decision would release, whether this one was changed, and all.
     """
     feedback = feedback_of(marking, request.assignment)
     (work,) = feedback.works((request.student,))
@@ -225,7 +231,7 @@ def _reasons(
     stands = standing(rows, feedback.now)
     changed = regrade_requests.is_changed(work.grade, stands, request.question)
     if work.last.problem:
-        return None, (), (), changed
+        return None, (), (), changed, work.grade
     seen = readable_marks(stands.shown or stands.waiting)
     present = marks_now(work)
     besides = () if seen is None else _besides(seen, present, request.question)
@@ -239,13 +245,15 @@ def _reasons(
     for check in graded:
         labels = tuple(each for each in check.labels if each.key == request.question)
         about += [check.model_copy(update={"labels": labels})] if labels else []
-    return shown, tuple(about), besides, changed
+    return shown, tuple(about), besides, changed, work.grade
 
 
 def _besides(seen: ReleasedMarks, now: ReleasedMarks, key: str) -> tuple[str, ...]:
     """Return in words how a student's other marks differ from those that the student sees."""
-    both = (seen, now)
-    points = [{each.key: each.points for each in marks.grade.questions} for marks in both]
+    points = [
+        {each.key: each.points for each in (*grade.questions, grade.whole) if each is not None}
+        for grade in (seen.grade, now.grade)
+    ]
     keys = [each for each in {**points[0], **points[1]} if each != key]
     before, after = ([number_text(of.get(each)) or "–" for each in keys] for of in points)
     told = [

@@ -184,13 +184,37 @@ def test_a_question_under_a_mark_for_the_whole_gets_none_of_its_own_by_a_request
         decide(course.feedback(5), request, Decision("mia", "Yes.", 8, request.last))
     assert present(course) == 16.5
     decide(course.feedback(5), request, Decision("mia", "See the whole.", None, request.last))
-    assert not found(course, request).waits
+    closed = found(course, request).decision
+    assert closed is not None
+    assert closed.after is None
     course.release("bob")
     course.book.record_marks("A1", "bob", marks, marker="mia", at=later(6))
     course.release("bob", minutes=7)
     with pytest.raises(InvalidInput, match="Essay has no mark of its own"):
         asking(course, student="bob", minutes=8)
     assert asking(course, "Q1", student="bob", minutes=8).waits
+
+
+def test_a_mark_for_the_whole_that_newer_ones_of_questions_replaced_gets_no_points(
+    course: ReleasedCourse,
+) -> None:
+    marks = {WHOLE: MarkEntry(9)}
+    course.book.record_marks("A1", "alice", marks, marker="mia", at=later(0))
+    course.release()
+    request = asking(course, WHOLE)
+    course.mark("alice", 7, marker="max")
+    with pytest.raises(Conflict, match="Marks of questions count in place"):
+        decide(course.feedback(5), request, Decision("mia", "Yes.", 8, request.last))
+    assert present(course) == 14.5
+    decide(course.feedback(5), request, Decision("mia", "See those.", None, request.last))
+    request = found(course, request)
+    assert request.decision is not None
+    assert (request.decision.kind, request.decision.after) == (MessageKind.KEPT, None)
+    reopen(course.book, request, "prof", "Again.", seen=request.last, now=later(6))
+    request = found(course, request)
+    course.book.record_marks("A1", "alice", {"Essay": MarkEntry(None)}, marker="max", at=later(6))
+    decide(course.feedback(7), request, Decision("mia", "Yes.", 8, request.last))
+    assert present(course) == 15.5
 
 
 def test_a_mark_that_is_kept_is_recorded_as_kept(course: ReleasedCourse) -> None:
@@ -255,6 +279,21 @@ def test_a_decision_for_points_that_were_recorded_already_tells_the_right_differ
     assert (done.before, done.after, done.released) == (6, 8.5, True)
     assert len(course.book.history("A1", "alice")) == history
     assert seen(course) == 16
+
+
+def test_a_decision_releases_no_mark_of_another_question_that_came_meanwhile(
+    course: ReleasedCourse,
+) -> None:
+    course.release()
+    request = asking(course, "Q1")
+    made = Decision("prof", "So.", 9, request.last, str(course.book.grades("A1")[0].version))
+    course.mark("alice", 1, marker="max")
+    with pytest.raises(Conflict, match="marks of this student were changed meanwhile"):
+        decide(course.feedback(5), request, made)
+    assert seen(course) == 13.5
+    decide(course.feedback(5), request, replace(made, points=None))
+    assert not found(course, request).waits, "words release nothing"
+    assert seen(course) == 13.5
 
 
 def test_a_mark_that_was_changed_since_is_not_told_as_kept(course: ReleasedCourse) -> None:

@@ -112,6 +112,24 @@ def test_what_is_imported_meanwhile_is_a_conflict(book: Gradebook, tmp_path: Pat
     assert caught.value.now.given.mark.marker == "mograder 0.3.16"
 
 
+@BOTH_WAYS
+def test_a_mark_replaces_no_newer_one_of_the_whole_or_of_questions_unseen(
+    book: Gradebook, one: str, other: str
+) -> None:
+    seen = QuestionMarks(book).state("A1", "alice", one).version
+    for comment in ("One.", "Two."):
+        said(book, number(None, comment), question=other, by=BEN)
+    seen = said(book, number(10), question=one, version=seen).version
+    for graded in ("Q1", "Q2"):
+        said(book, number(5, reason="So."), question=graded, by=BEN)
+    seen = said(book, number(20), question=one, version=seen).version
+    said(book, number(45), question=other, by=BEN)
+    with pytest.raises(AnswerChanged):
+        said(book, number(30), question=one, version=seen)
+    assert only(book).total == 55.0
+    assert said(book, number(30), question=one).total == 40.0
+
+
 def test_two_markers_at_once_lose_nothing(book: Gradebook) -> None:
     marks = QuestionMarks(book)
     seen = marks.state("A1", "alice", "Analysis").version
@@ -150,6 +168,22 @@ def test_undo_steps_over_what_was_computed_again(book: Gradebook) -> None:
     assert undone(book).given is None
     with pytest.raises(Conflict, match="no change of yours"):
         undone(book)
+
+
+def test_undo_takes_back_a_confirmation_of_newer_work_and_no_mark_before_it(
+    book: Gradebook,
+) -> None:
+    said(book, number(30, "Good."))
+    book.record_run(a_run("alice", FAIR, work="second", later=5))
+    said(book, number(30, "Good."), later=6)
+    assert not said(book, number(30, "Good."), by=BEN, later=7).question.look_again
+    with pytest.raises(AnswerChanged):
+        undone(book)
+    back = undone(book, by=BEN)
+    assert (back.question.points, back.question.marker) == (30, MIA)
+    back = undone(book)
+    assert (back.question.points, back.question.look_again) == (30, True)
+    assert undone(book).question.points is None
 
 
 @pytest.mark.parametrize("given", [(5, 8, 5), (3, 5, 8, 5), (5, None, 5), (5, None)])

@@ -45,6 +45,13 @@ def test_parts_are_equal_and_random_and_nobody_gets_their_own_answer(book: Grade
     assert set(shared(book, "mia").values()) == {"mia"}, "unless there is no other marker"
 
 
+def test_nobody_gets_their_own_answer_in_whatever_spelling(book: Gradebook) -> None:
+    """A front names a person Mia, and their work was collected as mia's."""
+    made = [shared(book, "Mia", "ben", seed=seed) for seed in range(12)]
+    assert {each["mia"] for each in made} == {"ben"}
+    assert [Counter(each.values()) for each in made] == [{"Mia": 5, "ben": 5}] * 12
+
+
 def test_what_is_marked_stays_with_its_marker_and_counts(book: Gradebook) -> None:
     for student in STUDENTS[:4]:
         give(book, student=student, Analysis=1.0)  # by mia

@@ -34,9 +34,10 @@ const texts_of = (mark) => ({
 });
 
 // Shows a mark in the form; a field that is being written in is left alone if `gently` and nobody else changed it.
-export function fill(state, made, gently = false) {
+export function fill(state, made, gently = false, items = rubric) {
   const before = gently ? texts_of(draft) : {};
   shown = state;
+  rubric = items;
   if (!gently) replaced = null;
   of("mark").hidden = state.own;
   draft = { ...made, saved: [...made.saved] };
@@ -58,8 +59,9 @@ export function fill(state, made, gently = false) {
 }
 
 export function set_rubric(found) {
-  rubric = found;
-  if (draft) fill(shown, draft, true);
+  if (JSON.stringify(found) === JSON.stringify(rubric)) return; // a box that is being clicked is not replaced
+  if (draft) fill(shown, draft, true, found);
+  else rubric = found;
 }
 
 // The hub has saved the mark: its points are the ones that count.

@@ -16,7 +16,7 @@ const AGAIN_MS = 2000, EMPTY_MS = 15000, MOST_KEPT = 40;
 const OPEN = ["open", "answered"]; // the states of a request that waits for a decision
 const cache = new Map();
 const main = document.querySelector("main").dataset;
-let state = null, turn = 0, going_to = "", rubric_of = null, keeping = false, graded_anew = false, signed_out = false;
+let state = null, turn = 0, going_to = "", rubric_of = null, rubrics_asked = 0, rubric_read = 0, keeping = false, graded_anew = false, signed_out = false;
 
 const { here, key } = places;
 const saves = new Map(); // how often an answer's mark was saved
@@ -42,14 +42,13 @@ async function show(index, { focus = true } = {}) {
     if (!found) await soon();
     if (mine !== turn) return;
   }
-  if (!knows_items(found)) await load_rubric(wanted.question);
-  if (mine !== turn) return;
   const at = places.index_of_key(outbox.key_of(wanted.id, wanted.question)); // the others may have been read again
   if (at < 0) return show(0, { focus });
   places.select(at);
   display(found, focus);
   of("desk").removeAttribute("aria-busy");
   if (known) renew(wanted, mine);
+  else load_rubric(wanted.question, () => null);
   const next = places.place_at(places.next_waiting(at)) ?? places.place_at(at + 1);
   if (next) prefetch(next);
 }
@@ -70,12 +69,13 @@ function fail(error) {
   return null;
 }
 
-// Shows a newer state of the answer that is shown; the text being written stays.
+// Shows a newer state of the answer that is shown, and a newer rubric; the text being written stays.
 async function renew(wanted, mine) {
+  const rubric = load_rubric(wanted.question, () => null);
   const fresh = await fetch_state(wanted).catch(() => null);
-  if (fresh && mine === turn && !knows_items(fresh)) await load_rubric(wanted.question);
   if (!fresh || mine !== turn || key() !== outbox.key_of(wanted.id, wanted.question)) return null; // another is shown, or will be
   if (JSON.stringify(fresh) !== JSON.stringify(state)) display(fresh, false);
+  await rubric;
   return fresh;
 }
 
@@ -91,13 +91,12 @@ async function reload() {
   return renew(here(), turn);
 }
 
-// Another marker may have made an item since the rubric was read: the page must not count without it.
-const knows_items = ({ mark }) => (mark?.saved ?? []).every(form.item_of);
-
-async function load_rubric(question) {
-  const found = await call("GET", at_comments(question)).catch(fail);
-  if (!found || question !== going_to) return; // the answer to an older request comes last
+// Read again with each answer that is shown: another marker may have changed it.
+async function load_rubric(question, failed = fail) {
+  const mine = ++rubrics_asked, found = await call("GET", at_comments(question)).catch(failed);
+  if (!found || question !== going_to || mine < rubric_read) return; // the answer to an older request comes last
   rubric_of = question;
+  rubric_read = mine;
   form.set_rubric(found);
 }
 
