@@ -59,6 +59,13 @@ RUNTIME = (
 )
 """The packages that marimo's page loads before any notebook, beside ``marimo-base``."""
 
+LOADER = "pyodide-http"
+"""The one of these that marimo loads for each notebook, and not in the Python that saves its text.
+
+It brings all other packages of the page with it. By itself marimo loads those that the notebook
+imports, so extras would be missing.
+"""
+
 _PURE = frozenset({"pyyaml"})
 """Compiled packages that also work without their compiled part, and have no wheel of that kind.
 
