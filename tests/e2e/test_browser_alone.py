@@ -111,6 +111,15 @@ async def test_the_files_in_a_zip_are_beside_the_notebook_as_after_a_fetch(
     await runs(page, "Checks: 1 of 1 passed")
 
 
+async def test_the_packages_of_an_extra_are_there_without_an_import(
+    served: Course, people: People
+) -> None:
+    """Also where the header has a requirement that micropip cannot meet, such as ours."""
+    page = await open_signed_in(await people.person("wanda"), served, "wanda")
+    await answer(page, 'mean = 4 * __import__("wcwidth").wcwidth("x")')
+    await runs(page, "Checks: 1 of 1 passed")
+
+
 async def test_a_notebooks_own_form_which_asks_for_the_token_is_hidden_as_on_a_hub(
     served: Course, people: People
 ) -> None:

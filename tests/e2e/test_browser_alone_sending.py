@@ -109,6 +109,39 @@ async def test_a_browser_whose_disk_is_full_still_saves_on_the_server_and_submit
     assert "# two" in handed_in(served)
 
 
+async def test_a_text_that_is_too_large_for_a_draft_is_kept_and_submitted(
+    served: Course, people: People
+) -> None:
+    page = await open_as_alice(await people.person("alice"), served)
+    await write(page, f"# {'x' * 5_000_000}\n")
+    await saved(page, "in this browser")
+    said = page.locator("#said")
+    await expect(said).to_have_text(
+        "The server did not take the draft: The body may have at most 4 MB. "
+        "It is kept in this browser."
+    )
+    await page.reload()
+    await saved(page, "in this browser")
+    await page.click("#submit")
+    await expect(said).to_contain_text("Submitted")
+    assert len(handed_in(served)) > 5_000_000
+
+
+async def test_a_text_that_is_too_large_to_be_opened_again_is_told_until_it_is_shorter(
+    served: Course, people: People
+) -> None:
+    page = await open_as_alice(await people.person("alice"), served)
+    await write(page, "# one\n")
+    await saved(page, "in this browser and on the server")
+    said, frame = page.locator("#said"), await notebook(page)
+    await frame.evaluate("tell('text', { text: 'x'.repeat(16_000_001) })")
+    await expect(said).to_contain_text("at most 16 MB, so what you typed last is not saved.")
+    await expect(page.locator("#saved")).to_have_text("Not saved yet…")
+    await write(page, "")
+    await saved(page, "in this browser and on the server")
+    await expect(said).to_have_text("")
+
+
 async def test_of_two_versions_the_other_one_is_downloaded_where_the_disk_is_full(
     served: Course, people: People
 ) -> None:

@@ -20,7 +20,7 @@ START_MS = 240_000
 
 NOTEBOOK = """\
 # /// script
-# dependencies = ["marimo", "mograder"]
+# dependencies = ["marimo", "mograder", "mograder-hub", "tabulate[widechars]"]
 # ///
 
 import marimo

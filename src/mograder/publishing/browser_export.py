@@ -30,6 +30,7 @@ from mograder.core.errors import RemoteFailed
 from mograder.core.marimo_scripts import WORKER, other_form, pack_script, pack_style
 from mograder.core.names import ItemName
 from mograder.publishing.pyodide import (
+    LOADER,
     STARTED,
     Pyodide,
     Wheel,
@@ -78,7 +79,6 @@ class FrameAddresses:
     pack: str
     pyodide: str
     lock: str
-    index: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,14 +185,15 @@ def read_marimo() -> MarimoFiles:
 
 def _collect(wheels: tuple[Wheel, ...], python: Pyodide, say: Say) -> _Packages:
     found = []
-    present = {wheel.name for wheel in wheels}
+    present = {wheel.name for wheel in wheels} - {LOADER}
     for wheel in wheels:
         say(wheel.filename)
         if wheel.place is not None:
             data = wheel.place.read_bytes()
         else:
             data = _download(wheel) if wheel.url else pack_installed(wheel.name)
-        imports, depends = read_wheel(data, python.environment())
+        imports, needs = read_wheel(data, python.environment())
+        depends = present if wheel.name == LOADER else present.intersection(needs)
         entry: dict[str, object] = {
             "name": wheel.name,
             "version": wheel.version,
@@ -202,7 +203,7 @@ def _collect(wheels: tuple[Wheel, ...], python: Pyodide, say: Say) -> _Packages:
             "sha256": hashlib.sha256(data).hexdigest(),
             "package_type": "package",
             "imports": list(imports),
-            "depends": [name for name in depends if name in present],
+            "depends": sorted(depends),
             "unvendored_tests": False,
         }
         found.append((entry, data))
@@ -241,26 +242,14 @@ def _write(
         first.append(f"{place}/{served}")
     lock = {"info": python.info, "packages": entries}
     text = json.dumps(lock, sort_keys=True).encode()
-    listing = pages.add("lock", {_LOCK: text, **_index(entries)})
+    listing = pages.add("lock", {_LOCK: text})
     addresses = FrameAddresses(
         marimo=f"../{marimo}/",
         pack=f"../{pack}/{_PACK}",
         pyodide=f"../{runtime}/",
         lock=f"../{listing}/{_LOCK}",
-        index=f"../{listing}/",
     )
     return addresses, (*first, f"{listing}/{_LOCK}")
-
-
-def _index(entries: Mapping[str, Mapping[str, object]]) -> dict[str, bytes]:
-    """Return a package index in the simple form, for requirements that micropip looks up."""
-    found = {}
-    for name, entry in entries.items():
-        address = f"../../{str(entry['file_name']).removeprefix('../')}"
-        filename = address.rpartition("/")[2]
-        link = f'<!doctype html><a href="{address}#sha256={entry["sha256"]}">{filename}</a>\n'
-        found[f"{name}/index.html"] = link.encode()
-    return found
 
 
 def _source(script: Traversable) -> str:
@@ -289,7 +278,6 @@ def _marimo_page(title: str, addresses: FrameAddresses) -> str:
             show_code=True,
             pyodide_index_url=beside(addresses.pyodide),
             pyodide_lockfile_url=beside(addresses.lock),
-            pypi_index_url=beside(addresses.index),
         )
     )
 

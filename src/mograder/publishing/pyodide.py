@@ -59,13 +59,23 @@ RUNTIME = (
 )
 """The packages that marimo's page loads before any notebook, beside ``marimo-base``."""
 
+LOADER = "pyodide-http"
+"""The one of these that marimo loads for each notebook, and not in the Python that saves its text.
+
+It brings all other packages of the page with it. By itself marimo loads those that the notebook
+imports, so extras would be missing.
+"""
+
 _PURE = frozenset({"pyyaml"})
 """Compiled packages that also work without their compiled part, and have no wheel of that kind.
 
 marimo needs this one, so it is installed here: its Python files are packed again.
 """
 
-_THERE = frozenset({"marimo", "marimo-base", *OURS})
+_MARIMO = frozenset({"marimo", "marimo-base"})
+_LEFT_OUT = frozenset({"marimo", "sqlglotc"})
+"""``marimo-base`` has all that a browser needs of the first; the other makes sqlglot faster."""
+
 _WHEEL = b"Wheel-Version: 1.0\nGenerator: mograder\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _METADATA_LIMIT = 4 * 1024 * 1024
@@ -249,7 +259,7 @@ def select_wheels(
     Raises: as :func:`resolve_universally`.
     """
     environment = pyodide.environment()
-    wanted = [each for each in dependencies if is_wanted(each, environment)]
+    wanted = wanted_there(dependencies, environment)
     preferred = {name: metadata.version(name) for name in _PURE}
     preferred |= {name: version for name, (version, _) in pyodide.wheels.items()}
     lock = resolve_universally(
@@ -274,6 +284,8 @@ def choose(pylock: str, pyodide: Pyodide) -> Selection:
         if marker and not Marker(marker).evaluate(environment):
             continue
         name, version = canonicalize_name(package["name"]), str(package.get("version", ""))
+        if name in _LEFT_OUT:
+            continue
         known = pyodide.wheels.get(name)
         if known is not None and known[0] == version:
             found: Wheel | None = Wheel(name, version, known[1].name, place=known[1])
@@ -288,18 +300,25 @@ def choose(pylock: str, pyodide: Pyodide) -> Selection:
     return Selection(tuple(wheels), tuple(missing))
 
 
-def is_wanted(text: str, environment: Mapping[str, str]) -> bool:
-    """Return whether a requirement of a notebook has to be met there beside marimo and mograder.
+def wanted_there(dependencies: Iterable[str], environment: Mapping[str, str]) -> list[str]:
+    """Return the requirements of a notebook to be met there beside marimo and mograder.
 
     Raises: :class:`InvalidInput` for a text that is no requirement.
     """
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement as error:
-        raise InvalidInput(f"{text!r} is not a requirement.") from error
-    if canonicalize_name(requirement.name) in _THERE:
-        return False
-    return requirement.marker is None or requirement.marker.evaluate(dict(environment))
+    found = []
+    for text in dependencies:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            raise InvalidInput(f"{text!r} is not a requirement.") from error
+        name, marker = canonicalize_name(requirement.name), requirement.marker
+        if name in OURS or (marker and not marker.evaluate(dict(environment))):
+            continue
+        if name not in _MARIMO:
+            found.append(text)
+        elif requirement.extras:
+            found.append(f"marimo-base[{','.join(sorted(requirement.extras))}]")
+    return found
 
 
 def read_wheel(
@@ -354,12 +373,10 @@ def advise_browser(text: str, filename: str) -> tuple[Finding, ...]:
     except InvalidInput:
         return ()
     version, python, told = distribution().version, _pyodide(), []
-    for wanted in dependencies:
+    for wanted in wanted_there(dependencies, python.environment()):
         requirement = Requirement(wanted)
         has = python.packages.get(canonicalize_name(requirement.name))
-        if has is None or not is_wanted(wanted, python.environment()):
-            continue
-        if not requirement.specifier.contains(has, prereleases=True):
+        if has is not None and not requirement.specifier.contains(has, prereleases=True):
             message = f"{wanted}, but Pyodide {version} has {has}."
             told.append(Finding(filename, _line_of(text, requirement.name), message, _HINT))
     if not told and (missing := _missing(dependencies)):
@@ -443,7 +460,7 @@ def _rank(filename: str, tags: Sequence[Tag]) -> int | None:
 
 def _missing(dependencies: tuple[str, ...]) -> tuple[str, ...]:
     python = _pyodide()
-    wanted = [text for text in dependencies if is_wanted(text, python.environment())]
+    wanted = wanted_there(dependencies, python.environment())
     if all(canonicalize_name(Requirement(text).name) in python.packages for text in wanted):
         return ()
     try:

@@ -57,10 +57,17 @@ def test_a_package_that_nobody_built_for_the_browser_is_told(asked: list[list[st
     [
         (notebook("marimo", "mograder", "numpy>=2", "Pandas", "x; sys_platform == 'win32'"), []),
         (notebook("seaborn"), [["seaborn"]]),
+        (notebook("marimo[sql,lsp]>=0.25"), [["marimo-base[lsp,sql]"]]),
         (notebook("nonsense"), [["nonsense"]]),
         ("# /// script\n# dependencies = [\n# ///\n", []),
     ],
-    ids=["pyodide has them", "plain python", "the index does not answer", "unreadable"],
+    ids=[
+        "pyodide has them",
+        "plain python",
+        "marimo's extras",
+        "the index does not answer",
+        "unreadable",
+    ],
 )
 def test_nothing_is_told_and_only_what_pyodide_has_not_is_resolved(
     asked: list[list[str]], text: str, resolved: list[list[str]]

@@ -12,7 +12,6 @@ ADDRESSES = FrameAddresses(
     pack="../pack-2/marimo.json",
     pyodide="../pyodide-3/",
     lock="../lock-4/pyodide-lock.json",
-    index="../lock-4/",
 )
 
 
@@ -38,7 +37,7 @@ def test_our_script_comes_first_and_knows_the_pack_and_the_main_script() -> None
 
 def test_pyodide_and_the_packages_are_ours() -> None:
     html = page()
-    for address in ("../pyodide-3/", "../lock-4/pyodide-lock.json", "../lock-4/"):
+    for address in ("../pyodide-3/", "../lock-4/pyodide-lock.json"):
         assert f'"{address}"' in html
 
 

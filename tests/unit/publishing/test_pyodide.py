@@ -9,9 +9,13 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from mograder.core.errors import InvalidInput
-from mograder.publishing.pyodide import choose, read_pyodide
+from mograder.core.names import ItemName
+from mograder.core.wheel import WHEEL, pack_wheel
+from mograder.publishing import browser_export
+from mograder.publishing.pyodide import Selection, Wheel, choose, read_pyodide
 
 NUMPY = "numpy-2.4.3-cp314-cp314-pyemscripten_2026_0_wasm32.whl"
 PYLOCK = '[[packages]]\nname = "numpy"\nversion = "2.4.3"\n'
@@ -76,3 +80,39 @@ def test_other_directories_and_files_are_refused(tmp_path: Path) -> None:
     broken = {**files(), "pyodide-lock.json": b"{}"}
     with pytest.raises(InvalidInput, match="cannot be read"):
         read_pyodide(directory(tmp_path, broken))
+
+
+def test_each_notebook_loads_all_packages_of_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """marimo loads what is imported, and Pyodide waits for ever where two need each other."""
+    wheels = (
+        wheel(tmp_path, "tables", "excelreader; extra == 'excel'", "styler"),
+        wheel(tmp_path, "excelreader"),
+        wheel(tmp_path, "styler", "pyodide-http"),
+        wheel(tmp_path, "pyodide-http"),
+    )
+    monkeypatch.setattr(browser_export, "select_wheels", lambda *_: Selection(wheels, ()))
+    python = directory(tmp_path, files())
+    notebook = tmp_path / "hw1.py"
+    notebook.write_text("import marimo\n\napp = marimo.App()\n")
+    browser_export.export_page(tmp_path, ItemName.parse("hw1"), notebook, python, print)
+    (lock,) = (tmp_path / ".mograder" / "web").rglob("pyodide-lock.json")
+    packages = json.loads(lock.read_bytes())["packages"]
+    assert {name: each["depends"] for name, each in packages.items()} == {
+        "tables": ["styler"],
+        "excelreader": [],
+        "styler": [],
+        "mograder": [],
+        "pyodide-http": ["excelreader", "mograder", "styler", "tables"],
+    }
+
+
+def wheel(place: Path, name: str, *requires: str) -> Wheel:
+    """A wheel of one module that requires others."""
+    info = f"{name.replace('-', '_')}-1.0.dist-info"
+    needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}".encode()
+    file = place / f"{name.replace('-', '_')}-1.0-py3-none-any.whl"
+    file.write_bytes(pack_wheel({f"{info}/METADATA": about, f"{info}/WHEEL": WHEEL}, info))
+    return Wheel(canonicalize_name(name), "1.0", file.name, place=file)

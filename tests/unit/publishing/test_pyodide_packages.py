@@ -61,6 +61,13 @@ def test_packages_for_other_platforms_are_left_out() -> None:
     assert choose(text, pyodide()).missing == ()
 
 
+def test_the_rest_of_marimo_and_a_compiled_part_that_only_saves_time_are_left_out() -> None:
+    """Some packages need marimo, which would come a second time; sqlglot runs without the other."""
+    listed = resolution("marimo", "marimo-1.0-py3-none-any.whl") + resolution("sqlglotc")
+    selection = choose(listed, pyodide())
+    assert (selection.wheels, selection.missing) == ((), ())
+
+
 def test_pyodides_own_wheel_is_used_in_its_version_only(tmp_path: Path) -> None:
     file = tmp_path / "numpy-2.4.3-cp314-cp314-pyemscripten_2026_0_wasm32.whl"
     file.write_bytes(b"wheel")

@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, Response
 
 from mograder.core.errors import NotFound
 from mograder.core.names import ItemName
+from mograder.notebook import MAX_NOTEBOOK
 from mograder.store.assignment_server.browser_pages import PACKED
 from mograder.web import pages
 from mograder.web.app import policy_source, security_headers
@@ -78,6 +79,7 @@ async def page(info: RequestInfo) -> Response:
         page=found,
         root=context.prefix,
         sandbox=SANDBOX,
+        most=MAX_NOTEBOOK,
         no_auth=info.services.options.no_auth,
     )
     return HTMLResponse(html, headers=_page_headers(context))

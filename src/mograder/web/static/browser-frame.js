@@ -1,12 +1,11 @@
 // The frame in which the notebook runs. Everything that it says may come from the notebook's own
 // code: messages are taken from this frame only, by their kind, and within bounds.
 
-const MOST_TEXT = 4 * 1024 * 1024;
 const MOST_RESULTS = 512 * 1024;
 const SAVE_MS = 3000;
 
-export function openFrame(place, { title, text, files, keeper, editing, edited, checked, failed }) {
-  const { files: root, frame: address, protocol, sandbox } = document.body.dataset;
+export function openFrame(place, { title, text, files, keeper, editing, edited, tooLarge, checked, failed }) {
+  const { files: root, frame: address, protocol, sandbox, most } = document.body.dataset;
   const frame = document.createElement("iframe");
   frame.id = "notebook";
   frame.title = title;
@@ -26,7 +25,9 @@ export function openFrame(place, { title, text, files, keeper, editing, edited, 
       keeper.serve(ports[0]);
     } else if (data?.mograder === "editing") {
       editing();
-    } else if (data?.mograder === "text" && said && said.length <= MOST_TEXT) {
+    } else if (data?.mograder === "text" && said.length > Number(most)) {
+      tooLarge();
+    } else if (data?.mograder === "text" && said) {
       edited(said);
       saved?.();
     } else if (data?.mograder === "results" && said.length <= MOST_RESULTS) {

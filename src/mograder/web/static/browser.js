@@ -9,7 +9,7 @@ import { Refused, Unreachable, isDecided, passes, serverOf } from "./browser-ser
 import { openStore } from "./browser-store.js";
 
 const RETRY_MS = 15_000;
-const { item, notebook, root, open, files: place, first } = document.body.dataset;
+const { item, notebook, root, open, files: place, first, most } = document.body.dataset;
 const $ = (id) => document.getElementById(id);
 const say = (text, until = "") => {
   $("said").textContent = text;
@@ -61,8 +61,15 @@ function editing() {
   $("saved").textContent = "Not saved yet…";
 }
 
+function tooLarge() {
+  editing();
+  const why = `A notebook may have at most ${most / 1e6} MB, so what you typed last is not saved.`;
+  say(`${why} Remove data or pictures from its cells.`, "saved");
+}
+
 function edited(text) {
   unsaved = false;
+  if ($("said").dataset.until === "saved") say("");
   if (text === work.text) return showSaved();
   if ($("said").dataset.until === "edited") say("");
   void tellWhich(text);
@@ -489,6 +496,7 @@ async function main() {
     keeper,
     editing,
     edited,
+    tooLarge,
     checked: (text) => takeChecks($("checks"), $("panel"), text),
     failed: (text) => say(`The notebook does not start: ${text}. Load this page again.`),
   });
