@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.portable_names import server_name
 from mograder.exchange.student.fetch import Change, FetchedFile, fetch
+from mograder.store.copies.student_folder import StudentFolder
 from tests.support.clock import ManualClock
 from tests.support.fake_course import FakeCourse
 
@@ -105,6 +108,24 @@ def test_an_unedited_file_is_renewed_without_a_copy(student: Student) -> None:
     fetched = student.fetch()
     assert {(file.change, file.kept) for file in fetched.values()} == {(Change.UPDATED, None)}
     assert student.files() == {"hw1.py": b"# v2", "data.csv": b"9"}
+
+
+def test_of_an_assignment_that_was_renamed_the_release_that_was_fetched_last_counts(
+    student: Student,
+) -> None:
+    """Validate ran the checks of the one whose title was first in the alphabet."""
+    folder = StudentFolder(student.out.parent)
+    for title, text in ("hw1", b"# v1"), ("hw1 (corrected)", b"# v2"), ("hw1", b"# v3"):
+        for earlier in student.out.glob(".mograder/release/*/hw1.py"):
+            os.utime(earlier, (0, 0))
+        student.course.files["hw1"] = {"hw1.py": text}
+        named = replace(student.course.assignment("hw1"), name=title)
+        fetch(student.course, named, student.out, print, student.clock.now())
+        notebook = folder.notebook("hw1")
+        assert notebook is not None
+        released = folder.released(notebook)
+        assert released is not None
+        assert released.read_bytes() == text
 
 
 def test_a_release_that_0_3_16_fetched_counts_as_unedited_too(student: Student) -> None:
