@@ -183,7 +183,7 @@ class StudentCourse:
         item = self._item(folder)
         place, now = self.folder.directory(folder), self._clock.now()
         assignment = self._as_it_is_now(transport, item)
-        fetched = fetch(transport, assignment, place, progress, now)
+        fetched = fetch(transport, assignment, place, progress, now, own_folder=True)
         self._put(item.model_copy(update={"assignment": assignment, "fetched": assignment.files}))
         return fetched
 

@@ -12,10 +12,11 @@ import pytest
 
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.portable_names import server_name
+from mograder.exchange.student.course import StudentCourse
 from mograder.exchange.student.fetch import Change, FetchedFile, fetch
 from mograder.store.copies.student_folder import StudentFolder
 from tests.support.clock import ManualClock
-from tests.support.fake_course import FakeCourse
+from tests.support.fake_course import START, FakeCourse
 
 NOTEBOOK = b"import marimo\n"
 
@@ -75,6 +76,32 @@ def test_b149_zips_are_unpacked(student: Student) -> None:
     ]
     assert student.files() == {"hw1.zip": archive, "hw1.py": NOTEBOOK, "public/a.csv": b"3"}
     assert (student.out / ".mograder" / "release" / "hw1" / "hw1.py").read_bytes() == NOTEBOOK
+
+
+def test_a_notebook_lies_in_the_assignments_own_folder_though_a_folder_was_packed(
+    student: Student, tmp_path: Path
+) -> None:
+    """The dashboard found none. Commands fetch into a folder that several assignments may share."""
+    notebook = b"app = marimo.App()\n"
+    zips = {
+        "hw1.zip": zip_of(hw1__hw1_py=notebook, hw1__data_csv=b"1"),
+        "more.zip": zip_of(data__x_csv=b"2"),
+        "utils.zip": zip_of(utils__sums_py=b"def total(): ...\n"),
+    }
+    student.course.files["hw1"] = zips
+    mine = StudentCourse(StudentFolder(student.out.parent), student.clock)
+    mine.sync(student.course, "http://server.test", print)
+    mine.fetch(student.course, "hw1", print)
+    others = {"data/x.csv": b"2", "utils/sums.py": b"def total(): ...\n"}
+    assert student.files() == {**zips, **others, "hw1.py": notebook, "data.csv": b"1"}
+    assert (student.out / ".mograder" / "release" / "hw1" / "hw1.py").read_bytes() == notebook
+    shared = Student(student.course, tmp_path / "shared", student.clock)
+    shared.fetch()
+    assert shared.files() == {**zips, **others, "hw1/hw1.py": notebook, "hw1/data.csv": b"1"}
+    student.course.files["hw1"]["work.py"] = notebook
+    found = student.course.assignment("hw1")
+    files = fetch(student.course, found, tmp_path / "b", print, START, own_folder=True)
+    assert {"work.py", "hw1/hw1.py"} <= {file.name for file in files}, "examples beside a notebook"
 
 
 def test_what_the_server_also_offers_by_itself_wins_over_a_zip(student: Student) -> None:
