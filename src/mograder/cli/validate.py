@@ -93,7 +93,6 @@ def validate_command(  # one argument per option
                 loaded,
                 read_environ(),
                 sandbox=not no_sandbox,
-                trusted=True,
                 runs=len(notebooks),
                 jobs=jobs,
             )

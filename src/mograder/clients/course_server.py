@@ -21,13 +21,14 @@ from mograder.core.tasks import Progress
 class RemoteFile:
     """A file that the server offers; ``size`` in bytes and ``digest`` are None if not given.
 
-    ``address`` is for the transport only.
+    ``address`` is for the transport only, and ``modified`` for comparison: a Unix time or None.
     """
 
     name: str
     address: str
     size: int | None = None
     digest: str | None = None
+    modified: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

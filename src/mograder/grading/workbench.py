@@ -117,13 +117,11 @@ async def open_workbench(
     *,
     sandbox: bool = True,
     own_python: bool = False,
-    trusted: bool = False,
     runs: int = 1,
     jobs: int = 2,
 ) -> AsyncIterator[Workbench]:
     """Yield a workbench for ``runs`` runs, ``jobs`` at a time; on Linux with its own supervisor.
 
-    With ``trusted``, the files beside a notebook may be as many and as large as an author's.
     Without ``sandbox``, or if the settings switch it off, this machine is not protected from the
     notebooks; on other systems it never is. With ``own_python`` they have the packages of the
     Python that runs mograder.
@@ -143,7 +141,6 @@ async def open_workbench(
         if config.uv_cache.is_relative_to(loaded.state_dir):
             config = config.model_copy(update={"uv_cache": place / "uv-cache"})
         warm = _WARM_ENVIRONMENTS if runs >= _WARM_FROM else 0
-        bounds = _AUTHORS_BOUNDS if trusted else CopyBounds()
         async with (
             momentary_supervisor(config, warm=warm) as moment,
             _directory() as copies,
@@ -153,7 +150,7 @@ async def open_workbench(
             if own_python:
                 await asyncio.to_thread(make_own_environment, own)
             runner = SandboxedRunner(
-                client, copies / "runs", remove_tree, at_once=jobs, bounds=bounds
+                client, copies / "runs", remove_tree, at_once=jobs, bounds=_AUTHORS_BOUNDS
             )
             yield Workbench(runner, _limits(loaded), environments, client.warm, own)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -12,7 +14,7 @@ from mograder.clients.token_store import MOODLE, TokenStore
 from mograder.core.errors import InvalidInput
 from tests.support.dashboard_app import dashboard
 from tests.support.moodle.recordings import recorded
-from tests.support.moodle.replay import Replay, token_of
+from tests.support.moodle.replay import Replay, Reply, token_of
 
 A1 = "A1. Introduction"
 
@@ -62,6 +64,26 @@ async def test_a_student_signs_in_downloads_submits_and_reads_feedback(
         assert known.course_id == 2
         feedback = await shown.client.get(f"/feedback/{A1}/0/file")
         assert feedback.content == recorded(238).body
+
+
+async def test_a_file_that_was_replaced_by_one_of_its_size_is_an_update(
+    folder: Path, moodle: Replay
+) -> None:
+    """Not where an earlier version fetched it, which did not store the time."""
+
+    def corrected(reply: Reply) -> Reply:
+        time = rb'(A1-Introduction\.py","timemodified":)\d+'
+        return replace(reply, body=re.sub(time, rb"\g<1>1795200000", reply.body))
+
+    async with dashboard(folder) as shown:
+        await shown.press("/sign-in/moodle_token", token=token_of("alice"))
+        await shown.press(f"/fetch/{A1}")
+        assert "Get the update" not in text(await shown.press("/sync"))
+        moodle.between = corrected
+        assert text(await shown.press("/sync")).count("Get the update") == 1
+        stored = folder / ".mograder" / "student.json"
+        stored.write_text(re.sub(r',\s*"modified": \d+', "", stored.read_text("utf-8")), "utf-8")
+        assert "Get the update" not in text(await shown.press("/sync"))
 
 
 async def test_a_wrong_password_is_told_on_the_page_and_never_shown(

@@ -90,12 +90,12 @@ class _File(Loose):
     filepath: Text = "/"
     filesize: int | None = None
     fileurl: Text = ""
+    timemodified: int | None = None
 
     def record(self) -> RemoteFile:
         """Return the record; the name of a file in a folder includes the folder."""
-        return RemoteFile(
-            f"{self.filepath}{self.filename}".lstrip("/"), self.fileurl, self.filesize
-        )
+        name = f"{self.filepath}{self.filename}".lstrip("/")
+        return RemoteFile(name, self.fileurl, self.filesize, modified=self.timemodified)
 
 
 File = Annotated[RemoteFile, made_of(_File, _File.record)]

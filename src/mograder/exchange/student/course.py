@@ -72,8 +72,14 @@ class KnownItem(BaseModel):
 
     @property
     def updated(self) -> bool:
-        """Whether the server's files have changed since they were fetched."""
-        return bool(self.fetched) and self.fetched != self.assignment.files
+        """Whether the server's files have changed since they were fetched.
+
+        A file that was fetched by a version which did not store its time may have any.
+        """
+        there = self.assignment.files
+        if any(each.modified is None for each in self.fetched):
+            there = tuple(replace(each, modified=None) for each in there)
+        return bool(self.fetched) and self.fetched != there
 
 
 class Known(BaseModel):
@@ -177,7 +183,7 @@ class StudentCourse:
         item = self._item(folder)
         place, now = self.folder.directory(folder), self._clock.now()
         assignment = self._as_it_is_now(transport, item)
-        fetched = fetch(transport, assignment, place, progress, now)
+        fetched = fetch(transport, assignment, place, progress, now, own_folder=True)
         self._put(item.model_copy(update={"assignment": assignment, "fetched": assignment.files}))
         return fetched
 

@@ -98,7 +98,7 @@ class NewerElsewhere(NeedsDecision):
 class SavedDraft:
     """The outcome of saving a draft before a submission.
 
-    ``kept`` is the file with the text that it replaced, if the student had not seen that.
+    ``kept`` is the file with the text that it is to replace, if the student had not seen that.
     ``why_not`` says why it was not saved, "" if it was or the server keeps no drafts.
     """
 
@@ -142,8 +142,9 @@ def save_before_submission(
 ) -> SavedDraft:
     """Save the text that is about to be submitted as the draft; other text is kept beside it.
 
-    ``agreed`` is the :attr:`Elsewhere.key` of what the student wants to be replaced. A draft that
-    cannot be saved for another reason does not stop a submission: it may be due.
+    ``agreed`` is the :attr:`Elsewhere.key` of what the student wants to be replaced; they are not
+    asked about it again. A draft that cannot be saved for another reason does not stop a
+    submission: it may be due.
 
     Raises:
         NewerElsewhere: There is newer work than this folder has seen.
@@ -158,13 +159,14 @@ def save_before_submission(
     found = unseen(status, assignment, notebook.parent, text)
     if found is not None and found.key != agreed:
         raise NewerElsewhere(found)
+    over = status.draft.tag
     try:
         kept = None
         if found is not None and found.draft is not None:
             _, other = transport.draft(assignment)
             kept = keep_beside(assignment, notebook, other, now)
         plain = text.replace(b"\r\n", b"\n")  # as browsers save it
-        saved = transport.save_draft(assignment, plain, status.draft.tag)
+        saved = transport.save_draft(assignment, plain, over)
     except DraftChanged as error:
         status = transport.work_status(assignment)  # it was saved in the last moment
         found = unseen(status, assignment, notebook.parent, text)
@@ -172,7 +174,9 @@ def save_before_submission(
     except NotAuthenticated:
         raise
     except MograderError as error:
-        return SavedDraft(why_not=str(error))
+        if found is not None and (kept is not None or found.draft is None):
+            _remember(assignment, notebook.parent, over, status)
+        return SavedDraft(kept, str(error))
     _remember(assignment, notebook.parent, saved.tag, status)
     return SavedDraft(kept)
 

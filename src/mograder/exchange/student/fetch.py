@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +25,7 @@ from mograder.core.portable_names import fold
 from mograder.core.tasks import Progress
 from mograder.exchange.assignment_lookup import folder_of
 from mograder.exchange.unpacking import is_hidden, safe_paths, unpack
+from mograder.store.copies.student_folder import is_notebook
 from mograder.store.filesystem.files import remove_tree
 from mograder.store.filesystem.own_dir import folder_of_files
 from mograder.store.filesystem.untrusted_dir import NewFile
@@ -71,11 +72,15 @@ def fetch(
     out: Path,
     progress: Progress,
     now: datetime,
+    *,
+    own_folder: bool = False,
 ) -> tuple[FetchedFile, ...]:
     """Fetch an assignment's files into a directory, unpack zips, and return each file's outcome.
 
     The released notebooks are kept at ``<out>/.mograder/release/<assignment>/`` too, for `mograder
     validate` to compare with. After a failure, the next run continues with the files that arrived.
+    With ``own_folder``, ``out`` has only this assignment, and takes the place of a folder that a
+    zip has around a notebook and all of its files.
 
     Raises:
         MograderError: The server refuses or fails, or a name is not safe to write; nothing has
@@ -94,7 +99,7 @@ def fetch(
             target.parent.mkdir(parents=True, exist_ok=True)
             if not (file.digest and target.is_file() and _sha256(target) == file.digest.lower()):
                 transport.download(file, target, progress)
-        with _unpacked(arrived, ours) as found:
+        with _unpacked(arrived, ours, own_folder) as found:
             place = _Place(out, assignment, now)
             # Files that the server lists come first, then those from zips.
             ordered = sorted(found.items(), key=lambda each: (each[1][1], each[0]))
@@ -159,7 +164,9 @@ def _wanted(assignment: RemoteAssignment) -> dict[str, RemoteFile]:
 
 
 @contextmanager
-def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, tuple[Path, str]]]:
+def _unpacked(
+    arrived: dict[str, Path], workshop: Path, own_folder: bool
+) -> Iterator[dict[str, tuple[Path, str]]]:
     """Yield every downloaded file, and the name of its zip or "", by its local path.
 
     A file that the server lists wins over one in a zip.
@@ -173,10 +180,25 @@ def _unpacked(arrived: dict[str, Path], workshop: Path) -> Iterator[dict[str, tu
         for number, name in enumerate(name for name in arrived if name.lower().endswith(".zip")):
             into = Path(scratch) / str(number)
             into.mkdir()
-            new = [inner for inner in unpack(arrived[name], into) if fold(inner) not in taken]
+            inside = unpack(arrived[name], into)
+            if own_folder and _is_packed_folder(inside, into, arrived):
+                into /= inside[0].partition("/")[0]
+                inside = tuple(each.partition("/")[2] for each in inside)
+            new = [inner for inner in inside if fold(inner) not in taken]
             taken.update(map(fold, new))
             found |= {inner: (into / PurePosixPath(inner), name) for inner in new}
         yield found
+
+
+def _is_packed_folder(inside: Sequence[str], into: Path, arrived: dict[str, Path]) -> bool:
+    """Return whether a zip has one folder only, with the notebooks that the server lists, if any.
+
+    Examples that are packed beside a notebook stay in their folder.
+    """
+    tops = {each.partition("/")[0] for each in inside}
+    notebooks = {path.name for path in into.glob("*/*.py") if is_notebook(path)}
+    listed = {name for name, path in arrived.items() if name.endswith(".py") and is_notebook(path)}
+    return len(tops) == 1 and bool(notebooks) and listed <= notebooks
 
 
 class _Place:

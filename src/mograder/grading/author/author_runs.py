@@ -220,7 +220,7 @@ async def open_runs(
     """
     if UNPROTECTED:  # before anything runs
         demand_no_sandbox(loaded)
-    opening = partial(open_workbench, loaded, environ, trusted=True, runs=runs, jobs=jobs)
+    opening = partial(open_workbench, loaded, environ, runs=runs, jobs=jobs)
     async with AsyncExitStack() as stack:
         bench = await _sandboxed(stack, opening, loaded, warn) if sandbox else None
         plain, lock = bench, asyncio.Lock()

@@ -62,7 +62,7 @@ async def open_grading_tools(
         InvalidInput: The course's secret cannot be read.
     """
     key = await asyncio.to_thread(grading_key, loaded)
-    opening = open_workbench(loaded, environ, sandbox=sandbox, trusted=True, runs=_MANY, jobs=jobs)
+    opening = open_workbench(loaded, environ, sandbox=sandbox, runs=_MANY, jobs=jobs)
     async with opening as bench:
         yield GradingTools(
             runner=bench.runner,

@@ -137,8 +137,10 @@ class StudentFolder:
         return data
 
     def released(self, notebook: Notebook) -> Path | None:
-        found = self._releases(notebook.folder)
-        return next((path for path in found if path.name == notebook.path.name), None)
+        """Return the release that was fetched last: an assignment may have had another title."""
+        name, kept = notebook.path.name, self._releases(notebook.folder)
+        found = (path for path in kept if path.name == name)
+        return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
     def state_of(self, notebook: Notebook | None) -> CopyState | None:
         """Return the state of a notebook, in the words of the page; None before it is fetched."""

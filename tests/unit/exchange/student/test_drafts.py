@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from mograder.clients.course_server import RemoteAssignment, RemoteDraft
-from mograder.core.errors import MograderError, NotFound
+from mograder.core.errors import MograderError, NotFound, TooLarge
 from mograder.core.files.disk import Disk
 from mograder.exchange.student.drafts import (
     Elsewhere,
@@ -209,6 +209,41 @@ def test_a_draft_that_cannot_be_saved_does_not_stop_a_submission(
     here.submit(MINE)
     assert server.handed_in["hw1", "alice"] == MINE
     assert "cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("program", ["a browser", "a program without drafts"])
+def test_what_was_agreed_to_is_not_asked_again_where_the_draft_cannot_be_saved(
+    here: Folder, server: DraftCourse, program: str
+) -> None:
+    """A late submission was never sent: the question about it came between, without end."""
+    here.begin()
+    write = server.edit if program == "a browser" else server.submit_elsewhere
+    write(OTHER)
+    server.broken_drafts = TooLarge("The request is larger than 4 MB.")
+    found = asked(here, MINE)
+    place, now = (here.assignment, here.notebook, MINE), here.clock.now()
+    kept = [OTHER] if program == "a browser" else []
+    first = save_before_submission(server, *place, now, agreed=found.key)
+    assert "larger than 4 MB" in first.why_not
+    assert (first.kept is not None, here.aside()) == (bool(kept), kept)
+    again = save_before_submission(server, *place, now)
+    assert (again.kept, again.why_not, here.aside()) == (None, first.why_not, kept)
+    write(OTHER + b"# newer\n")
+    assert asked(here, MINE).key != found.key
+
+
+def test_a_draft_that_could_not_be_kept_is_asked_about_again(
+    here: Folder, server: DraftCourse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: object) -> None:
+        raise MograderError("The draft on the server cannot be read.")
+
+    here.begin()
+    server.edit(OTHER)
+    found = asked(here, MINE)
+    monkeypatch.setattr(server, "draft", damaged)
+    here.submit(MINE, found.key)
+    assert asked(here, MINE) == found
 
 
 def test_a_full_disk_does_not_stop_a_submission(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mograder.core.errors import InvalidInput, MograderError, NotFound
 from mograder.core.portable_names import server_name
+from mograder.exchange.student.course import StudentCourse
 from mograder.exchange.student.fetch import Change, FetchedFile, fetch
+from mograder.store.copies.student_folder import StudentFolder
 from tests.support.clock import ManualClock
-from tests.support.fake_course import FakeCourse
+from tests.support.fake_course import START, FakeCourse
 
 NOTEBOOK = b"import marimo\n"
 
@@ -74,6 +78,32 @@ def test_b149_zips_are_unpacked(student: Student) -> None:
     assert (student.out / ".mograder" / "release" / "hw1" / "hw1.py").read_bytes() == NOTEBOOK
 
 
+def test_a_notebook_lies_in_the_assignments_own_folder_though_a_folder_was_packed(
+    student: Student, tmp_path: Path
+) -> None:
+    """The dashboard found none. Commands fetch into a folder that several assignments may share."""
+    notebook = b"app = marimo.App()\n"
+    zips = {
+        "hw1.zip": zip_of(hw1__hw1_py=notebook, hw1__data_csv=b"1"),
+        "more.zip": zip_of(data__x_csv=b"2"),
+        "utils.zip": zip_of(utils__sums_py=b"def total(): ...\n"),
+    }
+    student.course.files["hw1"] = zips
+    mine = StudentCourse(StudentFolder(student.out.parent), student.clock)
+    mine.sync(student.course, "http://server.test", print)
+    mine.fetch(student.course, "hw1", print)
+    others = {"data/x.csv": b"2", "utils/sums.py": b"def total(): ...\n"}
+    assert student.files() == {**zips, **others, "hw1.py": notebook, "data.csv": b"1"}
+    assert (student.out / ".mograder" / "release" / "hw1" / "hw1.py").read_bytes() == notebook
+    shared = Student(student.course, tmp_path / "shared", student.clock)
+    shared.fetch()
+    assert shared.files() == {**zips, **others, "hw1/hw1.py": notebook, "hw1/data.csv": b"1"}
+    student.course.files["hw1"]["work.py"] = notebook
+    found = student.course.assignment("hw1")
+    files = fetch(student.course, found, tmp_path / "b", print, START, own_folder=True)
+    assert {"work.py", "hw1/hw1.py"} <= {file.name for file in files}, "examples beside a notebook"
+
+
 def test_what_the_server_also_offers_by_itself_wins_over_a_zip(student: Student) -> None:
     archive = zip_of(hw1_py=b"# stale", more_txt=b"m")
     student.course.files["hw1"]["hw1.zip"] = archive
@@ -105,6 +135,24 @@ def test_an_unedited_file_is_renewed_without_a_copy(student: Student) -> None:
     fetched = student.fetch()
     assert {(file.change, file.kept) for file in fetched.values()} == {(Change.UPDATED, None)}
     assert student.files() == {"hw1.py": b"# v2", "data.csv": b"9"}
+
+
+def test_of_an_assignment_that_was_renamed_the_release_that_was_fetched_last_counts(
+    student: Student,
+) -> None:
+    """Validate ran the checks of the one whose title was first in the alphabet."""
+    folder = StudentFolder(student.out.parent)
+    for title, text in ("hw1", b"# v1"), ("hw1 (corrected)", b"# v2"), ("hw1", b"# v3"):
+        for earlier in student.out.glob(".mograder/release/*/hw1.py"):
+            os.utime(earlier, (0, 0))
+        student.course.files["hw1"] = {"hw1.py": text}
+        named = replace(student.course.assignment("hw1"), name=title)
+        fetch(student.course, named, student.out, print, student.clock.now())
+        notebook = folder.notebook("hw1")
+        assert notebook is not None
+        released = folder.released(notebook)
+        assert released is not None
+        assert released.read_bytes() == text
 
 
 def test_a_release_that_0_3_16_fetched_counts_as_unedited_too(student: Student) -> None:

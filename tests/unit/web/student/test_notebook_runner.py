@@ -6,11 +6,16 @@ See compatibility-0.3.16.md 5.
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from mograder.grading import workbench
+from mograder.sandbox.client.bootstrap import TemporarySupervisor
+from mograder.sandbox.protocol import Execute, Executed
 from mograder.store.copies.student_folder import Notebook
 from mograder.web.student import notebook_runner
 from tests.support.dashboard_app import Dashboard, dashboard
@@ -85,3 +90,42 @@ async def test_a_validation_has_the_limits_of_the_release(
         mine.path.write_text(notebook("x = 1"))
         await shown.app.runner.validate(mine, lambda _: None)
     assert [each.limits.memory_mb for each in executor.asked] == [512]
+
+
+class CountingMachines:
+    """A supervisor that runs nothing, and counts the pictures beside each notebook."""
+
+    def __init__(self) -> None:
+        self.pictures: list[int] = []
+
+    async def warm(self, environment: Path) -> None:
+        """Nothing starts faster."""
+
+    async def execute(self, asked: Execute, on_line: Callable[[str], None]) -> Executed:
+        self.pictures.append(len(list(asked.directory.glob("*.png"))))
+        return Executed(status=0, log_tail="", seconds=0.5)
+
+
+async def test_a_notebook_is_validated_with_as_many_files_as_an_author_may_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Linux only, an assignment with more than 500 files was refused, which `fetch` brings."""
+    machines = CountingMachines()
+
+    @asynccontextmanager
+    async def supervisor(*_: object, **__: object) -> AsyncIterator[TemporarySupervisor]:
+        yield TemporarySupervisor(machines, tmp_path)  # type: ignore[arg-type]
+
+    @asynccontextmanager
+    async def no_environments(*_: object) -> AsyncIterator[None]:
+        yield None
+
+    monkeypatch.setattr(workbench, "momentary_supervisor", supervisor)
+    monkeypatch.setattr(workbench, "_environments_of", no_environments)
+    async with dashboard(tmp_path / "w") as shown:
+        mine = put(shown, OLD)
+        mine.path.write_text(notebook("x = 1"))
+        for number in range(501):
+            (mine.path.parent / f"{number}.png").touch()
+        await shown.app.runner.validate(mine, lambda _: None)
+    assert machines.pictures == [501]
