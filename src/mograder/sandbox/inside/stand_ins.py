@@ -168,7 +168,7 @@ class StandIns:
         self._by_name: dict[tuple[str, str], type] = {}
         self._making: set[int] = set()
         self._given: dict[str, type] = {}
-        self._decodes = False
+        self._decodes = self._hashes = False
         self._meta = _metaclass(self)
 
     @functools.cached_property
@@ -271,6 +271,10 @@ class StandIns:
             raise answer_session.NotJudgeable(f"`{path}` {refused}.") from None
         finally:
             self._decodes = before
+            hashed, self._hashes = self._hashes, False
+        if hashed:
+            told = "has keys, or elements of a set, that only the notebook can hash"
+            raise answer_session.NotJudgeable(f"`{path}` {told}.")
         if self.sharing is None:
             return found
         self.sharing.met(same)
@@ -549,8 +553,9 @@ class StandIns:
         """Return a special method that asks the worker."""
 
         def method(value: object, *args: Any) -> Any:
-            if name == "__hash__" and self._decodes:
-                raise TypeError("a key that only the worker can hash")
+            if self._decodes and name in ("__hash__", "__eq__"):  # of a key, for now by identity
+                self._hashes = True
+                return object.__hash__(value) if name == "__hash__" else NotImplemented
             return self.calls.special(value, name, args)
 
         method.__name__ = name
