@@ -385,7 +385,8 @@ class StandIns:
             if facts.class_name in _WIDGETS:
                 what = f"{what} (of a widget, give its `.value`)"
             else:  # a value of a library, of which it is not told what it lacks
-                what = f"{expected} with a part, such as a column, that cannot be carried"
+                column = ", such as a column," if "Frame" in facts.class_name else ""
+                what = f"{expected} with a part{column} that cannot be carried"
                 expected = ""
         if not path.endswith("()"):
             wanted = f" instead of {expected}" if expected else ""

@@ -100,6 +100,7 @@ CHECKS = {
     "objects in a list": "[p.x for p in points(2)] == [0, 1]",
     "objects by both": "[p.x for p in Both(2)] == [0, 1]",
     "a def for an object": "line(3) == 5 and line(np.array([1.0])).tolist() == [3.0]",
+    "a remainder": "odd().subs(x, 5) == 1 and odd().has(x)",
     "a lambda for an object": "adder(2)(3) == 5",
     "root": "root(4.0) == 2",
     "each": "each(4.0) == 2",
@@ -110,6 +111,7 @@ CHECKS = {
 }
 HEAD = """
 import contextlib
+import datetime
 import inspect
 import io
 import itertools
@@ -117,7 +119,9 @@ import operator
 import sys
 import numpy as np
 import pandas as pd
+import sympy
 from mograder.runtime import check
+x = sympy.Symbol("x")
 class Point:
     def __init__(self, x): self.x = x
     def __eq__(self, other): return self.x == other.x
@@ -155,6 +159,8 @@ def points(n): yield from map(Point, range(n))
 def adder(n): return np.poly1d([1, n])
 line = np.poly1d([1, 2])
 frame = pd.DataFrame({"t": [1.0, 2.0, 3.0]})
+def when(): return datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
+def odd(): return x - 2 * sympy.floor(x / 2)
 """
 OTHERS = """
 def mean(table):
@@ -179,12 +185,18 @@ class Down:
 def points(n): return [Point(x) for x in range(n)]
 def adder(n): return lambda x: x + n
 def line(x): return x + 2
+class Zone(datetime.tzinfo):
+    def utcoffset(self, at): return datetime.timedelta(0)
+def when(): return datetime.datetime(2024, 1, 1, tzinfo=Zone())
+def odd(): return x % 2
 def show(n): sys.stdout.buffer.write(b"%d\\n" % n)
 """
 FRAME = "`frame` is a DataFrame with a part, such as a column, that cannot be carried."
+ZONE = "`when` is called, and returned a datetime with a part that cannot be carried."
 NOT_THE_SAME = {
     "an item that is a number": "Both(2)[1] == 1",
     "frame": "len(frame) == 3",
+    "a zone": "when().year == 2024",
     "a thing": "callable(thing)",
     "no function": "inspect.isfunction(counted)",
 }
@@ -226,8 +238,9 @@ def test_an_object_is_neither_a_number_nor_callable_nor_a_function_by_that(
     assert run.passed[name] == [False], run.text
 
 
-def test_a_frame_that_cannot_be_carried_is_not_told_to_be_none(run: Judged) -> None:
+def test_a_value_that_cannot_be_carried_is_not_told_to_be_none(run: Judged) -> None:
     assert FRAME in run.text
+    assert ZONE in run.text
 
 
 def test_a_method_that_stands_for_the_authors_is_told_as_a_claim(run: Judged) -> None:
