@@ -651,6 +651,12 @@ def _metaclass(stand_ins: StandIns) -> Any:
         def __bool__(cls) -> bool:
             return True
 
+        def __instancecheck__(cls, value: object) -> bool:
+            """A plain namedtuple is data, of whose class the judge has the name."""
+            kind = type(value)
+            named = kind.__name__ == cls.__name__ and hasattr(kind, "_fields")
+            return (named and issubclass(kind, tuple)) or super().__instancecheck__(value)
+
     for each in ("__len__", "__iter__", "__getitem__", "__contains__", "__reversed__"):
         setattr(AnswerClass, each, stand_ins.special_method(each))  # of an enumeration
     AnswerClass.base = _base(stand_ins, AnswerClass)

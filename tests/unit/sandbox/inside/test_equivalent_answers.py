@@ -100,6 +100,8 @@ CHECKS = {
     "objects in a list": "[p.x for p in points(2)] == [0, 1]",
     "objects by both": "[p.x for p in Both(2)] == [0, 1]",
     "a def for an object": "line(3) == 5 and line(np.array([1.0])).tolist() == [3.0]",
+    "a namedtuple for a class": "isinstance(Pair(1, 2), Pair) and Pair(1, 2).y == 2",
+    "no other class of it": "not isinstance(Pair(1, 2), Down) and isinstance(Down(), Down)",
     "a remainder": "odd().subs(x, 5) == 1 and odd().has(x)",
     "a lambda for an object": "adder(2)(3) == 5",
     "root": "root(4.0) == 2",
@@ -110,6 +112,7 @@ CHECKS = {
     "counted": "counted(3) == 3 and callable(counted)",
 }
 HEAD = """
+import collections
 import contextlib
 import datetime
 import inspect
@@ -155,6 +158,8 @@ def back(thing): return thing
 def down(n): yield from range(n, 0, -1)
 class Down:
     def numbers(self): yield from range(3)
+class Pair:
+    def __init__(self, x, y): self.x, self.y = x, y
 def points(n): yield from map(Point, range(n))
 def adder(n): return np.poly1d([1, n])
 line = np.poly1d([1, 2])
@@ -182,6 +187,7 @@ def back(thing): return thing
 def down(n): return Falls(n)
 class Down:
     def numbers(self): return Falls(2)
+Pair = collections.namedtuple("Pair", "x y")
 def points(n): return [Point(x) for x in range(n)]
 def adder(n): return lambda x: x + n
 def line(x): return x + 2
