@@ -34,6 +34,10 @@ from mograder.sandbox.execution.judging import (
 from mograder.sandbox.inside.grading_contract import Contract
 
 _BESIDE = "or write `# mograder: unprotected` into the cell, so that a marker confirms its marks"
+_IMPORTED = (
+    "Judging imports {names} as the solution does, whatever an answer binds. Let the solution "
+    "define what is asked, or import it in a given cell."
+)
 _COMPARE = f"Compare values that the answers give, {_BESIDE}."
 _LITTLE = 1e-9
 _MOST_KINDS = 3
@@ -121,10 +125,11 @@ def judge_solution(subject: Subject, result: JudgingResult) -> Findings:
 
 def judge_empty(subject: Subject, result: JudgingResult) -> Findings:
     """Return what earns marks only when the release, in which nothing is answered, is judged."""
-    known = {each.label for each in subject.release.report.checks if each.status != "warn"}
+    ran = subject.release.report.checks
+    known = {each.label for each in ran if each.status in ("success", "partial")}
     errors: list[Finding] = []
     advice: list[Finding] = []
-    for planned, label in _labels(subject.plan, result):
+    for planned, remedy, label in _labels(subject.plan, result):
         if label.label in known or not _has_marks(subject.plan, label.key):
             continue
         holds = [each.message for each in label.conditions if each.passed and each.weight > 0]
@@ -133,9 +138,7 @@ def judge_empty(subject: Subject, result: JudgingResult) -> Findings:
         part = "" if label.passed else " in part"
         shown = f" ({holds[0]!r})" if holds else ""
         message = f"the check {label.label!r} passes{part} when it is judged, though nothing is "
-        finding = Finding(
-            subject.filename, planned, f"{message}answered yet{shown}.", PASSES_TOO_SOON
-        )
+        finding = Finding(subject.filename, planned, f"{message}answered yet{shown}.", remedy)
         (errors if label.passed else advice).append(finding)
     return Findings(tuple(errors), tuple(advice))
 
@@ -156,7 +159,14 @@ def _has_marks(plan: GradingPlan, key: str) -> bool:
     return plan.marks is not None and key in plan.marks
 
 
-def _labels(plan: GradingPlan, result: JudgingResult) -> Iterator[tuple[int, JudgedLabel]]:
+def _labels(plan: GradingPlan, result: JudgingResult) -> Iterator[tuple[int, str, JudgedLabel]]:
+    """Yield the judged labels, with their lines and what helps if one passes without an answer."""
+    imported = {each.name for each in plan.answers if each.imported}
+    remedies = {
+        part.cell: _IMPORTED.format(names=", ".join(f"`{each}`" for each in part.answers))
+        for part in plan.checks
+        if part.answers and imported.issuperset(part.answers)
+    }
     lines = {
         (part.cell, label.label): label.line
         for part in plan.checks
@@ -164,7 +174,8 @@ def _labels(plan: GradingPlan, result: JudgingResult) -> Iterator[tuple[int, Jud
     }
     for check in result.checks:
         for label in check.labels:
-            yield lines.get((check.cell, label.label), check.line), label
+            line = lines.get((check.cell, label.label), check.line)
+            yield line, remedies.get(check.cell, PASSES_TOO_SOON), label
 
 
 def judged_otherwise(subject: Subject, result: JudgingResult) -> Iterator[tuple[str, Finding]]:

@@ -196,7 +196,7 @@ class AnswerServer:
         self._shares = shares
         printed = _Printed()
         try:
-            with contextlib.redirect_stdout(printed.stream):
+            with contextlib.redirect_stdout(printed.stream), cell_runner.in_cell()("call"):
                 value = self._operations[operation](*arguments)
         except BaseException as error:  # noqa: BLE001 - a student's code may raise anything
             if operation == "next" and type(error) is StopIteration:

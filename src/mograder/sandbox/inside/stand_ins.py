@@ -128,6 +128,8 @@ class Sharing:
         return list(range(first, self._last + 1))
 
 
+_ITEMS = ("__iter__()[]", "__getitem__()", "__next__()")
+"""The ends of the paths by which an object gives its items."""
 _WIDGETS = ("number", "text")
 """Classes of `mo.ui` that are called as we call plain values (``answer_calls.described``)."""
 _CLASS_FACTS: tuple[Any, ...] = (int, str, (str, type(None)), list, list, list, list, str)
@@ -166,7 +168,7 @@ class StandIns:
         self._by_name: dict[tuple[str, str], type] = {}
         self._making: set[int] = set()
         self._given: dict[str, type] = {}
-        self._decodes = False
+        self._decodes = self._hashes = False
         self._meta = _metaclass(self)
 
     @functools.cached_property
@@ -269,6 +271,10 @@ class StandIns:
             raise answer_session.NotJudgeable(f"`{path}` {refused}.") from None
         finally:
             self._decodes = before
+            hashed, self._hashes = self._hashes, False
+        if hashed:
+            told = "has keys, or elements of a set, that only the notebook can hash"
+            raise answer_session.NotJudgeable(f"`{path}` {told}.")
         if self.sharing is None:
             return found
         self.sharing.met(same)
@@ -325,34 +331,50 @@ class StandIns:
 
     def _stand_in(self, facts: Any, path: str) -> object:
         number, kind = facts.number, facts.kind
-        allowed = kind != "opaque" and self.book.allows(path, kind)
-        if kind == "iterator" and path.endswith(".__iter__()"):
-            allowed = True  # it gives nothing else; its items are held to a path of their own
-        if not allowed and self._is_as_good_as_a_function(number, path, kind):
-            kind, allowed = "callable", True
-        if not allowed:
-            return self._opaque(number, self._sentence(path, kind, facts))
+        if kind == "opaque" or not self.book.allows(path, kind):
+            other = self._another_way(number, path, kind)
+            if other is None:
+                return self._opaque(number, self._sentence(path, kind, facts))
+            path, kind = other
         if kind == "class":
             described = self._described_class(number)
             return self._class_of(described, self.book.owner(path, described[1]))
         if facts.class_name == "coroutine":
             return self._coroutine(number, path)
-        if number not in self._objects or kind == "iterator":
+        if kind == "iterator":  # not kept: the object itself may be one of its own class, too
+            return self._keep(self._iterator(number, path, facts), number)
+        if number not in self._objects:
             makers = {"function": self._function, "instance": self._instance}
-            makers |= {"callable": self._callable, "iterator": self._iterator}
-            made = makers[kind](number, path, facts)
+            made = (makers | {"callable": self._callable})[kind](number, path, facts)
             self._objects[number] = self._keep(made, number)
         return self._objects[number]
 
-    def _is_as_good_as_a_function(self, number: int, path: str, kind: str) -> bool:
-        """Whether the author's solution has a function where an answer has what is called alike.
+    def _another_way(self, number: int, path: str, kind: str) -> tuple[str, str] | None:
+        """Return the author's path and kind that an object of an answer's stands in for, or None.
 
-        As `f = np.sqrt` or `@np.vectorize`; a call is all that it can do then, and it is no
-        function to `inspect`.
+        That is what Python takes for the same: what is called as a function is (`f = np.sqrt`; a
+        call is all that it can do then, and it is no function to `inspect`), an iterator of a class
+        of its own, items by `__getitem__` for those by `__iter__`, a list of objects for an
+        iterator. It is held to that path; one that gave the author's solution data gives no object.
         """
-        if kind not in ("instance", "class") or not self.book.allows(path, "function"):
-            return False
-        return kind == "class" or "__call__" in self._class(self._facts(number))[5]
+        allows, knows = self.book.allows, self.book.knows
+        if kind == "opaque":
+            return None
+        if kind in ("instance", "class") and allows(path, "function"):
+            return (path, "callable") if kind == "class" or self._has(number, "__call__") else None
+        called = f"{self.book.owner(path, '')}.__call__"
+        if kind == "function" and allows(path, "instance") and knows(f"{called}()"):
+            return called, kind
+        goes_on = kind == "iterator" or (kind == "instance" and self._has(number, "__next__"))
+        if goes_on and (path.endswith(".__iter__()") or allows(path, "iterator")):
+            return path, "iterator"
+        owner = next((path.removesuffix(each) for each in _ITEMS if path.endswith(each)), "")
+        others = [owner + each for each in _ITEMS] if owner and not knows(path) else [f"{path}[]"]
+        return next(((each, kind) for each in others if allows(each, kind)), None)
+
+    def _has(self, number: int, name: str) -> bool:
+        """Whether an instance has a special method, as the worker claims."""
+        return name in self._class(self._facts(number))[5]
 
     def _sentence(self, path: str, kind: str, facts: Any) -> str:
         expected = self.book.use(path).example
@@ -363,7 +385,8 @@ class StandIns:
             if facts.class_name in _WIDGETS:
                 what = f"{what} (of a widget, give its `.value`)"
             else:  # a value of a library, of which it is not told what it lacks
-                what = f"{expected} with a part, such as a column, that cannot be carried"
+                column = ", such as a column," if "Frame" in facts.class_name else ""
+                what = f"{expected} with a part{column} that cannot be carried"
                 expected = ""
         if not path.endswith("()"):
             wanted = f" instead of {expected}" if expected else ""
@@ -531,8 +554,9 @@ class StandIns:
         """Return a special method that asks the worker."""
 
         def method(value: object, *args: Any) -> Any:
-            if name == "__hash__" and self._decodes:
-                raise TypeError("a key that only the worker can hash")
+            if self._decodes and name in ("__hash__", "__eq__"):  # of a key, for now by identity
+                self._hashes = True
+                return object.__hash__(value) if name == "__hash__" else NotImplemented
             return self.calls.special(value, name, args)
 
         method.__name__ = name
@@ -626,6 +650,12 @@ def _metaclass(stand_ins: StandIns) -> Any:
 
         def __bool__(cls) -> bool:
             return True
+
+        def __instancecheck__(cls, value: object) -> bool:
+            """A plain namedtuple is data, of whose class the judge has the name."""
+            kind = type(value)
+            named = kind.__name__ == cls.__name__ and hasattr(kind, "_fields")
+            return (named and issubclass(kind, tuple)) or super().__instancecheck__(value)
 
     for each in ("__len__", "__iter__", "__getitem__", "__contains__", "__reversed__"):
         setattr(AnswerClass, each, stand_ins.special_method(each))  # of an enumeration

@@ -36,7 +36,7 @@ _EVALUATED: tuple[Any, ...] = (
     *(sympy.sinh, sympy.cosh, sympy.tanh, sympy.coth, sympy.sech, sympy.csch),
     *(sympy.asinh, sympy.acosh, sympy.atanh, sympy.acoth, sympy.asech, sympy.acsch),
     *(sympy.Abs, sympy.sign, sympy.re, sympy.im, sympy.arg, sympy.conjugate),
-    *(sympy.floor, sympy.ceiling, sympy.frac, sympy.Max, sympy.Min),
+    *(sympy.floor, sympy.ceiling, sympy.frac, sympy.Mod, sympy.Max, sympy.Min),
     *(sympy.factorial, sympy.factorial2, sympy.binomial, sympy.gamma, sympy.erf, sympy.erfc),
     *(sympy.Heaviside, sympy.DiracDelta, sympy.KroneckerDelta),
     *(sympy.Eq, sympy.Ne, sympy.Lt, sympy.Le, sympy.Gt, sympy.Ge),

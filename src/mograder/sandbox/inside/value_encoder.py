@@ -345,6 +345,9 @@ def _has_nan(tree: Any) -> bool:
         return False
     if tree[0] in ("t", "F"):
         return any(map(_has_nan, tree[1]))
+    if tree[0] == "np.g":
+        (value,) = sys.modules["numpy"].frombuffer(bytes.fromhex(tree[2]), tree[1])
+        return bool(value != value)  # noqa: PLR0124 - true for NaN and NaT
     return tree[0] in ("f", "c") and "nan" in tree[1:]
 
 

@@ -279,6 +279,25 @@ def test_a_release_that_earns_a_part_is_advice_and_told_once() -> None:
     assert told(judge_empty(solution(release=known), empty)) == ([], [])
 
 
+def test_a_check_that_fails_in_the_release_and_passes_when_it_is_judged_is_a_mistake() -> None:
+    """The judge imports what the author's solution imports, whatever an answer binds."""
+    given = solved("from math import gcd", "def lcm(a, b): return a * b // gcd(a, b)")
+    alone = 'check("Q1", [(gcd(4, 6) == 2, "gcd")])'
+    both = 'check("Q2", [(gcd(4, 6) == 2, "gcd"), (lcm(4, 6) == 12, "lcm")])'
+    plan = planned(IMPORTS, MARKS, given, alone, both).plan
+    results = (
+        JudgedCheck(part.cell, part.line, False, "judged", "", (label(name),), (), ())
+        for part, name in zip(plan.checks, ("Q1", "Q2"), strict=True)
+    )
+    failed = RunReport(checks=(said("Q1", "danger"), said("Q2", "danger")))
+    errors, advice = told(judge_empty(solution(plan, failed), result(*results)))
+    assert (len(errors), advice) == (2, [])
+    assert "passes when it is judged" in errors[0]
+    remedy = "Judging imports `gcd` as the solution does, whatever an answer binds."
+    assert f"answered yet ('the message'). {remedy}" in errors[0]
+    assert "Let it wait for an answer" in errors[1]
+
+
 def test_the_interface_is_one_line() -> None:
     answers = {
         "finite_diff": "(x, y) → array",

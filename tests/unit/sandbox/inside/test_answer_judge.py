@@ -129,6 +129,19 @@ def test_given_cells_make_widgets_and_caches_as_in_a_notebook(tmp_path: Path) ->
     assert judged(tmp_path, source, source).passed == {"Q1": [True, True, True]}
 
 
+def test_a_function_that_shows_a_widget_can_be_called_as_in_a_notebook(tmp_path: Path) -> None:
+    source = notebook(
+        'import marimo as mo\nfrom mograder.runtime import check\n_marks = {"Q1": 1}',
+        "### BEGIN SOLUTION\ndef total(v): return sum(v)\n### END SOLUTION",
+        "check('Q1', [(lambda: total([1, 2]) == 3, 'a'), (lambda: total([2]) == 2, 'b')])",
+    )
+    recorded = judged(tmp_path, source, source)
+    shows = "def total(v):\n    mo.output.append(mo.ui.table([{'x': each} for each in v]))\n"
+    work = notebook("import marimo as mo", f"{shows}    return sum(v)")
+    run = judged(tmp_path, source, work, contract=recorded.contract)
+    assert run.passed == {"Q1": [True, True]}, run.text
+
+
 def test_a_widget_in_place_of_its_value_is_told_as_such(tmp_path: Path) -> None:
     source = notebook(
         'from mograder.runtime import check\n_marks = {"Q1": 1}',

@@ -164,3 +164,41 @@ def test_what_a_check_rests_on_is_told(runs: tuple[Judged, Judged]) -> None:
     assert claims["a class below a given one"] == ["class Cat", "class Pet"]
     assert claims["constants"] == ["class Colour"]
     assert claims["arguments by position and name"] == []
+
+
+SETS = """
+### BEGIN SOLUTION
+@dataclasses.dataclass(frozen=True)
+class Tag:
+    text: str
+def tags():
+    return {}
+def unique(values):
+    return {}
+def far(n):
+    return abs(n)
+### END SOLUTION
+"""
+
+
+def test_keys_that_only_the_notebook_can_hash_fail_the_conditions_that_use_them(
+    judge: Judge,
+) -> None:
+    head = "import dataclasses\nimport numpy as np\nfrom mograder.runtime import check"
+    conditions = [
+        "far(-3) == 3",
+        "sorted(each.text for each in tags()) == ['a', 'b']",
+        "Tag('a') == Tag('a') and hash(Tag('a')) == hash(Tag('a'))",
+        "len(unique(np.array([1.0, np.nan]))) == 2",
+        "len(unique(np.array([1.0, 1.0]))) == 1",
+    ]
+    listed = ", ".join(f"(lambda: {each}, 'm')" for each in conditions)
+    given = "[Tag('a'), Tag('b')]", "list(np.unique(values))"
+    source = notebook(head, SETS.format(*given), f"check('Q1', [{listed}])")
+    recorded = judge(source, source)
+    assert recorded.passed["Q1"] == [True] * 5, recorded.text
+    work = notebook(head, SETS.format("{Tag('a'), Tag('b')}", "set(values)"))
+    run = judge(source, work, contract=recorded.contract)
+    assert run.passed["Q1"] == [True, False, True, False, True], run.text
+    assert "`tags()` has keys, or elements of a set, that only the notebook can hash." in run.text
+    assert "The result cannot be carried: a key or an element of a set is not a number" in run.text
