@@ -328,7 +328,7 @@ def test_times_without_a_zone_are_in_that_of_the_course(served: ServedHub) -> No
     [
         "start = ",
         'weeks = {1 = ["A1"]}',
-        "start = 2030-01-01\nweeks = {0 = []}",
+        "start = 2030-01-01\nweeks = {-1 = []}",
         "x = 1",
         'start = 9999-12-30\nweeks = {3 = ["A1"]}',
     ],
