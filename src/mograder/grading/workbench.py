@@ -29,7 +29,7 @@ from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import CommandRunner, Environments
 from mograder.sandbox.environments.record import make_own_environment
 from mograder.sandbox.environments.runtime_wheel import build_runtime_wheel
-from mograder.sandbox.execution.item_limits import CopyBounds, limits_for
+from mograder.sandbox.execution.item_limits import AUTHORS_BOUNDS, limits_for
 from mograder.sandbox.execution.judging import Runner
 from mograder.sandbox.execution.plain_processes import PlainProcesses
 from mograder.sandbox.protocol import COMMANDS_SLOT, Limits
@@ -40,9 +40,6 @@ if sys.platform == "linux":
     from mograder.store.filesystem.files import remove_tree
 
 _log = get_logger(__name__)
-
-_AUTHORS_BOUNDS = CopyBounds(files=10_000, mb=1000)
-"""The same limits as for the files of a release beside its notebooks."""
 
 _WARM_FROM = 2
 """Number of runs from which importing marimo once for all of them pays."""
@@ -150,7 +147,7 @@ async def open_workbench(
             if own_python:
                 await asyncio.to_thread(make_own_environment, own)
             runner = SandboxedRunner(
-                client, copies / "runs", remove_tree, at_once=jobs, bounds=_AUTHORS_BOUNDS
+                client, copies / "runs", remove_tree, at_once=jobs, bounds=AUTHORS_BOUNDS
             )
             yield Workbench(runner, _limits(loaded), environments, client.warm, own)
 
@@ -170,7 +167,7 @@ async def open_plain(
     if cache := loaded.settings.hub.uv_cache_dir:
         variables["UV_CACHE_DIR"] = str(loaded.path(cache))
     async with _directory() as copies:
-        runner = PlainProcesses(variables, copies, at_once=jobs, bounds=_AUTHORS_BOUNDS)
+        runner = PlainProcesses(variables, copies, at_once=jobs, bounds=AUTHORS_BOUNDS)
         async with _environments_of(loaded, environ, runner, own_python) as environments:
             # Only supervisors keep processes for fast starts.
             yield Workbench(runner, _limits(loaded), environments, lambda _: asyncio.sleep(0))

@@ -27,7 +27,7 @@ from mograder.hub.hosting import Hosting
 from mograder.hub.services import HubGrading
 from mograder.notebook.pep723 import read_script
 from mograder.sandbox.environments.builder import Environments
-from mograder.sandbox.execution.item_limits import CopyBounds
+from mograder.sandbox.execution.item_limits import AUTHORS_BOUNDS
 from mograder.sandbox.execution.judging import JudgingRequest, JudgingResult, Runner
 from mograder.sandbox.execution.report import ExecutionRequest, ExecutionResult
 from mograder.sandbox.execution.sandboxed_runner import SandboxedRunner
@@ -43,8 +43,6 @@ from mograder.store.releases.releases import Releases
 from mograder.store.submissions.submitted_files import SubmittedFile
 
 _PLACE = "grading"
-_BOUNDS = CopyBounds(files=10_000, mb=1000)
-"""The same limits as for the files of a release beside its notebooks."""
 
 _SLOTS_OF_ONE = 4
 """Sandboxes of one submission at a time: a worker and a judge, and as many that are ending."""
@@ -187,7 +185,7 @@ def open_grading(
 
     machines, place = hosting.machines, hosting.runs / _PLACE
     remove_tree(place)  # left by a hub that was killed
-    runner = SandboxedRunner(machines, place, remove_tree, at_once=jobs, bounds=_BOUNDS)
+    runner = SandboxedRunner(machines, place, remove_tree, at_once=jobs, bounds=AUTHORS_BOUNDS)
     # For sandboxes that no student has: people's names begin with no underscore.
     slots = [state.slot_of(f"__grading_{each}__") for each in range(jobs * _SLOTS_OF_ONE)]
     tools = GradingTools(

@@ -142,7 +142,7 @@ def backup_lines(loaded: LoadedSettings, now: datetime | None = None) -> Iterato
         return
     if not kept:
         hint = "mograder hub backup --scheduled; deployed: systemctl start mograder-backup"
-        yield problem("backups", f"backups: there is none of this course in {directory}", hint)
+        yield problem("backups", f"backups: {directory} has no backup of this course", hint)
         return
     wrong = list(_faults(kept, loaded, now or datetime.now(UTC)))
     if wrong:

@@ -93,7 +93,7 @@ def test_courses_with_one_directory_keep_their_own_backups_and_are_checked_for_t
     former.touch()
     first = back_up_scheduled(loaded, quiet).path
     for other in others:
-        assert [each for each, _ in said(other)] == [Level.PROBLEM], "that there is none"
+        assert [each for each, _ in said(other)] == [Level.PROBLEM]
         old = [earlier(other, f"0{day}", 1, days=day) for day in (1, 2)]
         assert back_up_scheduled(other, quiet).removed == (old[1],)
     assert first.exists()
@@ -140,7 +140,7 @@ def test_an_empty_an_old_a_missing_and_a_damaged_one_are_problems(
     loaded: LoadedSettings, place: Path
 ) -> None:
     ((level, text),) = said(loaded)
-    assert (level, text) == (Level.PROBLEM, f"backups: there is none of this course in {place}")
+    assert (level, text) == (Level.PROBLEM, f"backups: {place} has no backup of this course")
     (line,) = backup_lines(loaded)
     assert line.hint.startswith("mograder hub backup --scheduled; "), "also without the deployment"
     done = back_up_scheduled(loaded, quiet)

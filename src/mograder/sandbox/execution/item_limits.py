@@ -62,6 +62,10 @@ class CopyBounds:
     mb: int = 256
 
 
+AUTHORS_BOUNDS = CopyBounds(files=10_000, mb=1000)
+"""The same limits as for the files of a release beside its notebooks."""
+
+
 def too_large(bounds: CopyBounds) -> TooLarge:
     return TooLarge(
         f"The notebook's folder holds more than {bounds.files} files or {bounds.mb} MB.",

@@ -7,7 +7,7 @@ may read it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -22,14 +22,14 @@ from mograder.core.item_dates import course_zone
 from mograder.core.names import is_same_person
 from mograder.grading.late_work import moment
 from mograder.grading.release import regrade_requests
-from mograder.grading.release.feedback_view import QuestionView
+from mograder.grading.release.feedback import CourseFeedback
+from mograder.grading.release.feedback_view import GradedWork, QuestionView
 from mograder.grading.release.regrade_requests import LONGEST_TEXT, Decision
 from mograder.grading.release.releasing import ReleasedMarks, marks_now, readable_marks
 from mograder.grading.release.student_marks import telling, view_marks
 from mograder.grading.submissions.grading_result import GradedCheck
 from mograder.store.gradebook.gradebook import Gradebook
-from mograder.store.gradebook.grading_records import StudentGrade
-from mograder.store.gradebook.mark_release import MarkReleases, standing
+from mograder.store.gradebook.mark_release import MarkReleases, ReleaseRow, Standing, standing
 from mograder.store.marking.annotations import NO_REASONS
 from mograder.store.marking.marking_progress import open_for_marking
 from mograder.store.marking.question_marking import AnswerMark, QuestionMarks
@@ -186,7 +186,11 @@ def _find(book: Gradebook, assignment: str, number: str) -> RegradeRequest:
 def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -> ThreadView:
     book = marking.book()
     found = _find(book, assignment, number)
-    reasons, checks, besides, changed, grade = _reasons(marking, found)
+    feedback = feedback_of(marking, assignment)
+    (work,) = feedback.works((found.student,))
+    rows = MarkReleases(book).rows_for(assignment, found.student)
+    stands = standing(rows, feedback.now)
+    reasons, checks, besides = _reasons(feedback, found.question, work, rows, stands)
     others = [
         each
         for each in _visible(marking, marker)
@@ -200,9 +204,9 @@ def _thread(marking: MarkingApp, marker: Marker, assignment: str, number: str) -
         reasons,
         checks,
         besides,
-        changed,
-        regrade_requests.is_replaced(grade, found.question),
-        grade.version,
+        regrade_requests.is_changed(work.grade, stands, found.question),
+        regrade_requests.is_replaced(work.grade, found.question),
+        work.grade.version,
         known_markers(marking, book, assignment),
         f"{answer_id(marking.key, assignment, found.student)}/"
         f"{path_segment(question_address(found.question))}",
@@ -219,33 +223,32 @@ def _mark(book: Gradebook, request: RegradeRequest) -> AnswerMark | None:
 
 
 def _reasons(
-    marking: MarkingApp, request: RegradeRequest
-) -> tuple[QuestionView | None, tuple[GradedCheck, ...], tuple[str, ...], bool, StudentGrade]:
+    feedback: CourseFeedback,
+    question: str,
+    work: GradedWork,
+    rows: Sequence[ReleaseRow],
+    stands: Standing,
+) -> tuple[QuestionView | None, tuple[GradedCheck, ...], tuple[str, ...]]:
     """Return what the student's page says about the question, and the checks with all they say.
 
-    Then the other marks that a decision would release, whether this one was changed, and all.
+    Then the other marks that a decision would release.
     """
-    feedback = feedback_of(marking, request.assignment)
-    (work,) = feedback.works((request.student,))
-    rows = MarkReleases(feedback.book).rows_for(request.assignment, request.student)
-    stands = standing(rows, feedback.now)
-    changed = regrade_requests.is_changed(work.grade, stands, request.question)
     if work.last.problem:
-        return None, (), (), changed, work.grade
+        return None, (), ()
     seen = readable_marks(stands.shown or stands.waiting)
     present = marks_now(work)
-    besides = () if seen is None else _besides(seen, present, request.question)
+    besides = () if seen is None else _besides(seen, present, question)
     if stands.shown and stands.waiting and stands.waiting.visible_from:
-        begin = moment(stands.waiting.visible_from, course_zone(marking.loaded.settings))
+        begin = moment(stands.waiting.visible_from, course_zone(feedback.loaded.settings))
         besides += (f"what was to be released on {begin}",)
     view = view_marks(feedback, present, telling(feedback).of(rows))
-    shown = next((each for each in view.questions if each.key == request.question), None)
+    shown = next((each for each in view.questions if each.key == question), None)
     graded = work.last.result.checks if work.last.result else ()
     about = []
     for check in graded:
-        labels = tuple(each for each in check.labels if each.key == request.question)
+        labels = tuple(each for each in check.labels if each.key == question)
         about += [check.model_copy(update={"labels": labels})] if labels else []
-    return shown, tuple(about), besides, changed, work.grade
+    return shown, tuple(about), besides
 
 
 def _besides(seen: ReleasedMarks, now: ReleasedMarks, key: str) -> tuple[str, ...]:
